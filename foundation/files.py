@@ -1,0 +1,75 @@
+"""Files that appear whole or not at all, their digests, and the per-user folders."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from foundation.errors import StorageError
+
+_BLOCK = 1 << 20  # bytes read at a time when hashing
+
+
+def atomic_write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write `data` to a neighbour, flush it to disk and rename it onto `path`.
+
+    A reader sees the old file or the whole new one, also after a crash.
+    Raises StorageError for a full disk or an unwritable folder.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise storage_error(error, path) from error
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """The StorageError that tells a person what an OSError on `path` means and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(
+            "the disk is full", where=str(path), hint="Free some space and run the command again."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageError(
+            "can't be written",
+            where=str(path),
+            hint="Choose another folder or change its permissions.",
+        )
+    return StorageError(error.strerror or str(error), where=str(path))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 lower-case hex digits, read in constant memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def config_dir() -> Path:
+    """Where keys and settings live: $NONESUCH_HOME, else $XDG_CONFIG_HOME/nonesuch, else ~/.config/nonesuch."""
+    home = os.environ.get("NONESUCH_HOME")
+    if home:
+        return Path(home)
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "nonesuch"
+
+
+def cache_dir() -> Path:
+    """Where fetched weights and derived files live: $NONESUCH_CACHE, else $XDG_CACHE_HOME/nonesuch, else ~/.cache/nonesuch."""
+    cache = os.environ.get("NONESUCH_CACHE")
+    if cache:
+        return Path(cache)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nonesuch"

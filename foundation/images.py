@@ -1,0 +1,67 @@
+"""Opening pictures that strangers made: byte and pixel limits before anything is decoded."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from foundation.errors import InputError
+
+MAX_BYTES = 256 << 20  # largest file that is read
+MAX_PIXELS = 120_000_000  # largest picture that is decoded: 360 MB as RGB
+
+RGB = npt.NDArray[np.uint8]  # [H, W, 3], sRGB, 0–255
+
+
+def read_limited(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """The file's bytes. Raises InputError when it is missing, not a file, or over `max_bytes`."""
+    try:
+        if not path.is_file():
+            raise InputError("no such file", where=str(path))
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise InputError(
+                f"is {size:,} bytes; the limit is {max_bytes:,}",
+                where=str(path),
+                hint="Use a smaller file.",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(error.strerror or str(error), where=str(path)) from error
+
+
+def open_image(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """A Pillow image whose header has been read and whose size has been checked; pixels not decoded yet.
+
+    Raises InputError for unknown formats, broken headers and more than `max_pixels` pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        raise InputError("is not an image that Pillow can read", where=where) from error
+    except Exception as error:  # Pillow's plugins raise many kinds on hostile headers
+        raise InputError(f"broken image header ({error})", where=where) from error
+    if image.width * image.height > max_pixels:
+        raise InputError(
+            f"is {image.width}x{image.height} pixels; the limit is {max_pixels:,} pixels", where=where
+        )
+    return image
+
+
+def decode_rgb(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> RGB:
+    """The picture as uint8 [H, W, 3], transparency laid on white. Raises InputError when it can't be decoded."""
+    image = open_image(data, where=where, max_pixels=max_pixels)
+    try:
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            rgba = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        return np.asarray(image.convert("RGB"))
+    except Exception as error:  # truncated or corrupt pixel data, in whatever form the plugin says so
+        raise InputError(f"broken image data ({error})", where=where) from error
