@@ -75,9 +75,7 @@ def check_leaf(leaf: x509.Certificate, *, where: str, now: dt.datetime | None = 
         )
     reason = _unfit(leaf)
     if reason:
-        raise InputError(
-            reason, where=where, hint="Ask the issuer for a certificate for C2PA claim signing."
-        )
+        raise InputError(reason, where=where, hint="Ask the issuer for a certificate for C2PA claim signing.")
 
 
 def chains_to(chain: Sequence[x509.Certificate], anchors: Iterable[x509.Certificate]) -> bool:

@@ -113,9 +113,7 @@ def init_keys(home: Path | None = None, *, algorithm: str = "es256") -> Path:
     return folder
 
 
-def rotate_keys(
-    home: Path | None = None, *, algorithm: str = "es256", authority: bool = False
-) -> KeyPair:
+def rotate_keys(home: Path | None = None, *, algorithm: str = "es256", authority: bool = False) -> KeyPair:
     """Replace the local signer, and with `authority` the root too; returns the new signer.
 
     Old authorities stay among the anchors: images signed under them still count as one's own.
@@ -167,9 +165,7 @@ def load_chain(certificate: Path) -> tuple[x509.Certificate, ...]:
 
 def _known(algorithm: str) -> str:
     if algorithm not in _MAKE_KEY:
-        raise InputError(
-            f"unknown signing algorithm {algorithm!r}", hint=f"Known: {', '.join(ALGORITHMS)}."
-        )
+        raise InputError(f"unknown signing algorithm {algorithm!r}", hint=f"Known: {', '.join(ALGORITHMS)}.")
     return algorithm
 
 

@@ -150,9 +150,7 @@ def make_signer(
         )
     certificates.check_pair(pair)
     if timestamp_url is not None and not timestamp_url.startswith(("http://", "https://")):
-        raise InputError(
-            f"{timestamp_url!r} is not an http(s) address", where="timestamp authority"
-        )
+        raise InputError(f"{timestamp_url!r} is not an http(s) address", where="timestamp authority")
     import c2pa
 
     def native(url: str | None) -> Any:

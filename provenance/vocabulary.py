@@ -47,9 +47,7 @@ def source_type_uri(name: str) -> str:
         return C2PA_BASE + name
     if origin_of(name) is not None:
         return name
-    raise InputError(
-        f"unknown digital source type {name!r}", hint=f"Known: {', '.join(sorted(_IPTC))}."
-    )
+    raise InputError(f"unknown digital source type {name!r}", hint=f"Known: {', '.join(sorted(_IPTC))}.")
 
 
 def origin_of(uri: str) -> Origin | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-MAX_PROMPT = 16_000  # characters kept in XMP: a JPEG's packet must fit one 64 KB segment
+MAX_TEXT = 40_000  # bytes of one field as written: a JPEG's packet must fit one 64 KB segment
 
 _NAMESPACES = (
     'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"',
@@ -35,12 +35,11 @@ class XmpFields:
 
 def xmp_packet(fields: XmpFields) -> bytes:
     """The packet as UTF-8, with its wrapper; control characters that XML forbids are dropped."""
-    prompt = fields.prompt[:MAX_PROMPT] if fields.prompt else None
     simple = (
         ("Iptc4xmpExt:DigitalSourceType", fields.source_type),
         ("Iptc4xmpExt:AISystemUsed", fields.system),
         ("Iptc4xmpExt:AISystemVersionUsed", fields.system_version),
-        ("Iptc4xmpExt:AIPromptInformation", prompt),
+        ("Iptc4xmpExt:AIPromptInformation", fields.prompt),
         ("Iptc4xmpExt:AIPromptWriterName", fields.prompt_writer),
         ("dc:identifier", fields.identifier),
         ("xmp:CreatorTool", fields.creator_tool),
@@ -62,8 +61,12 @@ def xmp_packet(fields: XmpFields) -> bytes:
 
 
 def _text(value: str) -> str:
-    """Escaped for XML 1.0, without the characters that it can't hold (surrogates, most controls)."""
+    """Escaped for XML 1.0, without the characters it can't hold (surrogates, most controls), at most MAX_TEXT bytes."""
     kept = "".join(
-        c for c in value if c in "\t\n\r" or (" " <= c <= "\ud7ff") or ("\ue000" <= c <= "\ufffd") or c > "\uffff"
+        c
+        for c in value[:MAX_TEXT]
+        if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
     )
-    return escape(kept)
+    while len(escaped := escape(kept)) * 4 > MAX_TEXT and len(escaped.encode()) > MAX_TEXT:
+        kept = kept[: len(kept) * 3 // 4]
+    return escaped
