@@ -1,0 +1,96 @@
+"""The protocol of a scorer, the registry of scorers, and opening the ones that a sweep asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import numpy.typing as npt
+
+from foundation.registry import Registry
+from scoring.aesthetic import Aesthetic
+from scoring.alignment import Alignment
+from scoring.columns import Column, scoring_columns
+from scoring.encoders import Encoder
+from scoring.facets import Facets
+from scoring.safety import Safety
+from scoring.scores import Batch
+from scoring.technical import Technical
+
+DEFAULT_SCORERS = ("alignment", "facets", "aesthetic", "technical", "safety")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """All that a scorer may need to know when it is opened."""
+
+    encoder: Encoder  # the one whose embeddings it will see
+    facet_texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # facet → value name → text
+    template: str | None = None  # the prompt with {facet} in the facets' places
+    aesthetic_head: str | None = None  # name or file of a head; None: the one that fits the encoder
+    safety_threshold: float = 0.5  # pictures whose safety is below it are flagged
+    online: bool = False  # whether weights may be fetched
+
+
+class Scorer(Protocol):
+    """One kind of score. Register the class itself: it is constructed with a Setting when a sweep opens it.
+
+    A package adds its own under the entry point group `nonesuch.scorers`.
+    """
+
+    @property
+    def name(self) -> str:
+        """What a sweep file calls it."""
+
+    @property
+    def facets(self) -> Sequence[str]:
+        """The facets it was opened for, handed to `columns`; empty where it needs none."""
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Values of its string columns, the same for every picture."""
+
+    @staticmethod
+    def columns(facets: Sequence[str]) -> tuple[Column, ...]:
+        """The columns it fills; `facets` are those that have texts. Called without any weights."""
+
+    def score(self, batch: Batch) -> Mapping[str, npt.NDArray[Any]]:
+        """One array [N] for each of its columns that is not a string."""
+
+
+SCORERS: Registry[Scorer] = Registry("scorer", "scorers")
+SCORERS.register("alignment", Alignment)
+SCORERS.register("facets", Facets)
+SCORERS.register("aesthetic", Aesthetic)
+SCORERS.register("technical", Technical)
+SCORERS.register("safety", Safety)
+
+
+def scorer_kind(name: str) -> type[Scorer]:
+    """The class registered as `name`. Raises InputError for an unknown one."""
+    return cast(type[Scorer], SCORERS.get(name))
+
+
+def open_scorers(
+    names: Sequence[str],
+    encoder: Encoder,
+    *,
+    facet_texts: Mapping[str, Mapping[str, str]] | None = None,
+    template: str | None = None,
+    aesthetic_head: str | None = None,
+    safety_threshold: float = 0.5,
+    online: bool = False,
+) -> list[Scorer]:
+    """The scorers `names`, ready for score_images with the same `encoder`.
+
+    facet_texts: for each facet, the text of every value by its name, in the sweep's order.
+    template: the prompt with {facet} in the facets' places; see scoring.facets.
+    aesthetic_head: see scoring.aesthetic. safety_threshold: 0 to 1, see scoring.safety.
+    Raises InputError for unknown names, clashing columns and a head that doesn't fit the encoder,
+    DependencyError for weights that aren't on this machine.
+    """
+    setting = Setting(encoder, facet_texts or {}, template, aesthetic_head, safety_threshold, online)
+    scoring_columns(names, list(setting.facet_texts))
+    kinds = [SCORERS.get(name) for name in names]
+    return [kind(setting) for kind in kinds]
