@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from foundation.errors import InputError
+from foundation.errors import DependencyError, InputError
 
 T = TypeVar("T")
 
@@ -22,6 +22,7 @@ class Registry(Generic[T]):
         self._kind = kind
         self._group = f"nonesuch.{group}"
         self._factories: dict[str, Callable[..., T]] = {}
+        self._entry_points: dict[str, EntryPoint] = {}
         self._entry_points_read = False
 
     def register(self, name: str, factory: Callable[..., T]) -> None:
@@ -29,21 +30,33 @@ class Registry(Generic[T]):
         self._factories[name] = factory
 
     def get(self, name: str) -> Callable[..., T]:
-        """The factory registered as `name`. Raises InputError naming the known ones."""
+        """The factory registered as `name`; an entry point's is imported here, and is the very object it names.
+
+        Raises InputError naming the known ones, DependencyError when an entry point can't be imported.
+        """
         self._read_entry_points()
         if name not in self._factories:
-            raise InputError(
-                f"unknown {self._kind} {name!r}", hint=f"Known: {', '.join(sorted(self._factories))}."
-            )
+            if name not in self._entry_points:
+                raise InputError(f"unknown {self._kind} {name!r}", hint=f"Known: {', '.join(self)}.")
+            point = self._entry_points[name]
+            try:
+                self._factories[name] = point.load()
+            except Exception as error:  # another package's import may raise anything
+                package = point.dist.name if point.dist else "unknown"
+                raise DependencyError(
+                    f"the {self._kind} {name!r} of the package {package} can't be imported: {error}",
+                    where=point.value,
+                    hint=f"Repair or remove the package {package}.",
+                ) from error
         return self._factories[name]
 
     def __iter__(self) -> Iterator[str]:
         self._read_entry_points()
-        return iter(sorted(self._factories))
+        return iter(sorted({*self._factories, *self._entry_points}))
 
     def _read_entry_points(self) -> None:
         if self._entry_points_read:
             return
         self._entry_points_read = True
         for point in entry_points(group=self._group):
-            self._factories.setdefault(point.name, lambda *a, _p=point, **k: _p.load()(*a, **k))
+            self._entry_points.setdefault(point.name, point)
