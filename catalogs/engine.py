@@ -1,0 +1,138 @@
+"""The query engine: an in-memory DuckDB connection that can read one catalog's folder and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from catalogs.expressions import literal, unknown_column
+from catalogs.parts import SCHEMA_FILE, catalog_folder, check_parts, part_files, read_schema
+from foundation.errors import CatalogError, InputError
+
+T = TypeVar("T")
+_ATTEMPTS = 5  # how often a reader starts anew because parts it read were replaced meanwhile
+
+
+class Engine:
+    """Runs SQL over a catalog; keeps the connection, so that footers are read once.
+
+    Raises InputError when there is no catalog at `path`.
+    """
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        self.folder = catalog_folder(path).resolve()
+        self._connection = _connect(self.folder, threads)
+        self.schema  # noqa: B018  a missing catalog is told at once
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Every column of the catalog as it is now."""
+        schema = read_schema(self.folder)
+        if schema is None:
+            raise InputError(
+                "there is no catalog here",
+                where=str(self.folder),
+                hint="Name the folder that `nonesuch run` wrote with --out.",
+            )
+        return schema
+
+    @property
+    def parser(self) -> Any:
+        """A connection for parsing expressions."""
+        return self._connection.cursor()
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """What `work` returns for one unchanging view of the catalog; several statements may belong together.
+
+        When a part that was read is replaced meanwhile (compaction, failed rows dropped), `work` is
+        called again. Raises InputError for what a person's expressions got wrong, CatalogError for
+        damaged parts.
+        """
+        import duckdb
+
+        schema = self.schema
+        for _ in range(_ATTEMPTS):
+            before = self._parts()
+            session = Session(self._connection.cursor(), schema, [str(self.folder / name) for name in before])
+            failure: duckdb.Error | None = None
+            try:
+                result = work(session)
+            except duckdb.Error as error:
+                failure = error
+            now = self._parts()
+            if any(now.get(name) != stamp for name, stamp in before.items()):
+                continue
+            if failure is None:
+                return result
+            raise self._told(failure, schema.names) from failure
+        raise CatalogError("kept changing while it was read", where=str(self.folder), hint="Try again.")
+
+    def _parts(self) -> dict[str, tuple[int, int, int]]:
+        stamps = {}
+        for path in [self.folder / SCHEMA_FILE, *part_files(self.folder)]:
+            try:
+                stat = os.stat(path)
+            except FileNotFoundError:
+                continue
+            stamps[path.name] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        return stamps
+
+    def _told(self, error: Exception, names: Sequence[str]) -> Exception:
+        import duckdb
+
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        message = lines[0].partition("Error: ")[2] or lines[0]
+        _, _, after = message.partition('Referenced column "')
+        if after:
+            return unknown_column(after.partition('"')[0], names, where="query")
+        check_parts(self.folder)
+        of_person = (
+            duckdb.BinderException,
+            duckdb.CatalogException,
+            duckdb.ConversionException,
+            duckdb.InvalidInputException,
+            duckdb.OutOfRangeException,
+            duckdb.PermissionException,
+        )
+        return (
+            InputError(message, where="query")
+            if isinstance(error, of_person)
+            else CatalogError(message, where=str(self.folder))
+        )
+
+
+class Session:
+    """One view of the catalog: its columns, and SQL over its parts."""
+
+    def __init__(self, connection: Any, schema: pa.Schema, files: list[str]) -> None:
+        self._connection = connection
+        self.schema = schema
+        self.files = files
+
+    def sql(self, text: str) -> pa.Table:
+        """The answer as an Arrow table; `{catalog}` stands for the rows with `filename` and `file_row_number`."""
+        source = parquet_source(self.files)
+        return self._connection.sql(text.replace("{catalog}", source)).to_arrow_table()
+
+
+def parquet_source(files: Sequence[str]) -> str:
+    """The SQL table function that reads those part files as one table."""
+    listed = ", ".join(literal(file) for file in files)
+    return f"read_parquet([{listed}], union_by_name=true, file_row_number=true, filename=true)"
+
+
+def _connect(folder: Path, threads: int | None) -> Any:
+    import duckdb
+
+    connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False})
+    connection.execute("SET GLOBAL parquet_metadata_cache = true; SET GLOBAL TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
+    if threads is not None:
+        connection.execute(f"SET threads = {int(threads)}")
+    connection.execute(f"SET allowed_directories = [{literal(str(folder) + '/')}]")
+    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+    return connection
