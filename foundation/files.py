@@ -13,16 +13,17 @@ from foundation.errors import StorageError
 _BLOCK = 1 << 20  # bytes read at a time when hashing
 
 
-def atomic_write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write `data` to a neighbour, flush it to disk and rename it onto `path`.
+def atomic_write(path: Path, data: bytes, *, mode: int = 0o644, scratch: Path | None = None) -> None:
+    """Write `data` to a temporary file, flush it to disk and rename it onto `path`.
 
-    A reader sees the old file or the whole new one, also after a crash.
+    A reader sees the old file or the whole new one, also after a crash. The temporary file lies in
+    `scratch`, a folder on the same file system, or else beside `path`; a killed process leaves it there.
     Raises StorageError for a full disk or an unwritable folder.
     """
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+        handle, temporary = tempfile.mkstemp(dir=scratch or path.parent, prefix=f".{path.name[:40]}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()

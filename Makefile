@@ -1,0 +1,55 @@
+# make demo   draw, score, mark, catalogue, query and verify the example sweep
+# make test   lint, types and all tests;  make test-fast leaves the slow ones out
+#
+# Without a GPU, TORCH_BACKEND=cpu makes uv fetch the CPU builds of torch and torchvision
+# (both from the same place) instead of several GB of CUDA libraries.
+
+VENV ?= .venv
+PYTHON ?= python3
+TORCH_BACKEND ?=
+DEMO ?= demo
+
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+INSTALL = $(UV) pip install --quiet --python $(BIN)/python $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND))
+
+.PHONY: demo test test-fast lint types docs schema clean
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "nonesuch needs Python 3.11 or newer; $(PYTHON) is older. Set PYTHON=…" >&2; exit 2; }
+	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --python $(PYTHON) $(VENV); \
+	else $(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); echo "python3-venv is missing: apt install python3-venv (or install uv), then run make again." >&2; exit 2; }; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv; fi
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "installing nonesuch into $(VENV) (the first time fetches torch) …" >&2
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "installing nonesuch and its test tools into $(VENV) …" >&2
+	@$(INSTALL) -e '.[dev]'
+	@touch $(VENV)/.installed $@
+
+demo: $(VENV)/.installed
+	@$(BIN)/nonesuch run examples/demo.yaml --out $(DEMO)
+	@$(BIN)/nonesuch demo-report $(DEMO)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+test: lint types
+	$(BIN)/pytest
+
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/pytest -m "not slow"
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m nonesuch.reference > docs/cli.md
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist

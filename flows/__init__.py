@@ -1,0 +1,17 @@
+"""Prefect flows, thin: plan a sweep, run its shards, collect what came out.
+
+Importing this package turns usage reporting of Prefect and of the model hub's client off unless the
+person has said otherwise in the environment; it must happen before either is imported.
+"""
+
+import os
+
+for _name, _value in {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}.items():
+    os.environ.setdefault(_name, _value)

@@ -1,0 +1,71 @@
+"""What a running sweep tells whoever watches: the command line's bar, a log, a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How far a sweep has come."""
+
+    total: int  # recipes to draw in this run
+    done: int  # of these, images drawn, scored, marked and written
+    failed: int  # of these, recipes without an image
+    flagged: int  # of the done ones, black or otherwise suspicious
+
+
+class Watcher(Protocol):
+    """Something that wants to hear of a sweep's progress."""
+
+    def planned(self, total: int, already: int) -> None:
+        """`total` recipes will be drawn; `already` are in the catalog from before."""
+
+    def advanced(self, tally: Tally) -> None:
+        """One more recipe has ended."""
+
+
+_watchers: list[Watcher] = []
+
+
+@contextmanager
+def watched_by(watcher: Watcher) -> Iterator[None]:
+    """Tell `watcher` about every sweep that this process runs inside the block."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def tell_planned(total: int, already: int) -> None:
+    """Tell all watchers what this run will draw."""
+    for watcher in _watchers:
+        watcher.planned(total, already)
+
+
+class Counter:
+    """Counts the ends of recipes over the shards of one run and tells the watchers."""
+
+    def __init__(self, total: int) -> None:
+        self._tally = Tally(total, 0, 0, 0)
+
+    @property
+    def tally(self) -> Tally:
+        """The count so far."""
+        return self._tally
+
+    def count(self, status: str) -> None:
+        """One recipe has ended as `ok`, `flagged` or `failed`."""
+        now = self._tally
+        self._tally = Tally(
+            now.total,
+            now.done + (status != "failed"),
+            now.failed + (status == "failed"),
+            now.flagged + (status == "flagged"),
+        )
+        for watcher in _watchers:
+            watcher.advanced(self._tally)

@@ -1,0 +1,83 @@
+"""A catalog row from what each room has to say of one image: the only place where their words meet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from generators.backends import Drawing
+from generators.shards import Shard
+from provenance.marking import MarkedFile
+
+_VERSIONED = ("nonesuch", "torch", "diffusers", "transformers", "open_clip_torch", "c2pa-python", "imagehash")
+
+
+def catalog_row(
+    drawing: Drawing,
+    shard: Shard,
+    scores: Mapping[str, Any],
+    marked: MarkedFile | None,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The row of one recipe.
+
+    `scores`: score columns of an image that was drawn; `marked`: the finished file; `facts`: further
+    columns, which overrule the others (a reason for a failure after drawing, hashes, path).
+    A recipe without a finished file is `failed`, whatever came before.
+    """
+    recipe = drawing.recipe
+    row: dict[str, Any] = {
+        **dict(recipe.facets),  # first: a facet that is a setting has the setting's own column
+        "recipe_id": recipe.id,
+        "sweep": shard.sweep,
+        "shard": shard.key,
+        "backend": recipe.backend,
+        "model": recipe.model,
+        "model_digest": recipe.model_digest,
+        "prompt": recipe.prompt,
+        "negative_prompt": recipe.negative_prompt,
+        "seed": recipe.seed,
+        "width": recipe.width,
+        "height": recipe.height,
+        "steps": recipe.steps,
+        "guidance_scale": recipe.guidance_scale,
+        "scheduler": recipe.scheduler,
+        "dtype": drawing.dtype,
+        "loras": json.dumps([[lora.path, lora.digest, lora.weight] for lora in recipe.loras]),
+        "options": json.dumps(dict(recipe.options)),
+        "init_digest": recipe.init_image_digest,
+        "strength": recipe.strength,
+        **scores,
+        "status": drawing.status if marked else "failed",
+        "reason": drawing.reason,
+        "draw_seconds": drawing.seconds,
+        "device": drawing.device,
+        "batch_size": drawing.batch_size,
+        "versions": library_versions(),
+    }
+    if marked is not None:
+        row |= {
+            "watermark_id": recipe.watermark_id if marked.watermark_psnr is not None else 0,
+            "watermark_psnr": marked.watermark_psnr,
+            "manifest_id": marked.manifest_id,
+            "credential_digest": marked.manifest_digest,
+            "format": marked.suffix.lstrip("."),
+            "bytes": len(marked.data),
+            "sha256": marked.sha256,
+        }
+    return row | dict(facts)
+
+
+@cache
+def library_versions() -> str:
+    """JSON object of the versions of the libraries that shape a picture, its scores and its marks."""
+    found = {}
+    for name in _VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return json.dumps(found)

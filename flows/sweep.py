@@ -1,0 +1,105 @@
+"""The Prefect flow `sweep`: one task a shard, artifacts for progress and summary.
+
+What is done is read from the catalog, never from Prefect's cache: running a sweep again draws only
+what the catalog lacks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+from uuid import UUID
+
+from prefect import flow, task
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.utilities.annotations import quote
+
+from catalogs.parts import drop_failed, published_ids
+from flows import resident
+from flows.job import Job, pending, prepare
+from flows.output import hold, keep_sweep_file
+from flows.progress import Counter, tell_planned
+from flows.report import Summary, summarise
+from flows.shard import ShardReport, run_shard
+from generators.shards import Shard, cut_shards
+
+PROGRESS_EVERY = 5.0  # seconds between two updates of the progress artifact
+
+
+@task(name="shard", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+def shard_task(name: str, work: tuple[Shard, Job, Counter]) -> ShardReport:
+    """Draw, score, mark and publish one shard."""
+    return run_shard(*work)
+
+
+@flow(name="sweep", flow_run_name="{sweep_file}", persist_result=False, validate_parameters=False)
+def sweep(
+    sweep_file: Path, out: Path, retry_failed: bool = False, online: bool = True, shard_size: int | None = None
+) -> Summary:
+    """Draw what the catalog in `out` lacks of a sweep.
+
+    `retry_failed` draws recipes again whose rows say `failed`; `online` allows models that the
+    sweep names to be fetched. Raises InputError, StorageError or DrawingError with what to do.
+    """
+    job = prepare(Path(sweep_file), Path(out), online=online)
+    resident.signer_for(job)
+    with hold(job.out):
+        keep_sweep_file(job.out, job.sweep.name, job.source)
+        if retry_failed:
+            drop_failed(job.out, job.sweep.name)
+        published = published_ids(job.out)
+        total = sum(1 for _ in pending(job.matrix, published)) if len(published) else job.matrix.count()
+        tell_planned(total, job.matrix.count() - total)
+        counter = Counter(total)
+        artifact = _Progress(job.sweep.name)
+        begun = monotonic()
+        for shard in cut_shards(
+            pending(job.matrix, published), shard_size or job.sweep.shard_size, sweep=job.sweep.name
+        ):
+            report = shard_task(shard.key, quote((shard, job, counter)))
+            artifact.update(counter, report)
+        summary = summarise(job, counter.tally, monotonic() - begun)
+        _publish_summary(summary)
+        return summary
+
+
+class _Progress:
+    """The run's progress artifact, renewed at most every few seconds."""
+
+    def __init__(self, sweep_name: str) -> None:
+        self._id: UUID = create_progress_artifact(
+            progress=0.0, key=_key("progress", sweep_name), description=f"Drawing the sweep {sweep_name}"
+        )
+        self._next = monotonic() + PROGRESS_EVERY
+
+    def update(self, counter: Counter, report: ShardReport) -> None:
+        tally = counter.tally
+        ended = tally.done + tally.failed
+        if monotonic() < self._next and ended < tally.total:
+            return
+        self._next = monotonic() + PROGRESS_EVERY
+        update_progress_artifact(
+            self._id,
+            100.0 * ended / max(1, tally.total),
+            description=f"{tally.done} drawn, {tally.failed} failed of {tally.total}; last shard {report.seconds:.1f} s",
+        )
+
+
+def _publish_summary(summary: Summary) -> None:
+    create_markdown_artifact(summary.markdown(), key=_key("summary", summary.sweep))
+    if summary.by_facet:
+        create_table_artifact([dict(row) for row in summary.by_facet], key=_key("facets", summary.sweep))
+    if summary.top:
+        create_table_artifact([dict(row) for row in summary.top], key=_key("top", summary.sweep))
+
+
+def _key(kind: str, sweep_name: str) -> str:
+    """Prefect's artifact keys take lower-case letters, digits and dashes only."""
+    slug = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in sweep_name.lower())
+    return f"{kind}-{slug}".strip("-")

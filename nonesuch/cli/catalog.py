@@ -1,0 +1,142 @@
+"""`nonesuch query` and `nonesuch sheet`: choosing from a catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from catalogs.query import Catalog
+
+CatalogFolder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="An output folder, or the catalog folder in it.")
+]
+Where = Annotated[
+    str | None,
+    typer.Option("--where", "-w", metavar="SQL", help="Condition, for example \"artist = 'Edvard Munch' and alignment > 0.3\"."),
+]
+Order = Annotated[
+    list[str] | None,
+    typer.Option("--order", "-o", metavar="COLUMN", help="Order by a column or SQL expression; may be repeated. Scores run from high to low."),
+]
+Ascending = Annotated[
+    bool | None, typer.Option("--ascending/--descending", help="Overrule the direction of --order.")
+]
+TopPer = Annotated[
+    tuple[str, int] | None,
+    typer.Option("--top-per", metavar="COLUMN N", help="The first N rows for each value of a column."),
+]
+
+SHOWN = 20  # rows of a table when nothing says how many
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put this module's commands on the command line."""
+    app.command()(query)
+    app.command()(sheet)
+
+
+def query(
+    catalog: CatalogFolder,
+    where: Where = None,
+    order: Order = None,
+    ascending: Ascending = None,
+    top: Annotated[int | None, typer.Option("--top", "-n", metavar="N", help="At most N rows.")] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", metavar="COLUMN", help="One row for each value: count, failures, mean scores; may be repeated."),
+    ] = None,
+    top_per: TopPer = None,
+    sample: Annotated[
+        float | None, typer.Option(metavar="N", help="A reproducible random sample: N rows, or a fraction below 1.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Columns to show, or 'all'.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
+    paths: Annotated[bool, typer.Option("--paths", help="Only the paths of the image files, one a line.")] = False,
+    sheet_file: Annotated[
+        Path | None, typer.Option("--sheet", metavar="FILE.png", help="Write a contact sheet of the rows instead.")
+    ] = None,
+) -> None:
+    """Filter, order, group and show a catalog's rows with SQL expressions."""
+    from catalogs.query import Catalog
+    from nonesuch.cli.output import print_csv, print_json_lines, print_table
+
+    opened = Catalog(catalog)
+    whole = as_json or as_csv or paths or sheet_file is not None
+    limit = top if top is not None or whole or top_per or group or sample else SHOWN
+    chosen = None if group else _columns(opened, columns, whole=as_json or as_csv)
+    if sheet_file is not None or paths:
+        chosen = None
+    table = opened.query(
+        where,
+        order=order,
+        descending=None if ascending is None else not ascending,
+        top=limit,
+        group=group,
+        top_per=top_per,
+        columns=chosen,
+        sample=sample,
+        as_arrow=True,
+    )
+    rows: list[dict[str, Any]] = table.to_pylist()
+    if sheet_file is not None:
+        _write_sheet(opened, rows, sheet_file)
+    elif paths:
+        for row in rows:
+            if row["file"]:
+                print(opened.folder / row["file"])
+    elif as_json:
+        print_json_lines(rows)
+    elif as_csv:
+        print_csv(rows)
+    else:
+        print_table(rows)
+        if limit == SHOWN and top is None and len(rows) == SHOWN:
+            typer.echo(f"the first {SHOWN} of {opened.count(where):,}; --top N shows more", err=True)
+
+
+def sheet(
+    catalog: CatalogFolder,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="Where to write the PNG.")],
+    where: Where = None,
+    order: Order = None,
+    top: Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="At most N images.")] = 60,
+    top_per: TopPer = None,
+    grid: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--grid", metavar="ROWS COLUMNS", help="An X/Y grid of two facets, the best image in each cell."),
+    ] = None,
+) -> None:
+    """Write a contact sheet, or an X/Y grid of two facets, as a PNG."""
+    from catalogs.query import Catalog
+
+    opened = Catalog(catalog)
+    condition = f"({where}) and status <> 'failed'" if where else "status <> 'failed'"
+    rows = opened.query(
+        condition, order=order, top=None if grid or top_per else top, top_per=top_per, as_arrow=True
+    ).to_pylist()
+    _write_sheet(opened, rows, out, grid=grid)
+
+
+def _columns(catalog: Catalog, asked: str | None, *, whole: bool) -> list[str] | None:
+    if asked == "all" or (whole and asked is None):
+        return None
+    if asked is not None:
+        return [name.strip() for name in asked.split(",") if name.strip()]
+    scores = [name for name in catalog.scores if name in ("aesthetic", "alignment") or name.startswith("prob_")]
+    return [*catalog.facets, "seed", *scores, "status", "file"]
+
+
+def _write_sheet(
+    catalog: Catalog, rows: list[dict[str, Any]], out: Path, *, grid: tuple[str, str] | None = None
+) -> None:
+    from catalogs.sheet import write_sheet
+
+    written = write_sheet(rows, catalog.folder, out, facets=catalog.facets, grid=grid)
+    for path in written:
+        print(path)

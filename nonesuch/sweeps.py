@@ -1,0 +1,36 @@
+"""Running a sweep from Python or the command line: Prefect and the model start at the same time."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flows.report import Summary
+
+
+def run_sweep(
+    sweep_file: Path,
+    out: Path,
+    *,
+    retry_failed: bool = False,
+    online: bool = True,
+    shard_size: int | None = None,
+) -> Summary:
+    """Run the flow `sweep` on Prefect's embedded server, or on the server that PREFECT_API_URL names.
+
+    Returns the run's Summary. Raises InputError, StorageError or DrawingError with what to do.
+    """
+    from flows.job import prepare
+    from flows.warm import warm
+
+    job = prepare(sweep_file, out, online=online)
+    # Prefect's server needs some ten seconds to start; the model loads meanwhile.
+    threading.Thread(target=warm, args=(job,), name="warm", daemon=True).start()
+    from flows.sweep import sweep
+
+    summary: Summary = sweep(
+        sweep_file, out, retry_failed=retry_failed, online=online, shard_size=shard_size
+    )
+    return summary

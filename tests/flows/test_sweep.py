@@ -1,0 +1,97 @@
+"""The flow on a real Prefect server with the noise backend: resume, growth, failures, honest ends."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from foundation.errors import InputError, StorageError
+
+SWEEP = """\
+name: noisy
+model: noise
+prompt: "a {{subject}} by {{artist}}"
+facets:
+  subject: [panda, fox]
+  artist: [Hokusai, Munch]
+seeds: {{count: {seeds}}}
+settings: {{width: 64, height: 64, steps: 1}}
+scoring: {{scorers: [technical]}}
+shard_size: 5
+"""
+
+
+def write_sweep(folder: Path, seeds: int = 3, text: str = SWEEP) -> Path:
+    path = folder / "sweep.yaml"
+    path.write_text(text.format(seeds=seeds))
+    return path
+
+
+def run(path: Path, out: Path, **options: Any) -> Any:
+    from flows.sweep import sweep
+
+    return sweep(path, out, **options)
+
+
+def rows(out: Path) -> pd.DataFrame:
+    return pd.read_parquet(out / "catalog")
+
+
+@pytest.mark.usefixtures("prefect_server")
+class TestSweep:
+    def test_every_recipe_is_catalogued_once_and_every_file_has_its_digest(self, tmp_path: Path) -> None:
+        summary = run(write_sweep(tmp_path), tmp_path / "out")
+        table = rows(tmp_path / "out")
+        assert (summary.done, summary.failed) == (12, 0)
+        assert len(table) == 12 == table["recipe_id"].nunique()
+        assert sorted(table["subject"].unique()) == ["fox", "panda"]
+        for file, digest, size in zip(table["file"], table["sha256"], table["bytes"], strict=True):
+            data = (tmp_path / "out" / file).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == digest
+            assert len(data) == size
+
+    def test_running_again_draws_nothing_and_a_grown_sweep_only_what_is_new(self, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        run(write_sweep(tmp_path, seeds=2), out)
+        before = rows(out).set_index("recipe_id")["drawn_at"]
+        assert run(write_sweep(tmp_path, seeds=2), out).planned == 0
+        grown = run(write_sweep(tmp_path, seeds=5), out)
+        assert grown.planned == grown.done == 12
+        after = rows(out).set_index("recipe_id")["drawn_at"]
+        assert len(after) == 20
+        assert (after[before.index] == before).all()
+
+    def test_a_second_run_on_the_same_folder_is_refused(self, tmp_path: Path) -> None:
+        from flows.output import hold
+
+        with hold(tmp_path / "out"), pytest.raises(StorageError, match="another run"):
+            run(write_sweep(tmp_path), tmp_path / "out")
+
+    def test_a_bad_sweep_ends_before_anything_is_made(self, tmp_path: Path) -> None:
+        path = write_sweep(tmp_path, text=SWEEP.replace("{{artist}}", "{{painter}}"))
+        with pytest.raises(InputError, match="painter"):
+            run(path, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_the_run_leaves_its_artifacts(self, tmp_path: Path) -> None:
+        from prefect.client.orchestration import get_client
+
+        text = SWEEP.replace("name: noisy", "name: Artful.One")
+        run(write_sweep(tmp_path, text=text), tmp_path / "out")
+        with get_client(sync_client=True) as client:
+            found = {a.key: a for a in client.read_artifacts(limit=200)}
+        assert {"progress-artful-one", "summary-artful-one", "facets-artful-one"} <= set(found)
+        assert float(found["progress-artful-one"].data) == 100.0
+
+
+def test_the_second_writer_learns_why(tmp_path: Path) -> None:
+    from flows.output import hold
+
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(StorageError, match="file"), hold(blocked / "out"):
+        pass

@@ -1,0 +1,72 @@
+"""The house holds: rooms import only what they may, and the light commands import nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ALLOWED = {
+    "foundation": set(),
+    "generators": {"foundation"},
+    "scoring": {"foundation"},
+    "provenance": {"foundation"},
+    "catalogs": {"foundation"},
+    "flows": {"foundation", "generators", "scoring", "provenance", "catalogs"},
+    "training": {"foundation", "generators", "scoring"},
+    "nonesuch": {"foundation", "generators", "scoring", "provenance", "catalogs", "flows"},
+}
+HEAVY = {
+    "torch", "diffusers", "transformers", "open_clip", "prefect", "pandas", "pyarrow", "duckdb", "numpy",
+    "cv2", "scipy", "c2pa", "PIL", "pydantic",
+}  # fmt: skip
+
+
+def _imports(file: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_rooms_import_only_what_lies_below_them(room: str) -> None:
+    for file in (ROOT / room).rglob("*.py"):
+        others = (_imports(file) & set(ALLOWED)) - {room}
+        assert others <= ALLOWED[room], f"{file.relative_to(ROOT)} imports {others - ALLOWED[room]}"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["query", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    script = (
+        "import sys, atexit\n"
+        f"sys.argv = ['nonesuch', *{arguments!r}]\n"
+        f"heavy = {sorted(HEAVY)!r}\n"
+        "atexit.register(lambda: print('HEAVY', sorted(set(heavy) & set(sys.modules))))\n"
+        "from nonesuch.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout
+
+
+def test_prefects_server_imports() -> None:
+    """A fresh Prefect is broken with fastapi 0.155; this fails when the constraint no longer helps."""
+    subprocess.run([sys.executable, "-c", "import prefect.server.api.server"], check=True, capture_output=True)
+
+
+def test_modules_stay_small() -> None:
+    long = {
+        str(file.relative_to(ROOT)): lines
+        for room in ALLOWED
+        for file in (ROOT / room).rglob("*.py")
+        if (lines := len(file.read_text().splitlines())) > 350
+    }
+    assert not long
