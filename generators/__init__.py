@@ -1,0 +1,1 @@
+"""What to draw, and drawing it: sweep file, matrix, recipe, shards, backends, the embedded model."""

@@ -1,0 +1,59 @@
+"""The noise backend: a seeded noise image for every recipe, for dry runs of everything around drawing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from generators.backends.base import Drawing
+from generators.models import Defaults, ModelFacts
+from generators.recipe import Recipe
+
+_FACTS: Final = ModelFacts(
+    model="noise",
+    backend="noise",
+    digest="noise/1",
+    defaults=Defaults(width=128, height=128, steps=1, guidance_scale=0.0, dtype="float32"),
+    size_multiple=1,
+    min_size=8,
+    max_size=16384,
+)
+
+
+class NoiseBackend:
+    """Uniform noise, the same for the same recipe id on every machine."""
+
+    facts = _FACTS
+
+    def load(self) -> None:
+        """There is nothing to load."""
+
+    def draw(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
+        """One noise image for each recipe."""
+        for recipe in recipes:
+            start = time.perf_counter()
+            words = np.random.PCG64(int(recipe.id, 16)).random_raw(-(-recipe.width * recipe.height * 3 // 8))
+            pixels = words.astype("<u8").view(np.uint8)[: recipe.width * recipe.height * 3]
+            image = pixels.reshape(recipe.height, recipe.width, 3)
+            yield Drawing(recipe, image, "ok", "", time.perf_counter() - start, 1, "cpu", "uint8")
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class NoiseKind:
+    """Describes and opens the noise backend."""
+
+    def describe(self, model: str, revision: str | None, *, folder: Path, network: bool) -> ModelFacts:
+        """The noise backend's facts."""
+        return _FACTS
+
+    def open(
+        self, facts: ModelFacts, *, device: str | None, batch_size: int | None, network: bool
+    ) -> NoiseBackend:
+        """A noise backend."""
+        return NoiseBackend()

@@ -1,0 +1,84 @@
+"""What a cell's settings come to: the sweep's own, then those of its facet values, one after another."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from foundation.errors import InputError
+from generators.facets import FacetValue
+from generators.settings import SETTING_NAMES
+from generators.sweep import Sweep
+
+MAX_COMBINATIONS: Final = 100_000  # different settings in one sweep; each is checked before anything runs
+
+
+def setting_facets(sweep: Sweep) -> dict[str, frozenset[str]]:
+    """The facets that set something, each with the names of the settings that its values set.
+
+    Raises InputError when two facets set the same thing: which one holds would be a guess.
+    """
+    found: dict[str, frozenset[str]] = {}
+    setter: dict[str, str] = {}
+    for facet, values in sweep.values.items():
+        names = {name for value in values if value.settings for name in value.settings.chosen()}
+        for name in sorted(names - {"options"}):
+            if name in setter:
+                raise InputError(
+                    f"the facets {setter[name]!r} and {facet!r} both set {name}",
+                    where=sweep.source.where(("facets", facet)),
+                )
+            setter[name] = facet
+        if names:
+            found[facet] = frozenset(names)
+    return found
+
+
+def slowness(names: Iterable[str]) -> int:
+    """Where a facet that sets `names` goes in the matrix: lower is further out."""
+    return min(SETTING_NAMES.index(name) for name in names)
+
+
+def combine(sweep: Sweep, values: Iterable[FacetValue]) -> dict[str, Any]:
+    """The settings of a cell with these facet values, by name; "model" is always there."""
+    combined: dict[str, Any] = {"model": sweep.model, "revision": sweep.revision}
+    combined.update(sweep.settings.chosen())
+    for value in values:
+        if value.settings is not None:
+            chosen = value.settings.chosen()
+            if "options" in chosen:
+                chosen["options"] = {**combined.get("options", {}), **chosen["options"]}
+            if "model" in chosen and "revision" not in chosen:
+                combined["revision"] = None
+            combined.update(chosen)
+    return combined
+
+
+def combinations(sweep: Sweep) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every different combination of settings that cells may have, each with the place it comes from.
+
+    Values that set the same count once, and zip, exclude and only are not looked at: a combination
+    that is refused here would be refused as soon as those change. Raises InputError for too many.
+    """
+    axes: list[list[tuple[FacetValue, str]]] = []
+    total = 1
+    for facet in setting_facets(sweep):
+        distinct: dict[str, tuple[FacetValue, str]] = {}
+        for index, value in enumerate(sweep.values[facet]):
+            key = value.settings.model_dump_json() if value.settings else ""
+            distinct.setdefault(key, (value, sweep.source.where(("facets", facet, index))))
+        axes.append(list(distinct.values()))
+        total *= len(distinct)
+    if total > MAX_COMBINATIONS:
+        raise InputError(
+            f"the facets make {total:,} different combinations of settings; the limit is {MAX_COMBINATIONS:,}",
+            where=sweep.source.where(("facets",)),
+        )
+    for row in itertools.product(*axes):
+        yield combine(sweep, (value for value, _ in row)), row[-1][1] if row else sweep.source.where(("settings",))
+
+
+def models(sweep: Sweep) -> tuple[tuple[str, str | None], ...]:
+    """Every (model, revision) that its cells may use, in order."""
+    return tuple(dict.fromkeys((one["model"], one["revision"]) for one, _ in combinations(sweep)))

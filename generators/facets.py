@@ -1,0 +1,187 @@
+"""Facets: the forms in which a sweep file may write one, and the values that each form stands for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias
+
+from pydantic import Discriminator, Field, StrictFloat, StrictInt, Tag, ValidationError
+
+from foundation.errors import InputError
+from generators.settings import SETTING_NAMES, Settings, Strict, setting_of_facet
+from generators.source import Place, Source
+
+MAX_VALUES: Final = 1_000_000  # values of one facet; they are held in memory
+
+
+@dataclass(frozen=True, slots=True)
+class FacetValue:
+    """One value of a facet, as the matrix uses it."""
+
+    name: str  # unique within the facet; what the catalog's column holds
+    text: str  # what it puts into the prompt
+    negative: str = ""  # what it puts into the negative prompt
+    settings: Settings | None = None  # what it sets
+
+
+class ValueEntry(Strict):
+    """A facet value with a short name and the text it expands to."""
+
+    name: Annotated[str, Field(min_length=1)]
+    text: Annotated[str, Field(description="what enters the prompt; the name when left out")] | None = None
+    negative: Annotated[str, Field(description="what enters the negative prompt")] = ""
+    settings: Settings | None = None
+
+
+def _entry_form(value: Any) -> str:
+    return "entry" if isinstance(value, dict | ValueEntry) else "plain"
+
+
+Entry: TypeAlias = Annotated[
+    Annotated[str | StrictInt | StrictFloat, Tag("plain")] | Annotated[ValueEntry, Tag("entry")],
+    Discriminator(_entry_form),
+]
+Choose = Annotated[int, Field(ge=1, le=16, description="combinations of so many values")]
+
+
+class ListedFacet(Strict):
+    """Values spelled out, with combinations of several where `choose` says so."""
+
+    values: Annotated[list[Entry], Field(min_length=1)]
+    choose: Choose = 1
+    joined_by: str = " and "
+
+
+class FileFacet(Strict):
+    """Values from a text file (one a line), a CSV file or a Parquet file."""
+
+    file: Annotated[str, Field(min_length=1, description="relative to the sweep file")]
+    column: Annotated[str, Field(description="column of the names; the first when left out")] | None = None
+    text: Annotated[str, Field(description="column of the texts; the names when left out")] | None = None
+    negative: Annotated[str, Field(description="column of the negative texts")] | None = None
+    choose: Choose = 1
+    joined_by: str = " and "
+
+
+class DynamicFacet(Strict):
+    """Random texts in dynamicprompts syntax: `{0.5::sunny|stormy} __weather__`."""
+
+    dynamic: Annotated[str, Field(min_length=1)]
+    draws: Annotated[int, Field(ge=1, le=100_000, description="different texts to draw")]
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+def _form(value: Any) -> str:
+    """Which form a facet is written in, so that a complaint is about that form alone."""
+    for key, cls in (("file", FileFacet), ("dynamic", DynamicFacet)):
+        if isinstance(value, cls) or (isinstance(value, dict) and key in value):
+            return key
+    return "mapping" if isinstance(value, (dict, ListedFacet)) else "list"
+
+
+Facet: TypeAlias = Annotated[
+    Annotated[Annotated[list[Entry], Field(min_length=1)], Tag("list")]
+    | Annotated[ListedFacet, Tag("mapping")]
+    | Annotated[FileFacet, Tag("file")]
+    | Annotated[DynamicFacet, Tag("dynamic")],
+    Discriminator(_form),
+]
+
+
+def facet_values(name: str, facet: Facet, source: Source, wildcards: Path | None) -> tuple[FacetValue, ...]:
+    """The values of a facet, in order: lists as written, files read, random texts drawn, combinations made.
+
+    Raises InputError for an unreadable file, a missing column, no values, too many values, two values
+    of one name, and two values that would do exactly the same.
+    """
+    place: Place = ("facets", name)
+    where = source.where(place)
+    if isinstance(facet, DynamicFacet):
+        from generators.wildcards import draw_texts
+
+        texts = draw_texts(facet.dynamic, facet.draws, facet.seed, wildcards, where=where)
+        values = [_value(name, text, where) for text in texts]
+    elif isinstance(facet, FileFacet):
+        from generators.value_files import read_values
+
+        rows = read_values(source.folder / facet.file, facet.column, facet.text, facet.negative, where=where)
+        values = [_value(name, entry, where) for entry in itertools.islice(rows, MAX_VALUES + 1)]
+        values = _combinations(values, facet.choose, facet.joined_by, where)
+    else:
+        listed = facet if isinstance(facet, ListedFacet) else ListedFacet(values=facet)
+        inside = (*place, "values") if isinstance(facet, ListedFacet) else place
+        values = [
+            _value(name, entry, source.where((*inside, index))) for index, entry in enumerate(listed.values)
+        ]
+        values = _combinations(values, listed.choose, listed.joined_by, where)
+    if not values:
+        raise InputError("the facet has no values", where=where)
+    if len(values) > MAX_VALUES:
+        raise InputError(f"the facet has over {MAX_VALUES:,} values", where=where)
+    _refuse_doubles(values, where)
+    return tuple(values)
+
+
+def _value(facet: str, entry: Entry, where: str) -> FacetValue:
+    """The value that one entry stands for; a plain value of a facet named like a setting sets it."""
+    plain = not isinstance(entry, ValueEntry)
+    name = str(entry) if plain else entry.name  # type: ignore[union-attr]
+    if not name.strip():
+        raise InputError("a facet value is empty", where=where, hint="Give it a name and `text: ''`.")
+    settings: Settings | None = None
+    if isinstance(entry, ValueEntry):
+        settings = entry.settings
+    if facet in SETTING_NAMES and settings is None:
+        try:
+            settings = setting_of_facet(facet, name if isinstance(entry, ValueEntry) else entry)
+        except ValidationError as error:
+            raise InputError(
+                f"{name!r} is not a value for {facet} ({error.errors()[0]['msg']})", where=where
+            ) from error
+    if isinstance(entry, ValueEntry):
+        text = name if entry.text is None else entry.text
+        return FacetValue(name, text, entry.negative, settings)
+    return FacetValue(name, name, "", settings)
+
+
+def _combinations(values: Sequence[FacetValue], choose: int, joined_by: str, where: str) -> list[FacetValue]:
+    """Every combination of `choose` values, in order; their texts joined, their settings one after another."""
+    if choose == 1:
+        return list(values)
+    if choose > len(values):
+        raise InputError(f"choose: {choose} needs at least {choose} values; it has {len(values)}", where=where)
+    count = math.comb(len(values), choose)
+    if count > MAX_VALUES:
+        raise InputError(f"choose: {choose} of {len(values)} values makes {count:,} combinations", where=where)
+    if any(value.settings is not None for value in values):
+        raise InputError("values that carry settings can't be combined with choose", where=where)
+    return [_joined(mix, joined_by) for mix in itertools.combinations(values, choose)]
+
+
+def _joined(mix: Iterable[FacetValue], joined_by: str) -> FacetValue:
+    parts = list(mix)
+    return FacetValue(
+        " + ".join(value.name for value in parts),
+        joined_by.join(value.text for value in parts),
+        ", ".join(value.negative for value in parts if value.negative),
+    )
+
+
+def _refuse_doubles(values: Sequence[FacetValue], where: str) -> None:
+    names: set[str] = set()
+    effects: dict[tuple[str, str, str], str] = {}
+    for value in values:
+        if value.name in names:
+            raise InputError(f"two values are named {value.name!r}", where=where)
+        names.add(value.name)
+        settings = value.settings.model_dump_json() if value.settings else ""
+        twin = effects.setdefault((value.text, value.negative, settings), value.name)
+        if twin != value.name:
+            raise InputError(
+                f"{twin!r} and {value.name!r} expand to the same text and would draw each image twice",
+                where=where,
+            )

@@ -1,0 +1,117 @@
+"""The plan of a sweep: what it would draw, how long that would take and how much disk, without loading a model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from foundation.files import atomic_write, cache_dir
+from generators.backends import model_facts
+from generators.combined import models
+from generators.matrix import Matrix
+from generators.recipe import Recipe
+from generators.sweep import Sweep
+
+FIRST_PROMPTS: Final = 5
+# Bytes a pixel on disk for pictures with much texture, and what the credential, XMP and thumbnail add.
+BYTES_PER_PIXEL: Final = {"png": 1.7, "jpeg": 0.35, "webp": 0.2}
+BYTES_PER_IMAGE: Final = 20_000
+# Seconds for each step and megapixel of an SD 1.5 sized model, where nothing was measured yet.
+STEP_SECONDS_GPU: Final = 0.12
+STEP_SECONDS_CPU: Final = 22.0
+EMBEDDED_SECONDS: Final = 1 / 3  # an image of the embedded model on two CPU cores, the bar it is built for
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `nonesuch plan` prints."""
+
+    name: str
+    cells: int  # images the sweep asks for
+    seeds: int
+    facets: tuple[tuple[str, int], ...]  # name and number of values, in the file's order
+    order: tuple[tuple[str, ...], ...]  # the matrix's axes, outermost first; several facets go in step
+    models: tuple[str, ...]  # name and digest
+    first_prompts: tuple[str, ...]  # different ones, in the matrix's order
+    seconds: float  # estimate
+    seconds_basis: str  # where the estimate comes from
+    bytes: int  # estimate of the image files
+
+
+def open_matrix(sweep: Sweep, *, network: bool = False) -> Matrix:
+    """The matrix of a sweep with the facts of every model that it names.
+
+    Raises InputError as model_facts and Matrix do, at the sweep's line.
+    """
+    folder = sweep.source.folder
+    facts = {
+        (model, revision): model_facts(model, revision, folder=folder, network=network)
+        for model, revision in models(sweep)
+    }
+    return Matrix(sweep, facts)
+
+
+def plan(sweep: Sweep) -> Plan:
+    """Count a sweep and estimate its cost from its first recipe; neither network nor weights are touched."""
+    matrix = open_matrix(sweep)
+    cells = matrix.count()
+    first = next(iter(matrix))
+    seconds, basis = _seconds_per_image(first)
+    prompts = dict.fromkeys(recipe.prompt for recipe in islice(matrix, FIRST_PROMPTS * len(sweep.seed_values)))
+    pixels = first.width * first.height
+    return Plan(
+        name=sweep.name,
+        cells=cells,
+        seeds=len(sweep.seed_values),
+        facets=tuple((facet, len(values)) for facet, values in sweep.values.items()),
+        order=tuple(axis.facets for axis in matrix.axes),
+        models=tuple(f"{facts.model} {facts.digest}" for facts in matrix.facts.values()),
+        first_prompts=tuple(islice(prompts, FIRST_PROMPTS)),
+        seconds=seconds * cells,
+        seconds_basis=basis,
+        bytes=int(cells * (pixels * BYTES_PER_PIXEL[sweep.format.type] + BYTES_PER_IMAGE)),
+    )
+
+
+def record_speed(recipes: Sequence[Recipe], seconds: float) -> None:
+    """Remember how long recipes of one group took, for later plans on this machine."""
+    if not recipes or seconds <= 0:
+        return
+    measured = _measured()
+    measured[_speed_key(recipes[0])] = seconds / len(recipes)
+    atomic_write(_speed_file(), json.dumps(measured, sort_keys=True).encode())
+
+
+def _seconds_per_image(recipe: Recipe) -> tuple[float, str]:
+    measured = _measured().get(_speed_key(recipe))
+    if measured is not None:
+        return measured, "measured here with the same model, size and steps"
+    if recipe.backend == "noise":
+        return 0.002, "a rule for noise"
+    if recipe.model == "embedded":
+        return EMBEDDED_SECONDS * recipe.steps / 20, "a rule: 3 images/s at 20 steps on two CPU cores"
+    work = recipe.steps * recipe.width * recipe.height / 1e6
+    if shutil.which("nvidia-smi"):
+        return work * STEP_SECONDS_GPU, "a rule for an SD 1.5 sized model on a data-centre GPU"
+    return work * STEP_SECONDS_CPU, "a rule for an SD 1.5 sized model on two CPU cores"
+
+
+def _speed_key(recipe: Recipe) -> str:
+    return f"{recipe.model_digest} {recipe.width}x{recipe.height} {recipe.steps} {recipe.scheduler} {recipe.dtype}"
+
+
+def _speed_file() -> Path:
+    return cache_dir() / "speed.json"
+
+
+def _measured() -> dict[str, float]:
+    """Seconds an image that earlier runs took; an unreadable file counts as none."""
+    try:
+        return {str(key): float(value) for key, value in json.loads(_speed_file().read_text("utf-8")).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

@@ -1,0 +1,274 @@
+"""The sweep file: one strict model of everything a sweep may say, and loading it with clear complaints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, field_validator, model_validator
+
+from foundation.errors import InputError
+from generators.facets import (
+    DynamicFacet,
+    Facet,
+    FacetValue,
+    FileFacet,
+    ListedFacet,
+    ValueEntry,
+    facet_values,
+)
+from generators.recipe import MAX_SEED
+from generators.settings import LoraSetting, Settings, Strict
+from generators.source import Place, Source, read_yaml
+
+MAX_CELLS: Final = 10_000_000  # default of `limit`
+# Columns of the catalog that are not settings; a facet of that name could not have a column of its own.
+RESERVED: Final = frozenset({"id", "seed", "prompt", "negative", "negative_prompt", "sweep", "status", "path"})
+
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Match: TypeAlias = dict[str, str | int | float | list[str | int | float]]
+
+
+class SeedCount(Strict):
+    """So many seeds in a row, from a base."""
+
+    count: Annotated[int, Field(ge=1)]
+    base: Seed = 0
+
+
+class SeedRange(Strict):
+    """The seeds from the first to the last, both included."""
+
+    range: tuple[Seed, Seed]
+
+
+def _seed_form(value: Any) -> str:
+    """Which form the seeds are written in, so that a complaint is about that form alone."""
+    if isinstance(value, SeedRange) or (isinstance(value, dict) and "range" in value):
+        return "range"
+    return "count" if isinstance(value, dict | SeedCount) else "list"
+
+
+Seeds: TypeAlias = Annotated[
+    Annotated[SeedCount, Tag("count")]
+    | Annotated[SeedRange, Tag("range")]
+    | Annotated[Annotated[list[Seed], Field(min_length=1)], Tag("list")],
+    Discriminator(_seed_form),
+]
+
+
+class Format(Strict):
+    """The image files."""
+
+    type: Literal["png", "jpeg", "webp"] = "png"
+    quality: Annotated[int, Field(ge=1, le=100, description="of JPEG and WebP")] = 95
+
+
+class Scoring(Strict):
+    """Which models score the images."""
+
+    encoder: Annotated[str, Field(description="embedded, or model/pretrained of open_clip")] = "embedded"
+    scorers: Annotated[list[str], Field(description="names; all that fit when left out")] | None = None
+    aesthetic: Annotated[str, Field(description="aesthetic head")] = "embedded"
+    safety_threshold: Annotated[float, Field(ge=0, le=1, description="flags images at or above it")] = 0.5
+
+
+class Marking(Strict):
+    """What a finished file carries."""
+
+    watermark: bool = True
+    strength: Annotated[float, Field(gt=0, le=10, description="of the watermark; 1 is the default")] = 1.0
+    credentials: Annotated[bool, Field(description="sign a C2PA manifest")] = True
+    include_prompt: Annotated[bool, Field(description="prompt and recipe in the metadata")] = True
+
+
+class Sweep(Strict):
+    """A sweep file, checked. `values` holds its facets' values, `seed_values` its seeds."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="names its files")]
+    model: Annotated[str, Field(min_length=1, description="embedded, noise, a hub id or a folder")] = "embedded"
+    revision: Annotated[str, Field(min_length=1, description="branch, tag or commit of a hub id")] | None = None
+    prompt: Annotated[str, Field(min_length=1, description="template; {facet} puts in the value's text")]
+    negative: Annotated[str, Field(description="template of the negative prompt")] = ""
+    facets: Annotated[dict[str, Facet], Field(description="the axes of the matrix")] = Field(default_factory=dict)
+    zip: Annotated[list[list[str]], Field(description="facets that go in step instead of crossed")] = Field(
+        default_factory=list
+    )
+    exclude: Annotated[list[Match], Field(description="combinations to leave out")] = Field(default_factory=list)
+    only: Annotated[list[Match], Field(description="combinations to keep; all when empty")] = Field(
+        default_factory=list
+    )
+    sample: Annotated[
+        int | float | None, Field(description="so many cells, or a share of them, chosen by sample_seed")
+    ] = None
+    sample_seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
+    seeds: Seeds = SeedCount(count=1)
+    settings: Settings = Settings()
+    limit: Annotated[int, Field(ge=1, description="most cells that the matrix may have")] = MAX_CELLS
+    shard_size: Annotated[int, Field(ge=1, le=10_000, description="most images in a shard")] = 200
+    wildcards: Annotated[str, Field(min_length=1, description="folder of wildcard files")] | None = None
+    format: Format = Format()
+    scoring: Scoring = Scoring()
+    marking: Marking = Marking()
+
+    _source: Source = PrivateAttr()
+    _values: dict[str, tuple[FacetValue, ...]] = PrivateAttr()
+
+    @field_validator("facets")
+    @classmethod
+    def _facet_names(cls, facets: dict[str, Facet]) -> dict[str, Facet]:
+        for name in facets:
+            if not name.isidentifier() or not name.isascii() or name != name.lower() or len(name) > 40:
+                raise ValueError(
+                    f"{name!r} can't name a facet; use up to 40 lower-case letters, digits and underscores"
+                )
+            if name in RESERVED or name == "options":
+                raise ValueError(f"{name!r} can't name a facet; the catalog uses that name")
+        return facets
+
+    @field_validator("sample", mode="before")
+    @classmethod
+    def _sample_size(cls, sample: Any) -> Any:
+        if isinstance(sample, bool) or not isinstance(sample, int | float | None):
+            raise ValueError("is neither a number of cells nor a share")
+        if isinstance(sample, int) and sample < 1:
+            raise ValueError("a sample holds at least one cell")
+        if isinstance(sample, float) and not 0 < sample <= 1:
+            raise ValueError("a share lies above 0 and is at most 1; write whole numbers of cells without a point")
+        return sample
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Sweep:
+        for key in ("model", "revision"):
+            if key in self.model_fields_set and getattr(self.settings, key) is not None:
+                raise ValueError(f"{key} is given twice, at the top and in settings")
+        return self
+
+    @model_validator(mode="after")
+    def _seeds_fit(self) -> Sweep:
+        seeds = self.seed_values
+        if isinstance(seeds, range):
+            if not seeds:
+                raise ValueError("seeds: the range's last seed lies before its first")
+            if seeds[-1] > MAX_SEED:
+                raise ValueError(f"seeds: the last one is over {MAX_SEED}")
+        elif len(set(seeds)) != len(seeds):
+            raise ValueError("seeds: a seed is listed twice")
+        return self
+
+    @property
+    def seed_values(self) -> Sequence[int]:
+        """The seeds, in order."""
+        if isinstance(self.seeds, SeedCount):
+            return range(self.seeds.base, self.seeds.base + self.seeds.count)
+        if isinstance(self.seeds, SeedRange):
+            return range(self.seeds.range[0], self.seeds.range[1] + 1)
+        return self.seeds
+
+    @property
+    def source(self) -> Source:
+        """Where it came from: path, folder of its relative paths, text, and the line of each key."""
+        return self._source
+
+    @property
+    def values(self) -> Mapping[str, tuple[FacetValue, ...]]:
+        """The values of each facet: files read, random texts drawn, combinations made."""
+        return self._values
+
+
+def load_sweep(path: Path) -> Sweep:
+    """Read, check and resolve a sweep file (its value files and random texts too); no model is touched.
+
+    Raises InputError naming file, line and key, with what to do about it.
+    """
+    data, source = read_yaml(path)
+    return _checked(data, source)
+
+
+def make_sweep(data: Mapping[str, Any], folder: Path = Path()) -> Sweep:
+    """A sweep from a mapping of the sweep file's keys; relative paths start from `folder`.
+
+    Raises InputError as load_sweep does, naming the key.
+    """
+    return _checked(dict(data), Source(path=None, folder=folder, text=""))
+
+
+def _checked(data: Any, source: Source) -> Sweep:
+    if not isinstance(data, dict):
+        raise InputError(
+            "a sweep is a mapping of keys",
+            where=source.where(()),
+            hint="Start from examples/demo.yaml: name, model, prompt, facets, seeds, settings.",
+        )
+    try:
+        sweep = Sweep.model_validate(data)
+    except ValidationError as error:
+        raise _complaint(error, data, source) from error
+    sweep._source = source
+    wildcards = source.folder / sweep.wildcards if sweep.wildcards else None
+    if wildcards is not None and not wildcards.is_dir():
+        raise InputError(f"there is no folder {wildcards}", where=source.where(("wildcards",)))
+    sweep._values = {
+        name: facet_values(name, facet, source, wildcards) for name, facet in sweep.facets.items()
+    }
+    return sweep
+
+
+def _complaint(error: ValidationError, data: Any, source: Source) -> InputError:
+    """The first thing that is wrong, said as one InputError at its line."""
+    errors = error.errors(include_url=False)
+    first = min(errors, key=lambda one: (one["type"] != "extra_forbidden", len(one["loc"]) == 0))
+    place = _place(first["loc"], data)
+    key = str(first["loc"][-1]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        known = sorted(_known_keys(first["loc"]))
+        close = get_close_matches(key, known, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
+        return InputError(f"unknown key {key!r}", where=source.where(place), hint=hint)
+    if first["type"] == "missing":
+        return InputError(f"the key {key!r} is missing", where=source.where(place))
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    given = first["input"]
+    shown = f"{given!r} " if isinstance(given, str | int | float | bool) and "error" not in first.get("ctx", {}) else ""
+    return InputError(f"{shown}{message}", where=source.where(place))
+
+
+def _place(loc: tuple[int | str, ...], data: Any) -> Place:
+    """An error's place in the file: pydantic's location without the names of unions' branches."""
+    place: list[int | str] = []
+    node = data
+    for position, part in enumerate(loc):
+        last = position == len(loc) - 1
+        if isinstance(node, dict) and (part in node or (last and isinstance(part, str))):
+            node = node.get(part)
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+        else:
+            continue
+        place.append(part)
+    return tuple(place)
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> set[str]:
+    """The keys that may stand where pydantic's location ends, found by the last model that it names."""
+    for part in reversed(loc[:-1]):
+        if part in _MODELS:
+            return set(_MODELS[str(part)].model_fields)
+    return set(Sweep.model_fields)
+
+
+_MODELS: Final[dict[str, type[Strict]]] = {
+    "settings": Settings,
+    "loras": LoraSetting,
+    "entry": ValueEntry,
+    "mapping": ListedFacet,
+    "file": FileFacet,
+    "dynamic": DynamicFacet,
+    "count": SeedCount,
+    "range": SeedRange,
+    "format": Format,
+    "scoring": Scoring,
+    "marking": Marking,
+}
