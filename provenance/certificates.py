@@ -83,13 +83,12 @@ def chains_to(chain: Sequence[x509.Certificate], anchors: Iterable[x509.Certific
 
     Validity dates are not looked at: whether the signature was made in time is a separate answer.
     """
-    known = list(anchors)
-    prints = {_print(anchor) for anchor in known}
+    known = set(anchors)
     if not chain:
         return False
     current, others = chain[0], list(chain[1:])
     for _ in range(_MAX_CHAIN):
-        if _print(current) in prints or any(_issued(current, anchor) for anchor in known):
+        if current in known or any(_issued(current, anchor) for anchor in known):
             return True
         issuer = next((c for c in others if _issued(current, c)), None)
         if issuer is None:
@@ -135,7 +134,7 @@ def _unfit(leaf: x509.Certificate) -> str | None:
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    if certificate.issuer != issuer.subject or _print(certificate) == _print(issuer):
+    if certificate.issuer != issuer.subject or certificate == issuer:
         return False
     try:
         constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
@@ -145,10 +144,6 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     except Exception:  # missing extension, unsupported key, wrong signature, malformed extension
         return False
     return True
-
-
-def _print(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.DER)
 
 
 def _public_bytes(certificate: x509.Certificate) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from cryptography.hazmat.primitives import hashes
 
 from foundation.errors import InputError, ProvenanceError
-from provenance import certificates, keys
+from provenance import certificates, keys, vocabulary
 
 TimestampPolicy = Literal["fail", "continue"]
 
@@ -180,16 +180,15 @@ def check_signer(signer: Signer) -> None:
 
     Raises InputError with the SDK's reason.
     """
-    definition = {"assertions": [], "claim_generator_info": [{"name": "nonesuch"}]}
-    actions = {"actions": [{"action": "c2pa.created", "digitalSourceType": _EMPTY_SOURCE}]}
-    definition["assertions"] = [{"label": "c2pa.actions.v2", "data": actions}]
+    actions = {"actions": [{"action": "c2pa.created", "digitalSourceType": vocabulary.C2PA_BASE + "empty"}]}
+    definition = {
+        "claim_generator_info": [{"name": "nonesuch"}],
+        "assertions": [{"label": "c2pa.actions.v2", "data": actions}],
+    }
     try:
         signer._sign(signer._native, _one_pixel_png(), "image/png", definition, ())
     except ProvenanceError as error:
         raise InputError(f"the certificate can't sign: {error.message}", where=signer.subject) from error
-
-
-_EMPTY_SOURCE = "http://c2pa.org/digitalsourcetype/empty"
 
 
 def _one_pixel_png() -> bytes:

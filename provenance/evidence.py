@@ -1,0 +1,42 @@
+"""Evidence: one thing found in an image, and the words that verdicts are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Says = Literal["ai-generated", "ai-edited", "captured", "conflict", "nothing"]
+Confidence = Literal["none", "claimed", "strong", "proven"]
+Integrity = Literal["intact", "altered", "unsigned", "unreadable"]
+Trust = Literal["listed", "own", "unlisted", "none"]
+TimeState = Literal["ok", "expired-untimestamped", "unknown"]
+
+_RANK: dict[Confidence, int] = {"none": 0, "claimed": 1, "strong": 2, "proven": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One finding; `confidence` grades what it says, and is "none" when it says nothing of the origin."""
+
+    kind: str  # credential, ingredient, watermark, catalog, metadata:automatic1111, …
+    says: Says
+    confidence: Confidence
+    detail: str  # one sentence for a person
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "says": self.says,
+            "confidence": self.confidence,
+            "detail": self.detail,
+        }
+
+
+def weakest(*grades: Confidence) -> Confidence:
+    """The lowest of some confidences; "none" for no grades."""
+    return min(grades, key=_RANK.__getitem__, default="none")
+
+
+def strongest(*grades: Confidence) -> Confidence:
+    """The highest of some confidences; "none" for no grades."""
+    return max(grades, key=_RANK.__getitem__, default="none")

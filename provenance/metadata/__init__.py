@@ -1,0 +1,61 @@
+"""What other generators write into their files: one small module for each, behind one protocol.
+
+`read_metadata` asks every registered reader; further readers register under the entry point group
+`nonesuch.metadata`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from foundation.registry import Registry
+from provenance.metadata.finding import Finding, MetadataReader
+from provenance.metadata.source import Source
+
+__all__ = ["READERS", "Finding", "MetadataReader", "Source", "read_metadata"]
+
+READERS: Registry[MetadataReader] = Registry("metadata reader", "metadata")
+
+
+def read_metadata(source: Source) -> Iterator[Finding]:
+    """Every finding of every reader; a reader that stumbles over a file finds nothing in it."""
+    _register()
+    for name in READERS:
+        try:
+            finding = READERS.get(name)().read(source)
+        except Exception:  # a reader, perhaps someone else's, must not stop the others
+            continue
+        if finding is not None:
+            yield finding
+
+
+def _register() -> None:
+    from provenance.metadata import (
+        automatic1111,
+        comfyui,
+        exif,
+        fooocus,
+        invokeai,
+        midjourney,
+        novelai,
+        stealth,
+        swarmui,
+        xmp,
+    )
+
+    readers: tuple[tuple[str, Callable[[], MetadataReader]], ...] = (
+        ("automatic1111", automatic1111.Automatic1111),
+        ("comfyui", comfyui.ComfyUI),
+        ("exif", exif.Exif),
+        ("fooocus", fooocus.Fooocus),
+        ("invokeai", invokeai.InvokeAI),
+        ("midjourney", midjourney.Midjourney),
+        ("novelai", novelai.NovelAI),
+        ("stealth-pnginfo", stealth.StealthPnginfo),
+        ("swarmui", swarmui.SwarmUI),
+        ("xmp", xmp.Xmp),
+    )
+    known = set(READERS)
+    for name, factory in readers:
+        if name not in known:
+            READERS.register(name, factory)

@@ -1,0 +1,84 @@
+"""AUTOMATIC1111's `parameters` text (and that of Forge, SD.Next, Civitai, which write the same).
+
+Prompt lines, optional `Negative prompt:` lines, one line of `key: value` pairs; in PNG text, or in the EXIF
+UserComment of JPEG and WebP, which wins.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from provenance.metadata.finding import Finding, excerpt, recipe
+from provenance.metadata.source import Source
+
+MAX_TEXT = 1 << 20  # characters; longer texts are no parameters
+_MAX_LAST_LINE = 64 << 10
+# The web UI's own pattern, with its repeats bounded so that hostile text can't make it crawl.
+_PAIR = re.compile(r'\s{0,8}(\w[\w \-/]{1,60}):\s{0,8}("(?:\\.|[^\\"]){1,8192}"|[^,]*)(?:,|$)')
+_NEGATIVE = "Negative prompt:"
+_KNOWN = frozenset({"Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Model hash", "Version"})
+
+
+class Automatic1111:
+    """Reads `parameters` that are text, not JSON."""
+
+    def read(self, source: Source) -> Finding | None:
+        for text in (source.user_comment, source.texts.get("parameters"), source.texts.get("comment")):
+            parsed = parse(text) if text else None
+            if parsed is not None:
+                version = parsed.get("other", {}).get("Version")
+                return Finding(
+                    "automatic1111",
+                    "ai-generated",
+                    "claimed",
+                    f"AUTOMATIC1111 parameters: “{excerpt(parsed.get('prompt'))}”",
+                    generator=f"AUTOMATIC1111 {version}" if version else "AUTOMATIC1111",
+                    recipe=parsed,
+                )
+        return None
+
+
+def parse(text: str) -> dict[str, Any] | None:
+    """The recipe in an A1111 text; None when its last line is not one of at least three known pairs."""
+    if len(text) > MAX_TEXT or text.lstrip().startswith("{"):
+        return None
+    *lines, last = text.strip().split("\n")
+    if len(last) > _MAX_LAST_LINE:
+        return None
+    pairs = {key.strip(): _unquote(value.strip()) for key, value in _PAIR.findall(last)}
+    if len(pairs) < 3 or not _KNOWN & pairs.keys():
+        return None
+    prompt, negative = _split_prompt(lines)
+    size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", pairs.pop("Size", ""))
+    return recipe(
+        prompt=prompt,
+        negative_prompt=negative,
+        seed=pairs.pop("Seed", None),
+        steps=pairs.pop("Steps", None),
+        guidance_scale=pairs.pop("CFG scale", None),
+        scheduler=pairs.pop("Sampler", None),
+        width=size and size[1],
+        height=size and size[2],
+        model=pairs.pop("Model", None),
+        model_hash=pairs.pop("Model hash", None),
+        other=dict(pairs),
+    )
+
+
+def _split_prompt(lines: list[str]) -> tuple[str, str]:
+    for index, line in enumerate(lines):
+        if line.startswith(_NEGATIVE):
+            negative = [line[len(_NEGATIVE) :].strip(), *lines[index + 1 :]]
+            return "\n".join(lines[:index]).strip(), "\n".join(negative).strip()
+    return "\n".join(lines).strip(), ""
+
+
+def _unquote(value: str) -> str:
+    if value.startswith('"') and value.endswith('"') and len(value) > 1:
+        try:
+            return str(json.loads(value))
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,37 @@
+"""EXIF: a camera's make and model, and software names that are those of generators."""
+
+from __future__ import annotations
+
+from provenance.metadata.finding import Finding
+from provenance.metadata.source import Source
+
+_MAKE, _MODEL, _SOFTWARE = 0x010F, 0x0110, 0x0131
+_EXPOSURE = (0x9003, 0x9290, 0xA434)  # DateTimeOriginal, sub-seconds, lens model
+
+# Names that generators write as Software; matched as whole words, lower case.
+GENERATORS = (
+    "midjourney", "dall-e", "dall·e", "stable diffusion", "novelai", "adobe firefly", "invokeai", "comfyui",
+    "dreamstudio", "imagen", "ideogram", "leonardo.ai", "flux", "bing image creator", "draw things", "fooocus",
+)  # fmt: skip
+
+
+class Exif:
+    """Reads who says to have made the file; a camera's name is a claim that verdicts never rest on."""
+
+    def read(self, source: Source) -> Finding | None:
+        software = (source.exif.get(_SOFTWARE) or source.texts.get("Software") or "").strip()
+        name = next((g for g in GENERATORS if _has_word(software.lower(), g)), None)
+        if name:
+            detail = f"EXIF names the software “{software[:120]}”"
+            return Finding("exif", "ai-generated", "claimed", detail, software[:120])
+        make, model = source.exif.get(_MAKE, ""), source.exif.get(_MODEL, "")
+        if make and model and not make.startswith(("workflow:", "prompt:")):
+            detail = f"EXIF names the camera {make[:60]} {model[:60]}"
+            return Finding("exif", "captured", "claimed", detail)
+        return None
+
+
+def _has_word(text: str, word: str) -> bool:
+    at = text.find(word)
+    end = at + len(word)
+    return at >= 0 and not text[max(at - 1, 0) : at].isalnum() and not text[end : end + 1].isalnum()

@@ -1,0 +1,78 @@
+"""InvokeAI: PNG text `invokeai_metadata` (JSON), and the older `sd-metadata` and `Dream`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from provenance.metadata.finding import Finding, excerpt, recipe
+from provenance.metadata.source import Source
+
+
+class InvokeAI:
+    """Reads the three generations of InvokeAI's metadata, the newest first."""
+
+    def read(self, source: Source) -> Finding | None:
+        texts = source.texts
+        if "invokeai_metadata" in texts:
+            return _finding(_modern(json.loads(texts["invokeai_metadata"])))
+        if "sd-metadata" in texts:
+            return _finding(_older(json.loads(texts["sd-metadata"])))
+        if "Dream" in texts:
+            prompt = texts["Dream"].strip().strip('"').split('" -')[0]
+            return _finding((None, recipe(prompt=prompt, other={"Dream": texts["Dream"]})))
+        if "invokeai_graph" in texts or "invokeai_workflow" in texts:
+            return Finding("invokeai", "ai-generated", "claimed", "an InvokeAI graph", "InvokeAI")
+        return None
+
+
+def _finding(parsed: tuple[Any, dict[str, Any]]) -> Finding:
+    version, found = parsed
+    return Finding(
+        "invokeai",
+        "ai-generated",
+        "claimed",
+        f"InvokeAI metadata: “{excerpt(found.get('prompt'))}”",
+        f"InvokeAI {version}" if isinstance(version, str) and version else "InvokeAI",
+        found,
+    )
+
+
+def _modern(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    model = data.get("model") if isinstance(data.get("model"), dict) else {}
+    known = {
+        "positive_prompt", "negative_prompt", "seed", "steps", "cfg_scale", "scheduler", "width", "height",
+        "model", "app_version",
+    }  # fmt: skip
+    return data.get("app_version"), recipe(
+        prompt=data.get("positive_prompt"),
+        negative_prompt=data.get("negative_prompt"),
+        seed=data.get("seed"),
+        steps=data.get("steps"),
+        guidance_scale=data.get("cfg_scale"),
+        scheduler=data.get("scheduler"),
+        width=data.get("width"),
+        height=data.get("height"),
+        model=(model or {}).get("name") or (model or {}).get("model_name"),
+        model_hash=(model or {}).get("hash"),
+        other={key: value for key, value in data.items() if key not in known},
+    )
+
+
+def _older(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    image = data.get("image") if isinstance(data.get("image"), dict) else {}
+    image = image or {}
+    prompt = image.get("prompt")
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], dict):
+        prompt = prompt[0].get("prompt")
+    return data.get("app_version"), recipe(
+        prompt=prompt,
+        seed=image.get("seed"),
+        steps=image.get("steps"),
+        guidance_scale=image.get("cfg_scale"),
+        scheduler=image.get("sampler"),
+        width=image.get("width"),
+        height=image.get("height"),
+        model=data.get("model_weights") or data.get("model"),
+        model_hash=data.get("model_hash"),
+    )

@@ -1,0 +1,37 @@
+"""Midjourney: `Description` in PNG text, EXIF or XMP, the prompt with its flags and `Job ID: uuid`."""
+
+from __future__ import annotations
+
+import re
+
+from provenance.metadata.finding import Finding, excerpt, recipe
+from provenance.metadata.source import Source
+from provenance.metadata.xmp import xmp_values
+
+_JOB = re.compile(r"\bJob ID:\s*([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE)
+_FLAG = re.compile(r"\s--(\w+)(?:\s+((?!--)[^\s]+))?")
+_IMAGE_DESCRIPTION = 0x010E
+
+
+class Midjourney:
+    """Reads the prompt, its flags and the job id."""
+
+    def read(self, source: Source) -> Finding | None:
+        values = xmp_values(source.xmp)
+        candidates = (
+            source.texts.get("Description"),
+            source.exif.get(_IMAGE_DESCRIPTION),
+            values.get("description"),
+        )
+        for text in candidates:
+            job = _JOB.search(text) if text else None
+            if text and job:
+                prompt = text[: job.start()].strip()
+                flags = dict(_FLAG.findall(f" {prompt}"))
+                words = _FLAG.sub("", f" {prompt}").strip()
+                found = recipe(prompt=words, seed=flags.get("seed"), other={"job_id": job[1], **flags})
+                version = flags.get("v") or flags.get("version")
+                generator = f"Midjourney {version}" if version else "Midjourney"
+                detail = f"Midjourney job {job[1]}: “{excerpt(words)}”"
+                return Finding("midjourney", "ai-generated", "claimed", detail, generator, found)
+        return None

@@ -1,0 +1,218 @@
+"""The raw metadata of a file from a stranger: text fields, EXIF, XMP, with a limit on each size.
+
+PNG chunks, JPEG segments and RIFF chunks are read here, since Pillow drops some of them and stops at the first
+broken one; EXIF itself, and the other containers, are Pillow's.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+MAX_FIELD = 8 << 20  # bytes of one text field after decompression
+MAX_TOTAL = 32 << 20  # bytes of all text fields of a file together
+MAX_CHUNKS = 4096  # containers with more parts than this are read no further
+
+_XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+_EXIF_HEADER = b"Exif\0\0"
+_USER_COMMENT = 0x9286
+_EXIF_IFD = 0x8769
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a file says besides its pixels."""
+
+    mime: str
+    texts: dict[str, str] = field(default_factory=dict)  # PNG text by keyword; JPEG comments as "comment"
+    exif: dict[int, str] = field(default_factory=dict)  # IFD0 and Exif tags whose values are text
+    xmp: bytes = b""
+    chunks: dict[str, bytes] = field(default_factory=dict)  # private PNG chunks, by type
+    rgba: Callable[[], npt.NDArray[np.uint8] | None] = lambda: None  # uint8 [H, W, 4], decoded when asked for
+
+    @property
+    def user_comment(self) -> str | None:
+        """The EXIF UserComment as text."""
+        return self.exif.get(_USER_COMMENT)
+
+
+def read_source(
+    data: bytes, mime: str, rgba: Callable[[], npt.NDArray[np.uint8] | None] = lambda: None
+) -> Source:
+    """The metadata of an encoded image. Never raises: what is broken is left out."""
+    parts = _Parts()
+    readers = {"image/png": _read_png, "image/jpeg": _read_jpeg, "image/webp": _read_webp}
+    exif: dict[int, str] = {}
+    with suppress(Exception):  # lying lengths and the like: what was read so far stands
+        readers.get(mime, _read_with_pillow)(data, parts)
+    with suppress(Exception):  # Pillow raises many kinds on broken TIFF structures
+        exif = _exif_texts(parts.exif)
+    return Source(mime, parts.texts, exif, parts.xmp, parts.chunks, rgba)
+
+
+class _Parts:
+    """What the container readers collect, within the limits."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.chunks: dict[str, bytes] = {}
+        self.exif = b""
+        self.xmp = b""
+        self._left = MAX_TOTAL
+
+    def text(self, key: str, value: bytes, encoding: str) -> None:
+        if len(value) > min(MAX_FIELD, self._left):
+            return
+        self._left -= len(value)
+        text = value.decode(encoding, "replace")
+        if key == "XML:com.adobe.xmp":
+            self.xmp = self.xmp or value
+        else:
+            self.texts.setdefault(key, text)
+
+
+def _read_png(data: bytes, parts: _Parts) -> None:
+    for kind, body in _png_chunks(data):
+        if kind == b"tEXt":
+            key, _, value = body.partition(b"\0")
+            # The standard says Latin-1; several generators write UTF-8 all the same.
+            parts.text(key.decode("latin-1"), value, _likely_encoding(value))
+        elif kind == b"zTXt":
+            key, _, value = body.partition(b"\0")
+            inflated = inflate(value[1:])
+            parts.text(key.decode("latin-1"), inflated, _likely_encoding(inflated))
+        elif kind == b"iTXt":
+            key, _, rest = body.partition(b"\0")
+            compressed = rest[:1] == b"\x01"
+            value = rest[2:].split(b"\0", 2)[-1]
+            parts.text(key.decode("latin-1"), inflate(value) if compressed else value, "utf-8")
+        elif kind == b"eXIf":
+            parts.exif = parts.exif or body
+        elif kind == b"comf" and len(body) <= MAX_FIELD:
+            parts.chunks.setdefault("comf", body)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    position = 8
+    for _ in range(MAX_CHUNKS):
+        if position + 8 > len(data):
+            return
+        (size,) = struct.unpack_from(">I", data, position)
+        kind = data[position + 4 : position + 8]
+        if position + 8 + size > len(data) or kind == b"IEND":
+            return
+        if kind != b"IDAT":
+            yield kind, data[position + 8 : position + 8 + size]
+        position += 12 + size
+
+
+def _read_jpeg(data: bytes, parts: _Parts) -> None:
+    position = 2
+    for _ in range(MAX_CHUNKS):
+        if position + 4 > len(data) or data[position] != 0xFF:
+            return
+        marker = data[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+            continue
+        if marker in (0xD9, 0xDA):  # end of image, start of the coded picture
+            return
+        (size,) = struct.unpack_from(">H", data, position + 2)
+        body = data[position + 4 : position + 2 + size]
+        if marker == 0xE1 and body.startswith(_EXIF_HEADER):
+            parts.exif = parts.exif or body[len(_EXIF_HEADER) :]
+        elif marker == 0xE1 and body.startswith(_XMP_HEADER):
+            parts.xmp = parts.xmp or body[len(_XMP_HEADER) :]
+        elif marker == 0xFE:
+            parts.text("comment", body, _likely_encoding(body))
+        position += 2 + max(size, 2)
+
+
+def _read_webp(data: bytes, parts: _Parts) -> None:
+    position = 12
+    for _ in range(MAX_CHUNKS):
+        if position + 8 > len(data):
+            return
+        kind = data[position : position + 4]
+        (size,) = struct.unpack_from("<I", data, position + 4)
+        body = data[position + 8 : position + 8 + size]
+        if kind == b"EXIF":
+            parts.exif = parts.exif or body.removeprefix(_EXIF_HEADER)
+        elif kind == b"XMP " and len(body) <= MAX_FIELD:
+            parts.xmp = parts.xmp or body
+        position += 8 + size + (size & 1)
+
+
+def _read_with_pillow(data: bytes, parts: _Parts) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        info: dict[Any, Any] = Image.open(io.BytesIO(data)).info
+    exif, xmp = info.get("exif"), info.get("xmp")
+    if isinstance(exif, bytes):
+        parts.exif = exif.removeprefix(_EXIF_HEADER)
+    if isinstance(xmp, bytes) and len(xmp) <= MAX_FIELD:
+        parts.xmp = xmp
+    comment = info.get("comment")
+    if isinstance(comment, bytes):
+        parts.text("comment", comment, _likely_encoding(comment))
+
+
+def inflate(data: bytes, *, wbits: int = zlib.MAX_WBITS) -> bytes:
+    """Decompressed bytes, at most MAX_FIELD of them; a longer stream raises ValueError before it is held."""
+    engine = zlib.decompressobj(wbits)
+    inflated = engine.decompress(data, MAX_FIELD)
+    if engine.unconsumed_tail:
+        raise ValueError(f"more than {MAX_FIELD:,} bytes when decompressed")
+    return inflated
+
+
+def _exif_texts(raw: bytes) -> dict[int, str]:
+    if not raw or len(raw) > MAX_FIELD:
+        return {}
+    exif = Image.Exif()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exif.load(raw)
+        tags = {**dict(exif.items()), **exif.get_ifd(_EXIF_IFD)}
+    texts = {}
+    for tag, value in tags.items():
+        if tag == _USER_COMMENT and isinstance(value, bytes):
+            texts[tag] = _user_comment(value)
+        elif isinstance(value, bytes) and 0x9C9B <= tag <= 0x9C9F:  # the XP tags of Windows
+            texts[tag] = value.decode("utf-16-le", "replace").rstrip("\0")
+        elif isinstance(value, str):
+            # Pillow decodes as Latin-1 what is mostly UTF-8 in practice.
+            try:
+                texts[tag] = value.encode("latin-1").decode("utf-8").strip("\0 ")
+            except (UnicodeEncodeError, UnicodeDecodeError):
+                texts[tag] = value.strip("\0 ")
+    return texts
+
+
+def _user_comment(value: bytes) -> str:
+    """EXIF 2.3, 4.6.5: eight bytes name the character code; UNICODE does not say which byte order."""
+    code, body = value[:8], value[8:]
+    if code == b"UNICODE\0":
+        even, odd = body[0::2].count(0), body[1::2].count(0)
+        return body.decode("utf-16-be" if even >= odd else "utf-16-le", "replace").strip("\0")
+    if code not in (b"ASCII\0\0\0", b"\0" * 8, b"JIS\0\0\0\0\0"):
+        body = value
+    return body.decode("utf-8", "replace").strip("\0")
+
+
+def _likely_encoding(value: bytes) -> str:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
