@@ -67,7 +67,7 @@ class OpenClipEncoder:
         self.tag = source.tag or self.digest[:12]
         self.preprocessing = describe(self._config)
         self.precision = precision
-        self.logit_scale = float(model.logit_scale.exp())
+        self.logit_scale = float(model.logit_scale.detach().exp())
         self.dim = self.texts([""]).shape[1]
 
     def images(self, images: Sequence[RGB]) -> Floats:

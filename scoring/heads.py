@@ -137,9 +137,13 @@ def public_head(public: PublicHead, path: Path) -> Head:
 
     data = read_limited(path, max_bytes=_MAX_BYTES)
     _check_digest(public, data, str(path))
-    # from the bytes that were checked, never from the file a second time
-    tensors = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    weight, bias = _fold({key: value.double().numpy() for key, value in tensors.items()}, str(path))
+    try:
+        # from the bytes that were checked, never from the file a second time
+        tensors = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        layers = {str(key): value.double().numpy() for key, value in tensors.items()}
+    except Exception as error:  # the unpickler and a file of something else raise many kinds
+        raise ScoringError(f"is not an aesthetic head: {error}", where=str(path)) from error
+    weight, bias = _fold(layers, str(path))
     return Head(public.name, public.digest[:12], public.digest, weight, bias)
 
 
