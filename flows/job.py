@@ -1,22 +1,27 @@
-"""A sweep made ready to run: the file read, the models known, the signer checked, the columns named."""
+"""A sweep made ready to run: the file read, the models known, the columns named."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from catalogs.schema import catalog_schema, check_facets
-from generators.backends import open_backend
+from catalogs.schema import FIXED, catalog_schema
 from generators.matrix import Matrix
 from generators.models import ModelFacts
+from generators.plan import open_matrix
 from generators.recipe import Recipe
 from generators.sweep import Sweep, load_sweep
-from scoring.declared import declared_columns
+from scoring.columns import scoring_columns
+from scoring.scorers import DEFAULT_SCORERS
+
+_FIXED = frozenset(column.name for column in FIXED)
+_NUMBERS: Mapping[str, str] = {"guidance": "float64"}  # setting facets without a fixed column of their name
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +29,44 @@ class Job:
     """Everything that the shards of one sweep have in common."""
 
     sweep: Sweep  # the checked sweep file
-    source: bytes  # the sweep file as it was read
     matrix: Matrix  # its recipes, lazily
-    schema: pa.Schema  # the catalog columns of its rows
+    facets: Mapping[str, str]  # facet columns with their types; settings that have a fixed column are not among them
+    scorers: tuple[str, ...]  # names of the scorers; () embeds and scores nothing
     out: Path  # the output folder
     online: bool  # whether models named in the sweep may be fetched
+
+    def facts(self, recipe: Recipe) -> ModelFacts:
+        """The facts of the model that draws a recipe."""
+        return next(f for f in self.matrix.facts.values() if f.digest == recipe.model_digest)
+
+    def schema(self, embedding_dim: int | None) -> pa.Schema:
+        """The catalog columns of this sweep's rows."""
+        declared = scoring_columns(self.scorers, list(self.matrix.facet_texts)) if self.scorers else ()
+        scores = {column.name: column.type for column in declared if column.type != "string"}
+        return catalog_schema(self.facets, scores, embedding_dim)
+
+    def facet_values(self, recipe: Recipe) -> dict[str, Any]:
+        """The facet columns of one row, in their types."""
+        return {
+            name: float(value) if self.facets[name] == "float64" else value
+            for name, value in recipe.facets
+            if name in self.facets
+        }
 
 
 def prepare(sweep_file: Path, out: Path, *, online: bool) -> Job:
     """Read and check a sweep before anything heavy is loaded.
 
-    Raises InputError for whatever is wrong in the file, with its line or key.
+    Raises InputError for whatever is wrong in the file, with its line or key, and DependencyError when
+    `online` and a model's hub can't be reached.
     """
     sweep = load_sweep(sweep_file)
-    facts: Mapping[str, ModelFacts] = {
-        model: open_backend(model).facts(model, sweep.revision, online=online) for model in sweep.models()
-    }
-    matrix = Matrix(sweep, facts)
-    check_facets(sweep.name, matrix.facet_types)
-    schema = catalog_schema(matrix.facet_types, declared_columns(sweep.scoring, matrix.facet_texts))
-    return Job(sweep, sweep_file.read_bytes(), matrix, schema, out, online)
+    matrix = open_matrix(sweep, network=online)
+    facets = {name: _NUMBERS.get(name, "string") for name in sweep.values if name not in _FIXED}
+    scorers = DEFAULT_SCORERS if sweep.scoring.scorers is None else tuple(sweep.scoring.scorers)
+    job = Job(sweep, matrix, facets, scorers, out, online)
+    job.schema(None)
+    return job
 
 
 def pending(matrix: Matrix, published: npt.NDArray[np.uint64]) -> Iterator[Recipe]:

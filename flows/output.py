@@ -11,7 +11,7 @@ from pathlib import Path
 from foundation.errors import StorageError
 from foundation.files import atomic_write, storage_error
 
-IMAGES = "images"  # OUT/images/SWEEP/ab/abcdef….png
+IMAGES = "images"  # OUT/images/SWEEP/ab/abcdef….png, the first 16 digits of the recipe id
 SWEEPS = "sweeps"  # OUT/sweeps/SWEEP.yaml
 SCRATCH = ".scratch"  # files being written; what a killed run left here is removed by the next
 _LOCK = ".run.lock"
@@ -55,7 +55,7 @@ def _empty_scratch(scratch: Path) -> None:
 
 def image_path(sweep: str, recipe_id: str, suffix: str) -> str:
     """Where a recipe's image lies, relative to the output folder, with forward slashes."""
-    return f"{IMAGES}/{sweep}/{recipe_id[:2]}/{recipe_id}{suffix}"
+    return f"{IMAGES}/{sweep}/{recipe_id[:2]}/{recipe_id[:16]}{suffix}"
 
 
 def keep_sweep_file(out: Path, name: str, text: bytes) -> None:

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from catalogs.catalog import Catalog
+from catalogs.query import Catalog
 from flows.job import Job
 from flows.progress import Tally
 
 TOP = 10  # images named in the summary
-RANKED_BY = "aesthetic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +63,15 @@ def summarise(job: Job, tally: Tally, seconds: float) -> Summary:
 
 
 def _scores(job: Job) -> list[str]:
-    return [name for name in ("aesthetic", "alignment") if name in job.schema.names]
+    known = job.schema(None).names
+    return [name for name in ("aesthetic", "alignment") if name in known]
 
 
 def _top(job: Job) -> list[dict[str, Any]]:
     scores = _scores(job)
     if not scores:
         return []
-    columns = [*job.matrix.facet_types, "seed", *scores, "path"]
+    columns = [*job.facets, "seed", *scores, "file"]
     rows = Catalog(job.out).query(
         where=f"sweep = '{job.sweep.name}' and status = 'ok'", order=scores[0], top=TOP, columns=columns
     )
@@ -81,10 +81,10 @@ def _top(job: Job) -> list[dict[str, Any]]:
 def _by_facet(job: Job) -> list[dict[str, Any]]:
     scores = _scores(job)
     rows: list[dict[str, Any]] = []
-    for facet in job.matrix.facet_types:
+    for facet in job.facets:
         means = Catalog(job.out).query(where=f"sweep = '{job.sweep.name}'", group=facet)
         for record in means.to_dict("records"):
-            kept = {name: record[name] for name in ("count", *scores) if name in record}
+            kept = {name: record[name] for name in ("images", "failed", *(f"{s}_mean" for s in scores))}
             rows.append(_rounded({"facet": facet, "value": record[facet], **kept}))
     return rows
 

@@ -1,4 +1,4 @@
-"""What stays loaded in a worker process: one backend, one set of scorers, one signer.
+"""What stays loaded in a worker process: one backend, one encoder with its scorers, one signer.
 
 A GPU holds one large model at a time, so a sweep over several models lets the last one go before
 it loads the next; recipes are ordered so that this happens once for each model.
@@ -7,56 +7,71 @@ it loads the next; recipes are ordered so that this happens once for each model.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
 
+from flows.job import Job
 from generators.backends import Backend, open_backend
 from generators.recipe import Recipe
 from provenance.signing import Signer, open_signer
 from scoring.encoders import Encoder, open_encoder
 from scoring.scorers import Scorer, open_scorers
 
-from flows.job import Job
+T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class _Kept:
-    key: Any = None
-    part: Any = None
+class _Place(Generic[T]):
+    """Room for one loaded part; asking for another lets the old one go first."""
+
+    def __init__(self, release: Callable[[T], None] = lambda part: None) -> None:
+        self._lock = threading.Lock()
+        self._held: tuple[Hashable, T] | None = None
+        self._release = release
+
+    def hold(self, key: Hashable, load: Callable[[], T]) -> T:
+        with self._lock:
+            if self._held is None or self._held[0] != key:
+                if self._held is not None:
+                    held, self._held = self._held, None
+                    self._release(held[1])
+                self._held = (key, load())
+            return self._held[1]
 
 
-_lock = threading.RLock()
-_backend, _encoder, _signer = _Kept(), _Kept(), _Kept()
+_backend: _Place[Backend] = _Place(lambda backend: backend.close())
+_encoder: _Place[Encoder] = _Place()
+_scorers: _Place[list[Scorer]] = _Place()
+_signer: _Place[Signer] = _Place()
 
 
-def backend_for(recipe: Recipe, *, revision: str | None, online: bool) -> Backend:
-    """The loaded backend of the recipe's model."""
+def backend_for(recipe: Recipe, job: Job) -> Backend:
+    """The loaded backend of the recipe's model. Raises DrawingError when it can't be loaded."""
 
     def load() -> Backend:
-        if _backend.part is not None:
-            _backend.part.close()
-            _backend.part = None
-        backend = open_backend(recipe.model)
-        backend.load(recipe.model, revision, online=online)
+        backend = open_backend(job.facts(recipe), network=job.online)
+        backend.load()
         return backend
 
-    return _keep(_backend, (recipe.model, recipe.model_digest, revision), load)
+    return _backend.hold(recipe.model_digest, load)
 
 
 def scoring_for(job: Job) -> tuple[Encoder, list[Scorer]]:
-    """The sweep's encoder, kept between sweeps, and its scorers."""
+    """The sweep's encoder, kept from sweep to sweep, and its scorers."""
     wanted = job.sweep.scoring
-    encoder: Encoder = _keep(
-        _encoder, wanted.encoder, lambda: open_encoder(wanted.encoder, online=job.online)
+    encoder = _encoder.hold(
+        (wanted.encoder, job.online), lambda: open_encoder(wanted.encoder, online=job.online)
     )
-    scorers = open_scorers(
-        wanted.scorers,
-        encoder,
-        facet_texts=job.matrix.facet_texts,
-        aesthetic_head=wanted.aesthetic,
-        safety_threshold=wanted.safety_threshold,
-        online=job.online,
+    scorers = _scorers.hold(
+        id(job.matrix),
+        lambda: open_scorers(
+            job.scorers,
+            encoder,
+            facet_texts=job.matrix.facet_texts,
+            template=job.sweep.prompt,
+            aesthetic_head=wanted.aesthetic,
+            safety_threshold=wanted.safety_threshold,
+            online=job.online,
+        ),
     )
     return encoder, scorers
 
@@ -65,12 +80,4 @@ def signer_for(job: Job) -> Signer | None:
     """The signer, or None when the sweep asks for no credentials. Raises InputError for a bad certificate."""
     if not job.sweep.marking.credentials:
         return None
-    return _keep(_signer, "local", open_signer)
-
-
-def _keep(kept: _Kept, key: Any, load: Callable[[], Any]) -> Any:
-    with _lock:
-        if kept.part is None or kept.key != key:
-            kept.part = load()
-            kept.key = key
-        return kept.part
+    return _signer.hold("local", open_signer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -18,22 +19,23 @@ _VERSIONED = ("nonesuch", "torch", "diffusers", "transformers", "open_clip_torch
 def catalog_row(
     drawing: Drawing,
     shard: Shard,
+    facets: Mapping[str, Any],
     scores: Mapping[str, Any],
     marked: MarkedFile | None,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The row of one recipe.
 
-    `scores`: score columns of an image that was drawn; `marked`: the finished file; `facts`: further
+    `facets`: the facet columns; `scores`: score columns of an image that was drawn; `marked`: the finished file; `facts`: further
     columns, which overrule the others (a reason for a failure after drawing, hashes, path).
     A recipe without a finished file is `failed`, whatever came before.
     """
     recipe = drawing.recipe
     row: dict[str, Any] = {
-        **dict(recipe.facets),  # first: a facet that is a setting has the setting's own column
         "recipe_id": recipe.id,
         "sweep": shard.sweep,
-        "shard": shard.key,
+        "shard": shard.index,
+        "plan_index": recipe.plan_index,
         "backend": recipe.backend,
         "model": recipe.model,
         "model_digest": recipe.model_digest,
@@ -50,9 +52,10 @@ def catalog_row(
         "options": json.dumps(dict(recipe.options)),
         "init_digest": recipe.init_image_digest,
         "strength": recipe.strength,
+        **facets,
         **scores,
         "status": drawing.status if marked else "failed",
-        "reason": drawing.reason,
+        "reason": drawing.reason or None,
         "draw_seconds": drawing.seconds,
         "device": drawing.device,
         "batch_size": drawing.batch_size,
@@ -60,8 +63,8 @@ def catalog_row(
     }
     if marked is not None:
         row |= {
-            "watermark_id": recipe.watermark_id if marked.watermark_psnr is not None else 0,
-            "watermark_psnr": marked.watermark_psnr,
+            "watermark_id": recipe.watermark_id if marked.watermark_payload is not None else 0,
+            "watermark_psnr": _finite(marked.watermark_psnr),
             "manifest_id": marked.manifest_id,
             "credential_digest": marked.manifest_digest,
             "format": marked.suffix.lstrip("."),
@@ -69,6 +72,10 @@ def catalog_row(
             "sha256": marked.sha256,
         }
     return row | dict(facts)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 @cache

@@ -6,6 +6,7 @@ lock) while the backend draws on; what waits between them is bounded.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -62,14 +63,13 @@ def run_shard(shard: Shard, job: Job, counter: Counter) -> ShardReport:
         rows.extend(_collect(future, counter) for future in waiting)
     order = {recipe.id: place for place, recipe in enumerate(shard.recipes)}
     rows.sort(key=lambda row: order[row["recipe_id"]])
-    publish_shard(job.out, shard.name, rows, job.schema)
+    publish_shard(job.out, shard.name, rows, job.schema(_embedding_dim(rows)))
     failed = sum(row["status"] == "failed" for row in rows)
     return ShardReport(shard.key, len(rows) - failed, failed, perf_counter() - begun)
 
 
 def _draw(shard: Shard, job: Job) -> Iterator[Drawing]:
-    backend = resident.backend_for(shard.recipes[0], revision=job.sweep.revision, online=job.online)
-    return backend.draw(shard.recipes)
+    return resident.backend_for(shard.recipes[0], job).draw(shard.recipes)
 
 
 def _batches(drawings: Iterator[Drawing], size: int) -> Iterator[list[Drawing]]:
@@ -85,7 +85,7 @@ def _batches(drawings: Iterator[Drawing], size: int) -> Iterator[list[Drawing]]:
 
 def _score(drawings: Sequence[Drawing], job: Job) -> list[tuple[Drawing, dict[str, Any]]]:
     """Each drawing with its row's score columns; drawings without an image have none."""
-    drawn = [drawing for drawing in drawings if drawing.image is not None]
+    drawn = [drawing for drawing in drawings if drawing.image is not None] if job.scorers else []
     by_id: dict[str, dict[str, Any]] = {}
     if drawn:
         begun = perf_counter()
@@ -97,7 +97,10 @@ def _score(drawings: Sequence[Drawing], job: Job) -> list[tuple[Drawing, dict[st
         for place, drawing in enumerate(drawn):
             by_id[drawing.recipe.id] = {
                 **{name: _scalar(values[place]) for name, values in scores.columns.items()},
-                **scores.facts,
+                "encoder": " ".join(
+                    scores.facts[f"encoder{part}"] for part in ("", "_tag", "_preprocessing")
+                ),
+                "score_facts": json.dumps(scores.facts),
                 "embedding": scores.embeddings[place].astype(np.float16),
                 "score_seconds": seconds,
             }
@@ -106,8 +109,9 @@ def _score(drawings: Sequence[Drawing], job: Job) -> list[tuple[Drawing, dict[st
 
 def _finish(drawing: Drawing, scores: dict[str, Any], shard: Shard, job: Job) -> dict[str, Any]:
     """Mark and write one image; the row that says so."""
+    facets = job.facet_values(drawing.recipe)
     if drawing.image is None:
-        return catalog_row(drawing, shard, scores, None, {})
+        return catalog_row(drawing, shard, facets, scores, None, {})
     recipe = drawing.recipe
     marking, image_format = job.sweep.marking, job.sweep.format
     try:
@@ -116,8 +120,10 @@ def _finish(drawing: Drawing, scores: dict[str, Any], shard: Shard, job: Job) ->
             drawing.image,
             MarkRequest(
                 watermark_payload=recipe.watermark_id,
-                recipe=recipe.to_json(),
-                title=recipe.prompt[:120] if marking.include_prompt else recipe.id,
+                recipe=json.loads(recipe.to_json()),
+                title=f"{recipe.id}.{image_format.type}",
+                generator=recipe.model,
+                generator_version=recipe.model_digest,
                 format=image_format.type,
                 quality=image_format.quality,
                 strength=marking.strength,
@@ -138,14 +144,18 @@ def _finish(drawing: Drawing, scores: dict[str, Any], shard: Shard, job: Job) ->
     except StorageError:
         raise
     except NonesuchError as error:
-        return catalog_row(drawing, shard, scores, None, {"reason": f"marking: {error.message}"})
-    return catalog_row(drawing, shard, scores, marked, facts)
+        return catalog_row(drawing, shard, facets, scores, None, {"reason": f"marking: {error.message}"})
+    return catalog_row(drawing, shard, facets, scores, marked, facts)
 
 
 def _collect(future: Future[dict[str, Any]], counter: Counter) -> dict[str, Any]:
     row = future.result()
     counter.count(row["status"])
     return row
+
+
+def _embedding_dim(rows: Sequence[dict[str, Any]]) -> int | None:
+    return next((len(row["embedding"]) for row in rows if "embedding" in row), None)
 
 
 def _scalar(value: Any) -> Any:

@@ -48,9 +48,9 @@ def sweep(
     sweep names to be fetched. Raises InputError, StorageError or DrawingError with what to do.
     """
     job = prepare(Path(sweep_file), Path(out), online=online)
-    resident.signer_for(job)
+    resident.signer_for(job)  # a bad certificate ends the run before anything is drawn
     with hold(job.out):
-        keep_sweep_file(job.out, job.sweep.name, job.source)
+        keep_sweep_file(job.out, job.sweep.name, job.sweep.source.text.encode())
         if retry_failed:
             drop_failed(job.out, job.sweep.name)
         published = published_ids(job.out)

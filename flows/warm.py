@@ -15,5 +15,6 @@ def warm(job: Job) -> None:
         first = next(iter(job.matrix), None)
         if first is None:
             return
-        resident.backend_for(first, revision=job.sweep.revision, online=job.online)
-        resident.scoring_for(job)
+        resident.backend_for(first, job)
+        if job.scorers:
+            resident.scoring_for(job)

@@ -75,7 +75,7 @@ class Matrix:
             if combination != previous:
                 shared = self._shared(self._space.combination(combination))
                 previous = combination
-            yield Recipe(seed=self._seeds[seed], **shared)
+            yield Recipe(seed=self._seeds[seed], plan_index=rank, **shared)
 
     @cached_property
     def facet_texts(self) -> dict[str, dict[str, str]]:
@@ -132,7 +132,9 @@ class Matrix:
 
     def _lora(self, path: str, weight: float) -> Lora:
         file = self.sweep.source.folder / path
-        return Lora(str(file), lora_digest(file, where=self.sweep.source.where(("settings", "loras"))), weight)
+        return Lora(
+            str(file), lora_digest(file, where=self.sweep.source.where(("settings", "loras"))), weight
+        )
 
     def _negative_text(self, chosen: Mapping[str, FacetValue]) -> str:
         """The negative prompt: `{facet}` puts in the value's negative text, or its text where no value of
@@ -253,4 +255,6 @@ class Matrix:
                 hint="Take a `sample:` of it, or raise `limit:`.",
             )
         if self._all > _MAX_INDEX:
-            raise InputError(f"the matrix has {self._all:,} cells, too many to number", where=source.where(()))
+            raise InputError(
+                f"the matrix has {self._all:,} cells, too many to number", where=source.where(())
+            )

@@ -52,6 +52,7 @@ class Recipe:
     mask_digest: str | None = None  # SHA-256 of the inpainting mask
     parent: str | None = None  # id of the recipe whose image it starts from
     facets: tuple[tuple[str, str], ...] = ()  # (facet, value name); not part of the identity
+    plan_index: int = 0  # place in the sweep's expansion; not part of the identity
 
     @property
     def id(self) -> str:
