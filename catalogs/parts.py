@@ -85,7 +85,7 @@ def read_schema(out: Path) -> pa.Schema | None:
     path = catalog_folder(out) / SCHEMA_FILE
     try:
         schema = pq.read_schema(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, error) from error
@@ -145,7 +145,7 @@ def published_ids(out: Path) -> npt.NDArray[np.uint64]:
     found = [np.zeros(0, np.uint64)]
     for path in part_files(out):
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 found += [
                     recipe_keys(batch.column(0))
                     for batch in file.iter_batches(batch_size=1 << 17, columns=["recipe_id"])
@@ -189,6 +189,8 @@ def drop_failed(out: Path, sweep: str) -> int:
 
 def damaged(path: Path, error: Exception) -> CatalogError:
     """The CatalogError for a part that can't be read."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return CatalogError(f"can't be read ({os.strerror(error.errno)})", where=str(path))
     return CatalogError(
         f"this part of the catalog is damaged ({str(error).splitlines()[0]})",
         where=str(path),

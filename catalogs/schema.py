@@ -201,7 +201,7 @@ def merge_schemas(old: pa.Schema, new: pa.Schema, *, where: str) -> pa.Schema:
 
 def role_of(field: pa.Field) -> str:
     """The role of a column, from its metadata; "unknown" for files that other programs wrote."""
-    return (field.metadata or {}).get(b"role", b"unknown").decode()
+    return str((field.metadata or {}).get(b"role", b"unknown"), "utf-8")
 
 
 def names_with_role(schema: pa.Schema, role: Role) -> list[str]:
@@ -283,3 +283,7 @@ def _merge_fields(old: pa.Field, new: pa.Field, where: str) -> pa.Field:
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+if __name__ == "__main__":
+    print(column_table())

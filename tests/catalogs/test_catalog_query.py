@@ -1,0 +1,250 @@
+"""Queries: checked against plain Python over the same rows, and against what people get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from catalog_samples import DIM, SCHEMA, make_row
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalogs.parts import drop_failed, publish_shard
+from catalogs.query import Catalog
+from foundation.errors import CatalogError, InputError
+
+FAILED = (3, 31)
+
+
+@pytest.fixture
+def catalog(demo: Callable[..., Path]) -> Catalog:
+    return Catalog(demo(count=60, per=7, failed=FAILED))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    out = tmp_path_factory.mktemp("shared")
+    publish_shard(out, "demo-0", [make_row(i) for i in range(30)], SCHEMA)
+    return Catalog(out)
+
+
+def as_stored(index: int) -> dict[str, Any]:
+    row = make_row(index, status="failed" if index in FAILED else "ok")
+    for name in ("alignment", "aesthetic"):
+        row[name] = float(np.float32(row[name])) if name in row else None
+    return row
+
+
+ROWS = [as_stored(i) for i in range(60)]
+
+
+def test_a_condition_and_an_order_find_the_same_rows_as_python(catalog: Catalog) -> None:
+    got = catalog.query("artist = 'Edvard Munch' AND alignment > 0.3", order="aesthetic", top=7)
+    rows = [r for r in ROWS if r["artist"] == "Edvard Munch" and (r["alignment"] or 0) > 0.3]
+    rows.sort(key=lambda r: -r["aesthetic"])
+    assert got["plan_index"].tolist() == [r["plan_index"] for r in rows[:7]]
+    assert "embedding" not in got.columns
+    assert got["prompt"].tolist() == [r["prompt"] for r in rows[:7]]
+
+
+def test_exact_numbers_compare_as_written(catalog: Catalog) -> None:
+    assert catalog.count("guidance_scale = 7.1") == 60
+
+
+@pytest.mark.parametrize("top", [None, 60])
+def test_rows_without_a_score_come_last_either_way(catalog: Catalog, top: int | None) -> None:
+    for descending in (True, False):
+        got = catalog.query(order="aesthetic", descending=descending, top=top)
+        assert got["plan_index"].tolist()[-2:] == list(FAILED)
+
+
+def test_the_direction_follows_what_the_column_is(catalog: Catalog) -> None:
+    assert catalog.query(order="plan_index", top=1)["plan_index"].tolist() == [0]
+    assert catalog.query(order="subject", top=1)["subject"].tolist() == ["castle"]
+    best = max(r["aesthetic"] for r in ROWS if r["aesthetic"] is not None)
+    assert catalog.query(order="aesthetic", top=1)["aesthetic"].tolist() == [best]
+    worst = catalog.query("aesthetic IS NOT NULL", order="aesthetic asc", top=1)
+    assert worst["aesthetic"].tolist() == [min(r["aesthetic"] for r in ROWS if r["aesthetic"] is not None)]
+    several = catalog.query(order=["subject", "aesthetic desc"], columns=["subject", "aesthetic"])
+    assert several["subject"].tolist() == sorted(several["subject"].tolist())
+
+
+def test_an_expression_can_rank(catalog: Catalog) -> None:
+    got = catalog.query(order="aesthetic + 10 * alignment", top=3)
+    scored = [r for r in ROWS if r["aesthetic"] is not None]
+    scored.sort(key=lambda r: -(r["aesthetic"] + 10 * r["alignment"]))
+    assert got["plan_index"].tolist() == [r["plan_index"] for r in scored[:3]]
+
+
+def test_groups_count_fail_and_average(catalog: Catalog) -> None:
+    got = catalog.query(group="subject", order="aesthetic").set_index("subject")
+    for subject in got.index:
+        rows = [r for r in ROWS if r["subject"] == subject]
+        drawn = [r["aesthetic"] for r in rows if r["aesthetic"] is not None]
+        assert got.loc[subject, "images"] == len(drawn)
+        assert got.loc[subject, "failed"] == len(rows) - len(drawn)
+        assert got.loc[subject, "aesthetic_mean"] == pytest.approx(np.mean(drawn))
+    assert got["aesthetic_mean"].is_monotonic_decreasing
+    pairs = catalog.query(group=["subject", "artist"], order="images", top=2)
+    assert len(pairs) == 2
+    assert list(pairs.columns[:4]) == ["subject", "artist", "images", "failed"]
+
+
+def test_the_best_of_each_group(catalog: Catalog) -> None:
+    got = catalog.query(top_per=("artist", 3), order="aesthetic")
+    for artist in ("Edvard Munch", "Katsushika Hokusai"):
+        rows = [r for r in ROWS if r["artist"] == artist and r["aesthetic"] is not None]
+        rows.sort(key=lambda r: -r["aesthetic"])
+        seen = got[got["artist"] == artist]["plan_index"].tolist()
+        assert seen == [r["plan_index"] for r in rows[:3]]
+    with pytest.raises(InputError, match="needs an order"):
+        catalog.query(top_per=("artist", 3))
+
+
+def test_a_sample_does_not_depend_on_the_parts(tmp_path: Path, catalog: Catalog) -> None:
+    publish_shard(tmp_path, "whole", [r for r in ROWS if r["status"] == "ok"], SCHEMA)
+    whole = Catalog(tmp_path)
+    first = catalog.query("status = 'ok'", sample=9)["recipe_id"].tolist()
+    assert len(first) == 9
+    assert first == whole.query(sample=9)["recipe_id"].tolist()
+    assert first != whole.query(sample=9, sample_seed=1)["recipe_id"].tolist()
+    assert 1 <= len(whole.query(sample=0.2)) <= 25
+    for bad in (0, 1.5, -3):
+        with pytest.raises(InputError, match="neither a number of rows nor a fraction"):
+            whole.query(sample=bad)
+
+
+def test_arrow_keeps_the_types_of_the_catalog(catalog: Catalog) -> None:
+    for options in ({}, {"top": 5}):
+        table = catalog.query(
+            columns=["Subject", "embedding", "watermark_id", "drawn_at"], as_arrow=True, **options
+        )
+        assert isinstance(table, pa.Table)
+        assert table.column_names == ["subject", "embedding", "watermark_id", "drawn_at"]
+        for field in table.schema:
+            assert field.type == SCHEMA.field(field.name).type
+    whole = catalog.query(columns=["plan_index", "embedding"], order="plan_index")
+    np.testing.assert_array_equal(whole["embedding"][0], ROWS[0]["embedding"])
+    assert whole["embedding"][FAILED[0]] is None
+    assert len(whole["embedding"][0]) == DIM
+
+
+def test_an_answer_without_rows_still_has_its_columns(catalog: Catalog) -> None:
+    for options in ({}, {"top": 5}, {"top": 5, "order": "aesthetic"}):
+        got = catalog.query("subject = 'unicorn'", **options)
+        assert len(got) == 0
+        assert "aesthetic" in got.columns
+
+
+def test_many_rows_come_back_in_order(tmp_path: Path) -> None:
+    for part in range(3):
+        rows = [make_row(i) for i in range(part * 2100, (part + 1) * 2100)]
+        publish_shard(tmp_path, f"demo-{part}", rows, SCHEMA)
+    got = Catalog(tmp_path).query(order="aesthetic", top=6000, columns=["aesthetic", "plan_index"])
+    assert len(got) == 6000
+    assert got["aesthetic"].is_monotonic_decreasing
+    assert got["plan_index"].is_unique
+
+
+def test_a_catalog_sees_what_is_published_and_dropped_later(catalog: Catalog) -> None:
+    assert catalog.count() == 60
+    publish_shard(catalog.folder, "demo-later", [make_row(100)], SCHEMA)
+    assert catalog.count() == 61
+    drop_failed(catalog.folder, "demo")
+    assert catalog.count() == 59
+    assert len(catalog.query(top=100)) == 59
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("artst = 'x'", "Did you mean artist"),
+        ('artist = "Hokusai"', "single quotes"),
+        ("alignment > > 1", "syntax error"),
+        ("alignment > ", "syntax error"),
+        ("1 = 1; DROP TABLE x", "syntax error|Only SELECT|statement"),
+        ("1 = 1; SELECT 2", "statement"),
+        ("1 = 1) OR (1 = 1", "syntax error"),
+        ("artist FROM read_csv('/etc/passwd')", "a statement"),
+        ("(SELECT count(*) FROM read_text('/etc/hostname')) = 1", "subquery"),
+        ("EXISTS (SELECT 1)", "subquery"),
+        ("read_text('/etc/hostname') IS NULL", "read_text"),
+        ("current_setting('allowed_directories') = 'x'", "current_setting"),
+        ("row_number() OVER () = 1", "window"),
+        ("$1 = 1", "parameter"),
+        ("COLUMNS('a.*') = 1", "star"),
+        ("sum(aesthetic) > 1", "aggregates"),
+        ("aesthetic > 'abc'", "abc"),
+        ("filename = 'x'", "no column 'filename'"),
+        ("x" * 30_000, "longer than"),
+    ],
+)
+def test_what_is_wrong_with_a_condition_is_said(shared: Catalog, where: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        shared.query(where)
+    with pytest.raises(InputError, match=message):
+        shared.query(where, top=3)
+
+
+def test_a_comment_can_not_hide_the_rest(shared: Catalog) -> None:
+    assert shared.count("plan_index < 5 -- all of them") == 5
+
+
+@given(st.text(max_size=40))
+def test_no_text_gets_past_as_anything_but_a_condition(shared: Catalog, text: str) -> None:
+    try:
+        count = shared.count(text)
+    except InputError:
+        return
+    assert 0 <= count <= 30
+
+
+@given(st.text(alphabet="Aartis'\"%_() =<>|&", max_size=25))
+def test_quotes_never_break_out(shared: Catalog, text: str) -> None:
+    quoted = "'" + text.replace("'", "''") + "'"
+    assert shared.count(f"prompt = {quoted}") == 0
+    assert shared.count(f"prompt <> {quoted}") == 30
+
+
+def test_the_engine_reads_nothing_outside_the_catalog(shared: Catalog, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a\n1\n")
+    for sql in (
+        f"SELECT * FROM read_csv('{secret}')",
+        f"COPY (SELECT 1) TO '{tmp_path}/x.csv'",
+        "SET threads = 2",
+    ):
+        with pytest.raises(
+            (InputError, CatalogError), match=r"disabled|locked|Permission|not allowed|Cannot"
+        ):
+            shared.engine.read(lambda session, sql=sql: session.sql(sql))
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_options_that_make_no_sense_are_refused(shared: Catalog) -> None:
+    with pytest.raises(InputError, match="not a number of rows"):
+        shared.query(top=0)
+    with pytest.raises(InputError, match="goes with where, order and top only"):
+        shared.query(group="subject", sample=3)
+    with pytest.raises(InputError, match="no column 'mood'"):
+        shared.query(columns=["mood"])
+    with pytest.raises(InputError, match=r"no column 'subjct'\n.*subject"):
+        shared.query(group="subjct")
+
+
+def test_a_folder_without_a_catalog_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no catalog here"):
+        Catalog(tmp_path)
+
+
+def test_a_folder_with_an_odd_name_works(tmp_path: Path) -> None:
+    out = tmp_path / "it's [a] *odd* name"
+    publish_shard(out, "demo-0", [make_row(i) for i in range(5)], SCHEMA)
+    assert Catalog(out).count() == 5
+    assert len(Catalog(str(out)).query(top=3)) == 3
+    assert len(pd.read_parquet(out / "catalog")) == 5
