@@ -35,7 +35,11 @@ class Technical:
     @staticmethod
     def columns(facets: Sequence[str]) -> tuple[Column, ...]:
         return (
-            Column("sharpness", "float32", "variance of the luma's Laplacian, 0 up; blurred below about 100"),
+            Column(
+                "sharpness",
+                "float32",
+                "variance of the luma's Laplacian, 0 up; photographs below about 100 look blurred",
+            ),
             Column("contrast", "float32", "standard deviation of the luma divided by 255, 0 to 0.5"),
             Column("clipping", "float32", "share of pixels with luma at an end of the scale, 0 to 1"),
             Column("blankness", "float32", "share of 16 x 16 cells without any variation, 0 to 1"),
