@@ -76,7 +76,10 @@ def combinations(sweep: Sweep) -> Iterator[tuple[dict[str, Any], str]]:
             where=sweep.source.where(("facets",)),
         )
     for row in itertools.product(*axes):
-        yield combine(sweep, (value for value, _ in row)), row[-1][1] if row else sweep.source.where(("settings",))
+        yield (
+            combine(sweep, (value for value, _ in row)),
+            row[-1][1] if row else sweep.source.where(("settings",)),
+        )
 
 
 def models(sweep: Sweep) -> tuple[tuple[str, str | None], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -69,8 +70,7 @@ def _remembered(folder: Path, files: list[Path]) -> dict[Path, str]:
             entry = [*mark, file_digest(path)]
         fresh[name] = entry
     if any(known.get(name) != entry for name, entry in fresh.items()):
-        try:
+        # The store only saves time: where it can't be written, the weights are read again.
+        with contextlib.suppress(NonesuchError):
             atomic_write(store, json.dumps({**known, **fresh}).encode())
-        except NonesuchError:
-            pass  # the cache only saves time; without it the weights are read again
     return {path: str(fresh[path.relative_to(folder).as_posix()][2]) for path in files}

@@ -153,10 +153,14 @@ def _combinations(values: Sequence[FacetValue], choose: int, joined_by: str, whe
     if choose == 1:
         return list(values)
     if choose > len(values):
-        raise InputError(f"choose: {choose} needs at least {choose} values; it has {len(values)}", where=where)
+        raise InputError(
+            f"choose: {choose} needs at least {choose} values; it has {len(values)}", where=where
+        )
     count = math.comb(len(values), choose)
     if count > MAX_VALUES:
-        raise InputError(f"choose: {choose} of {len(values)} values makes {count:,} combinations", where=where)
+        raise InputError(
+            f"choose: {choose} of {len(values)} values makes {count:,} combinations", where=where
+        )
     if any(value.settings is not None for value in values):
         raise InputError("values that carry settings can't be combined with choose", where=where)
     return [_joined(mix, joined_by) for mix in itertools.combinations(values, choose)]

@@ -90,9 +90,7 @@ def hub_facts(model: str, revision: str | None, *, network: bool) -> ModelFacts:
         digest = f"{model}@{commit}" if commit else f"{_UNRESOLVED}:{model}@{wanted}"
         return ModelFacts(model, "diffusers", digest, Defaults(), hub_id=model, revision=wanted)
     commit = folder.name
-    facts = ModelFacts(
-        model, "diffusers", f"{model}@{commit}", Defaults(), hub_id=model, revision=commit
-    )
+    facts = ModelFacts(model, "diffusers", f"{model}@{commit}", Defaults(), hub_id=model, revision=commit)
     return _described(facts, folder)
 
 

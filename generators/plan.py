@@ -62,7 +62,9 @@ def plan(sweep: Sweep) -> Plan:
     cells = matrix.count()
     first = next(iter(matrix))
     seconds, basis = _seconds_per_image(first)
-    prompts = dict.fromkeys(recipe.prompt for recipe in islice(matrix, FIRST_PROMPTS * len(sweep.seed_values)))
+    prompts = dict.fromkeys(
+        recipe.prompt for recipe in islice(matrix, FIRST_PROMPTS * len(sweep.seed_values))
+    )
     pixels = first.width * first.height
     return Plan(
         name=sweep.name,

@@ -41,8 +41,12 @@ class Settings(Strict):
     scheduler: Annotated[str, Field(description='by name, "default" for the model\'s own')] | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     loras: Annotated[list[LoraSetting], Field(description="added to the model, in order")] | None = None
-    model: Annotated[str, Field(min_length=1, description="embedded, noise, a hub id or a folder")] | None = None
-    revision: Annotated[str, Field(min_length=1, description="branch, tag or commit of a hub id")] | None = None
+    model: Annotated[str, Field(min_length=1, description="embedded, noise, a hub id or a folder")] | None = (
+        None
+    )
+    revision: Annotated[str, Field(min_length=1, description="branch, tag or commit of a hub id")] | None = (
+        None
+    )
     options: (
         Annotated[dict[str, bool | int | float | str], Field(description="further arguments of the pipeline")]
         | None

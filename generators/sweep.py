@@ -25,7 +25,9 @@ from generators.source import Place, Source, read_yaml
 
 MAX_CELLS: Final = 10_000_000  # default of `limit`
 # Columns of the catalog that are not settings; a facet of that name could not have a column of its own.
-RESERVED: Final = frozenset({"id", "seed", "prompt", "negative", "negative_prompt", "sweep", "status", "path"})
+RESERVED: Final = frozenset(
+    {"id", "seed", "prompt", "negative", "negative_prompt", "sweep", "status", "path"}
+)
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Match: TypeAlias = dict[str, str | int | float | list[str | int | float]]
@@ -88,15 +90,23 @@ class Sweep(Strict):
     """A sweep file, checked. `values` holds its facets' values, `seed_values` its seeds."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="names its files")]
-    model: Annotated[str, Field(min_length=1, description="embedded, noise, a hub id or a folder")] = "embedded"
-    revision: Annotated[str, Field(min_length=1, description="branch, tag or commit of a hub id")] | None = None
+    model: Annotated[str, Field(min_length=1, description="embedded, noise, a hub id or a folder")] = (
+        "embedded"
+    )
+    revision: Annotated[str, Field(min_length=1, description="branch, tag or commit of a hub id")] | None = (
+        None
+    )
     prompt: Annotated[str, Field(min_length=1, description="template; {facet} puts in the value's text")]
     negative: Annotated[str, Field(description="template of the negative prompt")] = ""
-    facets: Annotated[dict[str, Facet], Field(description="the axes of the matrix")] = Field(default_factory=dict)
+    facets: Annotated[dict[str, Facet], Field(description="the axes of the matrix")] = Field(
+        default_factory=dict
+    )
     zip: Annotated[list[list[str]], Field(description="facets that go in step instead of crossed")] = Field(
         default_factory=list
     )
-    exclude: Annotated[list[Match], Field(description="combinations to leave out")] = Field(default_factory=list)
+    exclude: Annotated[list[Match], Field(description="combinations to leave out")] = Field(
+        default_factory=list
+    )
     only: Annotated[list[Match], Field(description="combinations to keep; all when empty")] = Field(
         default_factory=list
     )
@@ -136,7 +146,9 @@ class Sweep(Strict):
         if isinstance(sample, int) and sample < 1:
             raise ValueError("a sample holds at least one cell")
         if isinstance(sample, float) and not 0 < sample <= 1:
-            raise ValueError("a share lies above 0 and is at most 1; write whole numbers of cells without a point")
+            raise ValueError(
+                "a share lies above 0 and is at most 1; write whole numbers of cells without a point"
+            )
         return sample
 
     @model_validator(mode="after")
@@ -231,7 +243,11 @@ def _complaint(error: ValidationError, data: Any, source: Source) -> InputError:
         return InputError(f"the key {key!r} is missing", where=source.where(place))
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     given = first["input"]
-    shown = f"{given!r} " if isinstance(given, str | int | float | bool) and "error" not in first.get("ctx", {}) else ""
+    shown = (
+        f"{given!r} "
+        if isinstance(given, str | int | float | bool) and "error" not in first.get("ctx", {})
+        else ""
+    )
     return InputError(f"{shown}{message}", where=source.where(place))
 
 

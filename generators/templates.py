@@ -39,7 +39,9 @@ def parse_template(text: str, facets: Collection[str], *, where: str) -> Templat
     parts: list[tuple[str, str | None]] = []
     for literal, field, spec, conversion in pieces:
         if field is not None and (spec or conversion or not field.isidentifier()):
-            written = "{" + field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
+            written = (
+                "{" + field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
+            )
             raise InputError(f"{written} is not a facet's name", where=where, hint=hint)
         if field is not None and field not in facets:
             raise InputError(

@@ -76,7 +76,9 @@ def _parquet_rows(
                 for record in batch.to_pylist():
                     row += 1
                     cells = [record[name] if name else None for name in names]
-                    yield _entry([None if cell is None else str(cell) for cell in cells], f"{path}: row {row}")
+                    yield _entry(
+                        [None if cell is None else str(cell) for cell in cells], f"{path}: row {row}"
+                    )
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"can't be read as Parquet ({error})", where=str(path)) from error
 

@@ -38,6 +38,10 @@ class Backend(Protocol):
         """Bring the weights onto the device. Raises DrawingError when that can't be done."""
         ...
 
+    def check(self, recipe: Recipe) -> None:
+        """Raise InputError for what the recipe asks and the model can't do. May load the model."""
+        ...
+
     def draw(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
         """One Drawing for each recipe, in order. A recipe's own failure is a status, not an exception."""
         ...

@@ -32,6 +32,9 @@ class NoiseBackend:
     def load(self) -> None:
         """There is nothing to load."""
 
+    def check(self, recipe: Recipe) -> None:
+        """Noise can be drawn for every recipe."""
+
     def draw(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
         """One noise image for each recipe."""
         for recipe in recipes:

@@ -1,0 +1,241 @@
+"""Drawing with a diffusers pipeline: batches over prompts and seeds, each image independent of its batch."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from foundation.errors import DrawingError, InputError
+from foundation.images import RGB
+from generators.backends.base import Drawing
+from generators.backends.pipelines import (
+    best_device,
+    is_out_of_memory,
+    load_pipeline,
+    real_dtype,
+    use_loras,
+    use_scheduler,
+)
+from generators.backends.prompts import Embeddings, PromptEncoder, shape_of, stacked
+from generators.models import ModelFacts
+from generators.recipe import Recipe
+
+# Pixels in a batch by default: what keeps the device busy without asking for much memory.
+_BATCH_PIXELS: Final = {"cuda": 8 * 1024 * 1024, "mps": 1024 * 1024, "cpu": 16 * 128 * 128}
+_MAX_BATCH: Final = 64
+_MAX_REASON: Final = 300  # characters
+# Arguments of a pipeline that the recipe's own fields decide.
+_OWN: Final = frozenset(
+    {"prompt", "negative_prompt", "height", "width", "num_inference_steps", "guidance_scale", "generator",
+     "output_type", "return_dict", "num_images_per_prompt", "latents", "callback_on_step_end"}
+)  # fmt: skip
+
+
+class DiffusersBackend:
+    """One text-to-image pipeline on one device."""
+
+    def __init__(
+        self, facts: ModelFacts, *, device: str | None, batch_size: int | None, network: bool
+    ) -> None:
+        self.facts = facts
+        self._device = device or best_device()
+        self._asked_batch = batch_size
+        self._network = network
+        self._working: dict[tuple[Any, ...], int] = {}  # batch sizes that memory has allowed, by group
+        self._pipe: Any = None
+        self._dtype: torch.dtype | None = None
+
+    def load(self) -> None:
+        """Bring the weights onto the device, in the dtype of the model's defaults."""
+        self._load(self.facts.defaults.dtype)
+
+    def check(self, recipe: Recipe) -> None:
+        """Raise InputError for what the recipe asks of this model that it can't do: an unknown option, a
+        negative prompt it does not take, a scheduler or LoRA that does not fit. Loads the model."""
+        self._prepare(recipe)
+        self._check_negative(recipe)
+
+    def draw(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
+        """One Drawing for each recipe, in order; consecutive recipes of one group share batches.
+
+        Out of memory halves the batch for the rest of the group. A batch that fails in another way
+        is drawn again one by one, so that only the recipes at fault fail.
+        """
+        for _, members in groupby(recipes, key=lambda recipe: recipe.group):
+            group = list(members)
+            try:
+                self._prepare(group[0])
+            except InputError as error:
+                yield from (self._failed(recipe, str(error), 0.0, 1) for recipe in group)
+                continue
+            yield from self._draw_group(group)
+
+    def _check_negative(self, recipe: Recipe) -> None:
+        if recipe.negative_prompt and "negative_prompt" not in self._parameters:
+            raise InputError(f"{type(self._pipe).__name__} takes no negative prompt", where="negative")
+
+    def close(self) -> None:
+        """Drop the pipeline and give the device's memory back."""
+        self._pipe = None
+        self._dtype = None
+        if self._device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+    def _load(self, dtype: str) -> None:
+        wanted = real_dtype(dtype, self._device)
+        if self._pipe is not None and wanted == self._dtype:
+            return
+        if not self.facts.resolved:
+            raise DrawingError(
+                "the model is not on this machine",
+                where=self.facts.model,
+                hint="Describe it again with leave to use the network.",
+            )
+        self.close()
+        self._pipe = load_pipeline(self.facts, device=self._device, dtype=wanted, network=self._network)
+        self._dtype = wanted
+        self._scheduler = self._pipe.scheduler
+        self._encoder = PromptEncoder(self._pipe, self._device)
+        self._parameters = inspect.signature(self._pipe.__call__).parameters
+        self._loras: tuple[Any, ...] = ()
+
+    def _prepare(self, recipe: Recipe) -> None:
+        """Bring the pipeline into the state that a recipe's group needs."""
+        self._load(recipe.dtype)
+        name = type(self._pipe).__name__
+        known = sorted(set(self._parameters) - _OWN)
+        for option, _ in recipe.options:
+            if option not in known:
+                raise InputError(
+                    f"{name} takes no option {option!r}", where="options", hint=f"Known: {', '.join(known)}."
+                )
+        if recipe.loras != self._loras:
+            self._loras = ()
+            self._encoder.forget()
+            use_loras(self._pipe, recipe.loras)
+            self._loras = recipe.loras
+        use_scheduler(self._pipe, recipe.scheduler, self._scheduler)
+
+    def _draw_group(self, group: list[Recipe]) -> Iterator[Drawing]:
+        key = group[0].group
+        position = 0
+        while position < len(group):
+            size = self._working.get(key) or self._batch_size(group[0])
+            batch = group[position : position + size]
+            drawings = self._draw_batch(batch)
+            if drawings is None and len(batch) > 1:
+                self._working[key] = len(batch) // 2
+                if self._device.startswith("cuda"):
+                    torch.cuda.empty_cache()
+                continue
+            if drawings is None:
+                drawings = [self._failed(batch[0], "out of memory even alone", 0.0, 1)]
+            yield from drawings
+            position += len(batch)
+
+    def _draw_batch(self, batch: list[Recipe]) -> list[Drawing] | None:
+        """The drawings of a batch, or None when memory did not suffice."""
+        start = time.perf_counter()
+        try:
+            images = self._images(batch)
+        except Exception as error:  # anything a pipeline raises belongs to its recipes, not to the sweep
+            if is_out_of_memory(error):
+                return None
+            if len(batch) == 1:
+                words = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+                reason = " ".join(words.split())[:_MAX_REASON]
+                return [self._failed(batch[0], reason, time.perf_counter() - start, 1)]
+            alone = [self._draw_batch([recipe]) for recipe in batch]
+            return [
+                self._failed(recipe, "out of memory even alone", 0.0, 1) if drawn is None else drawn[0]
+                for recipe, drawn in zip(batch, alone, strict=True)
+            ]
+        seconds = (time.perf_counter() - start) / len(batch)
+        return [
+            self._finished(recipe, image, seconds, len(batch))
+            for recipe, image in zip(batch, images, strict=True)
+        ]
+
+    def _images(self, batch: list[Recipe]) -> list[torch.Tensor]:
+        """Images as float tensors [3, H, W] in 0 … 1 on the device; prompts of unlike length go apart."""
+        for recipe in batch:
+            self._check_negative(recipe)
+        options = dict(batch[0].options)
+        guided = batch[0].guidance_scale > 1
+        embedded = [
+            self._encoder.embeddings(recipe.prompt, recipe.negative_prompt, guided=guided, options=options)
+            for recipe in batch
+        ]
+        shapes = [shape_of(one) for one in embedded]
+        images: dict[int, torch.Tensor] = {}
+        for shape in dict.fromkeys(shapes):
+            chosen = [index for index, one in enumerate(shapes) if one == shape]
+            drawn = self._run([batch[index] for index in chosen], [embedded[index] for index in chosen])
+            images.update(zip(chosen, drawn, strict=True))
+        return [images[index] for index in range(len(batch))]
+
+    def _run(self, recipes: list[Recipe], embedded: list[Embeddings | None]) -> list[torch.Tensor]:
+        first = recipes[0]
+        known = [one for one in embedded if one is not None]
+        if len(known) == len(recipes):
+            # Text beside its embeddings is refused, and some pipelines' text defaults to "".
+            texts = {"prompt", "negative_prompt"} & set(self._parameters)
+            words: dict[str, Any] = {**dict.fromkeys(texts), **stacked(known)}
+        else:
+            words = {"prompt": [recipe.prompt for recipe in recipes]}
+            if any(recipe.negative_prompt for recipe in recipes):
+                words["negative_prompt"] = [recipe.negative_prompt for recipe in recipes]
+        arguments: dict[str, Any] = {
+            "height": first.height,
+            "width": first.width,
+            "num_inference_steps": first.steps,
+            "guidance_scale": first.guidance_scale,
+            # On the CPU, so that a seed means the same noise whatever the device.
+            "generator": [torch.Generator("cpu").manual_seed(recipe.seed) for recipe in recipes],
+            "output_type": "pt",
+        }
+        arguments = {name: value for name, value in arguments.items() if name in self._parameters}
+        with torch.inference_mode():
+            images = self._pipe(**words, **arguments, **dict(first.options)).images
+        return list(images)
+
+    def _finished(self, recipe: Recipe, pixels: torch.Tensor, seconds: float, size: int) -> Drawing:
+        image = _bytes(pixels)
+        if image is None:
+            status, reason = "flagged", "the image holds NaN or infinite values"
+        elif image.shape[:2] != (recipe.height, recipe.width):
+            status, reason = "flagged", f"the pipeline drew {image.shape[1]}x{image.shape[0]} pixels"
+        elif image.max() == image.min():
+            status, reason = (
+                "flagged",
+                "every pixel has the same value" + (" (black)" if not image.max() else ""),
+            )
+        else:
+            status, reason = "ok", ""
+        return Drawing(recipe, image, status, reason, seconds, size, self._device, self._dtype_name())  # type: ignore[arg-type]
+
+    def _failed(self, recipe: Recipe, reason: str, seconds: float, size: int) -> Drawing:
+        return Drawing(recipe, None, "failed", reason, seconds, size, self._device, self._dtype_name())
+
+    def _dtype_name(self) -> str:
+        return str(self._dtype).removeprefix("torch.")
+
+    def _batch_size(self, recipe: Recipe) -> int:
+        if self._asked_batch is not None:
+            return self._asked_batch
+        pixels = _BATCH_PIXELS.get(self._device.split(":")[0], _BATCH_PIXELS["cpu"])
+        return max(1, min(_MAX_BATCH, pixels // (recipe.width * recipe.height)))
+
+
+def _bytes(pixels: torch.Tensor) -> RGB | None:
+    """uint8 [H, W, 3] of a float tensor [3, H, W] in 0 … 1; None when a value is not finite."""
+    if not bool(torch.isfinite(pixels).all()):
+        return None
+    scaled = (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(scaled.permute(1, 2, 0).cpu().numpy())
