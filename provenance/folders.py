@@ -1,0 +1,196 @@
+"""Verifying many files on all cores, in processes that are killed when a file hangs or breaks them.
+
+A file that crashes its worker, takes too long or eats too much memory costs one verdict with an `error`,
+nothing else. Verdicts come in the order of the paths.
+"""
+
+from __future__ import annotations
+
+import base64
+import glob
+import json
+import os
+import pickle
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import chain, islice
+from pathlib import Path
+
+from provenance.trustlist import TrustSet, load_trust
+from provenance.verdict import Verdict
+from provenance.verify import VerifyOptions, failed, verify_path
+
+SUFFIXES = frozenset([".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".gif", ".bmp"])
+SECONDS = 60.0  # that one file may take
+_IN_PROCESS = 2  # so few files are not worth starting a worker for
+_LOOKAHEAD = 256  # verdicts kept waiting for an earlier one
+
+
+def verify_paths(
+    patterns: Iterable[str | Path],
+    *,
+    options: VerifyOptions | None = None,
+    jobs: int | None = None,
+    seconds: float = SECONDS,
+) -> Iterator[Verdict]:
+    """The verdict on each file that `patterns` name, in order: files, folders (searched deeply) and globs.
+
+    `jobs` defaults to the cores this process may use; `seconds` is the time one file may take. The options'
+    catalog travels to other processes, so it must pickle.
+    Raises InputError, before the first verdict, for a trust file that can't be used.
+    """
+    options = options or VerifyOptions()
+    trust = load_trust(options.trust, options.home)
+    paths = expand_paths(patterns)
+    first = list(islice(paths, _IN_PROCESS + 1))
+    if len(first) <= _IN_PROCESS:
+        return (verify_path(path, options, trust) for path in first)
+    count = jobs or len(os.sched_getaffinity(0))
+    return _in_workers(chain(first, paths), options, trust, count, seconds)
+
+
+def expand_paths(patterns: Iterable[str | Path]) -> Iterator[Path]:
+    """The files that some patterns name. A folder gives its images, by suffix, sorted; a name that is nothing
+    gives itself, so that it is reported as missing."""
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            yield from _images_below(path)
+        elif path.exists() or not glob.has_magic(str(pattern)):
+            yield path
+        else:
+            for found in sorted(glob.glob(str(pattern), recursive=True)):
+                if not os.path.isdir(found):
+                    yield Path(found)
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
+                yield Path(root, name)
+
+
+class _Worker:
+    """One child process (provenance.worker) and the file it is busy with."""
+
+    def __init__(self, options: VerifyOptions) -> None:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+            "OMP_NUM_THREADS": "1",  # one core a worker; the workers are the parallelism
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "provenance.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        self._buffer = bytearray()
+        self.index: int | None = None  # of the path it works on
+        self.path = Path()
+        self.deadline = 0.0
+        self._send(base64.b64encode(pickle.dumps(options)))
+
+    @property
+    def fd(self) -> int:
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def give(self, index: int, path: Path, seconds: float) -> None:
+        self.index, self.path, self.deadline = index, path, time.monotonic() + seconds
+        self._send(json.dumps(os.fsencode(path).decode("utf-8", "surrogateescape")).encode())
+
+    def take(self) -> Verdict | None:
+        """A verdict when a whole one has come, None when not yet. Raises EOFError when the child has died."""
+        data = os.read(self.fd, 1 << 20)
+        if not data:
+            raise EOFError
+        self._buffer += data
+        if not self._buffer.endswith(b"\n"):
+            return None
+        verdict = Verdict.from_json(json.loads(self._buffer))
+        self._buffer.clear()
+        return verdict
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+
+    def _send(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # a dead child is noticed when it is read from
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
+
+
+def _in_workers(
+    paths: Iterator[Path], options: VerifyOptions, trust: TrustSet, count: int, seconds: float
+) -> Iterator[Verdict]:
+    waiting = enumerate(paths)
+    done: dict[int, Verdict] = {}
+    following = 0  # index of the verdict to yield next
+    workers: list[_Worker] = []
+    selector = selectors.DefaultSelector()
+
+    def start(index: int, path: Path) -> None:
+        worker = _Worker(options)
+        workers.append(worker)
+        selector.register(worker.fd, selectors.EVENT_READ, worker)
+        worker.give(index, path, seconds)
+
+    def retire(worker: _Worker) -> None:
+        selector.unregister(worker.fd)
+        workers.remove(worker)
+        worker.stop()
+
+    try:
+        for index, path in islice(waiting, count):
+            start(index, path)
+        while workers:
+            for key, _ in selector.select(timeout=0.2):
+                worker: _Worker = key.data
+                try:
+                    verdict = worker.take()
+                except (EOFError, ValueError):
+                    verdict = failed(str(worker.path), "the file broke the process that read it", trust)
+                    retire(worker)
+                if verdict is None or worker.index is None:
+                    continue
+                done[worker.index] = verdict
+                worker.index = None
+            now = time.monotonic()
+            for worker in [w for w in workers if w.index is not None and now > w.deadline]:
+                assert worker.index is not None
+                message = f"took longer than {seconds:g} s"
+                done[worker.index] = failed(str(worker.path), message, trust)
+                retire(worker)
+            while following in done:
+                yield done.pop(following)
+                following += 1
+            idle = [worker for worker in workers if worker.index is None]
+            places = len(idle) + count - len(workers)
+            for index, path in islice(waiting, min(places, max(0, _LOOKAHEAD - len(done)))):
+                if idle:
+                    idle.pop().give(index, path, seconds)
+                else:
+                    start(index, path)
+            if all(worker.index is None for worker in workers) and not done:
+                break
+        while following in done:
+            yield done.pop(following)
+            following += 1
+    finally:
+        for worker in workers:
+            retire(worker)
+        selector.close()

@@ -1,0 +1,57 @@
+"""What verify asks of a catalog: a protocol and a record, so that provenance need not know catalogs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from foundation.images import RGB
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRecord:
+    """One image of a catalog, as far as verification needs it."""
+
+    image_id: str  # the recipe's id
+    watermark_id: int | None  # 64 bits; None for an image that carries no watermark
+    path: str  # as the catalog names the file
+    file: Path | None = None  # where the file lies now; None when it is gone or far away
+    file_digest: str | None = None  # SHA-256, hex
+    phash: int | None = None  # 64-bit perceptual hash
+    prompt: str | None = None
+    recipe: dict[str, Any] | None = None
+    generator: str | None = None
+    manifest_digest: str | None = None
+    source_type: str = "trainedAlgorithmicMedia"  # IPTC name or URI
+
+    def to_json(self, *, found_by: str, distance: int | None) -> dict[str, Any]:
+        """What a verdict's `catalog` says."""
+        return {
+            "image_id": self.image_id,
+            "path": self.path,
+            "found_by": found_by,
+            "phash_distance": distance,
+            "prompt": self.prompt,
+            "manifest_digest": self.manifest_digest,
+        }
+
+
+class CatalogLookup(Protocol):
+    """Finds records. It is called from worker processes too, so it must pickle when folders are verified."""
+
+    def by_watermark(self, payload: int) -> CatalogRecord | None:
+        """The image whose watermark carries `payload` (64 bits)."""
+        ...
+
+    def by_digest(self, sha256: str) -> CatalogRecord | None:
+        """The image whose file has this SHA-256 (64 hex digits)."""
+        ...
+
+    def by_phash(self, phash: int, distance: int) -> tuple[CatalogRecord, int] | None:
+        """The nearest image within `distance` bits, with its distance."""
+        ...
+
+    def phash(self, image: RGB) -> int:
+        """The 64-bit perceptual hash as this catalog computes it."""
+        ...

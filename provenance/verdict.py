@@ -1,0 +1,173 @@
+"""The verdict: weighing all evidence. It never says "real"; without evidence it says so.
+
+Rules, in this order: evidence that contradicts itself is a conflict; whatever says that a generative model made the
+image makes it ai-generated; generated parts only, ai-edited; an intact credential of a listed signer that says a
+camera made it, with nothing against it, captured; else no-evidence. The confidence is that of the strongest
+evidence for the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from provenance import vocabulary
+from provenance.credentials import CredentialReport, ManifestReport
+from provenance.evidence import (
+    Confidence,
+    Evidence,
+    Integrity,
+    Says,
+    TimeState,
+    Trust,
+    strongest,
+    weakest,
+)
+
+Answer = Literal["ai-generated", "ai-edited", "captured", "no-evidence", "conflict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One image's verdict; `to_json` gives the keys of the documented contract (docs/verify.md)."""
+
+    path: str
+    verdict: Answer
+    confidence: Confidence
+    integrity: Integrity
+    trust: Trust
+    signed_by: str | None
+    signed_at: str | None  # ISO 8601, only from a timestamp authority
+    time: TimeState
+    generator: str | None
+    digital_source_type: tuple[str, ...]  # IPTC URIs, from every manifest and XMP
+    watermark: dict[str, Any] | None
+    catalog: dict[str, Any] | None
+    recipe: dict[str, Any] | None
+    evidence: tuple[Evidence, ...]
+    trust_list: dict[str, str | None]  # date and sha256
+    error: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict as JSON-able data."""
+        return {
+            "path": self.path,
+            "verdict": self.verdict,
+            "confidence": self.confidence,
+            "integrity": self.integrity,
+            "trust": self.trust,
+            "signed_by": self.signed_by,
+            "signed_at": self.signed_at,
+            "time": self.time,
+            "generator": self.generator,
+            "digital_source_type": list(self.digital_source_type),
+            "watermark": self.watermark,
+            "catalog": self.catalog,
+            "recipe": self.recipe,
+            "evidence": [item.to_json() for item in self.evidence],
+            "trust_list": self.trust_list,
+            "error": self.error,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Verdict:
+        """The verdict that to_json wrote."""
+        return cls(
+            **{
+                **data,
+                "digital_source_type": tuple(data["digital_source_type"]),
+                "evidence": tuple(Evidence(**item) for item in data["evidence"]),
+            }
+        )
+
+
+def weigh(evidence: Sequence[Evidence]) -> tuple[Answer, Confidence]:
+    """The answer and its confidence."""
+    by: dict[Says, list[Confidence]] = {}
+    for item in evidence:
+        by.setdefault(item.says, []).append(item.confidence)
+    if "conflict" in by:
+        return "conflict", strongest(*by["conflict"])
+    artificial = by.get("ai-generated", []) + by.get("ai-edited", [])
+    captured = strongest(*by.get("captured", []))
+    if captured == "proven" and any(_outside(item) for item in evidence):
+        # A camera's sound credential covers these very pixels, and something else says a model made them.
+        return "conflict", weakest(captured, strongest(*artificial))
+    if by.get("ai-generated"):
+        return "ai-generated", strongest(*by["ai-generated"])
+    if by.get("ai-edited"):
+        return "ai-edited", strongest(*by["ai-edited"])
+    if captured == "proven":
+        return "captured", "proven"
+    return "no-evidence", "none"
+
+
+def credential_evidence(report: CredentialReport) -> list[Evidence]:
+    """What a credential says, manifest by manifest, each graded by itself and by all above it."""
+    if report.integrity == "unreadable":
+        return [Evidence("credential", "nothing", "none", f"The credential can't be read: {report.detail}.")]
+    by_label = {manifest.label: manifest for manifest in report.manifests}
+    return [
+        _manifest_evidence(manifest, [by_label[label] for label in manifest.path])
+        for manifest in report.manifests
+    ]
+
+
+def _manifest_evidence(manifest: ManifestReport, chain: list[ManifestReport]) -> Evidence:
+    kind = "credential" if manifest.relationship == "active" else "ingredient"
+    says = _says(manifest)
+    grade = weakest(*(_grade(link) for link in chain))
+    if manifest.relationship == "loose":
+        grade = "claimed"  # in the file, but no signature vouches for it
+    if says == "captured" and not all(link.trust == "listed" for link in chain):
+        grade = weakest(grade, "strong")  # only listed signers are believed about cameras
+    return Evidence(kind, says, grade if says != "nothing" else "none", _sentence(manifest, says))
+
+
+def _says(manifest: ManifestReport) -> Says:
+    origins = {vocabulary.origin_of(uri) for uri in manifest.source_types}
+    if "generated" in origins:
+        # A generated component or input makes generated parts, not a generated image.
+        return "ai-generated" if manifest.relationship in ("active", "parentOf", "loose") else "ai-edited"
+    if "partly-generated" in origins:
+        return "ai-edited"
+    return "captured" if "captured" in origins else "nothing"
+
+
+def _grade(manifest: ManifestReport) -> Confidence:
+    if manifest.integrity != "intact":
+        return "claimed"
+    return "proven" if manifest.trust in ("listed", "own") else "strong"
+
+
+def _outside(item: Evidence) -> bool:
+    return item.says in ("ai-generated", "ai-edited") and item.kind not in ("credential", "ingredient")
+
+
+_SAYING: dict[Says, str] = {
+    "ai-generated": "says that a generative model made the image",
+    "ai-edited": "says that a generative model made parts of the image",
+    "captured": "says that a camera captured the image",
+    "nothing": "says nothing of how the image came about",
+    "conflict": "contradicts itself",
+}
+_TRUSTED: dict[Trust, str] = {
+    "listed": "on the trust list",
+    "own": "one of your own anchors",
+    "unlisted": "not on the trust list",
+    "none": "unknown",
+}
+
+
+def _sentence(manifest: ManifestReport, says: Says) -> str:
+    what = (
+        "The credential" if manifest.relationship == "active" else f"An ingredient ({manifest.relationship})"
+    )
+    signer = f"signed by {manifest.signed_by or 'nobody named'}, {_TRUSTED[manifest.trust]}"
+    state = "its content matches" if manifest.integrity == "intact" else "its content no longer matches"
+    late = "; its certificate has expired and no timestamp proves when it signed"
+    return (
+        f"{what} {_SAYING[says]}; {signer}; {state}"
+        f"{late if manifest.time == 'expired-untimestamped' else ''}."
+    )

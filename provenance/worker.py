@@ -1,0 +1,47 @@
+"""A process that verifies the files its parent names: one JSON path a line in, one JSON verdict a line out.
+
+Started by provenance.folders; the first line is the pickled options.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import resource
+import sys
+from pathlib import Path
+
+MAX_MEMORY = 12 << 30  # bytes of address space; a file that wants more costs its verdict, not the machine
+
+
+def main() -> None:
+    """Serve until the parent closes the pipe."""
+    # Native code that prints must not end up between the verdicts.
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    options = pickle.loads(base64.b64decode(sys.stdin.buffer.readline()))
+
+    import cv2
+
+    from provenance.trustlist import load_trust
+    from provenance.verify import failed, verify_path
+
+    cv2.setNumThreads(1)
+    trust = load_trust(options.trust, options.home)
+    for line in sys.stdin.buffer:
+        path = Path(os.fsdecode(json.loads(line).encode("utf-8", "surrogateescape")))
+        try:
+            verdict = verify_path(path, options, trust)
+        except MemoryError:
+            verdict = failed(str(path), "needs more memory than one file may have", trust)
+        except Exception as error:  # a fault of ours must not end a folder's run either
+            verdict = failed(str(path), f"{type(error).__name__}: {error}", trust)
+        out.write(json.dumps(verdict.to_json()).encode() + b"\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    main()
