@@ -71,6 +71,7 @@ class CredentialReport:
         return self.manifests[0] if self.manifests else None
 
 
+UNKNOWN_MIME = "application/octet-stream"
 UNSIGNED = CredentialReport("unsigned", (), "", None)
 
 
@@ -88,7 +89,7 @@ def sniff_mime(data: bytes) -> str:
         return "image/tiff"
     if data[:6] in (b"GIF87a", b"GIF89a"):
         return "image/gif"
-    return "application/octet-stream"
+    return UNKNOWN_MIME
 
 
 def read_credentials(
@@ -101,6 +102,8 @@ def read_credentials(
     """
     import c2pa
 
+    if mime == UNKNOWN_MIME:
+        return UNSIGNED
     context = trust.online_context if online else trust.context
     try:
         with c2pa.Reader(mime, io.BytesIO(data), manifest, context=context) as reader:

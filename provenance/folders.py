@@ -24,7 +24,24 @@ from provenance.trustlist import TrustSet, load_trust
 from provenance.verdict import Verdict
 from provenance.verify import VerifyOptions, failed, verify_path
 
-SUFFIXES = frozenset([".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".gif", ".bmp"])
+SUFFIXES = frozenset(
+    [
+        ".png",
+        ".apng",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".webp",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".bmp",
+    ]
+)
 SECONDS = 60.0  # that one file may take
 _IN_PROCESS = 2  # so few files are not worth starting a worker for
 _LOOKAHEAD = 256  # verdicts kept waiting for an earlier one

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from provenance import vocabulary
-from provenance.request import MarkRequest
+from provenance.request import MarkRequest, TrainingUse
 
 RECIPE_LABEL = "org.nonesuch.recipe"
 SPEC_VERSION = "2.4"
@@ -28,31 +28,44 @@ _TRAINING_ENTRIES = (
 
 
 def build_manifest(request: MarkRequest, *, soft_binding: str | None, parents: int) -> dict[str, Any]:
-    """The definition that c2pa.Builder takes. The manifest's id is its `label`, a fresh urn:c2pa:….
+    """The definition of a drawn image's manifest, as c2pa.Builder takes it.
 
     `soft_binding` is the watermark's algorithm id, None for an image without one; `parents` is the number
     of ingredients, labelled by `ingredient_definition`.
     Raises InputError for a source type that IPTC doesn't have.
     """
     actions = _edit_actions(request, parents) if parents else [_created(request)]
-    assertions: list[dict[str, Any]] = []
-    if soft_binding is not None:
-        actions.append({"action": "c2pa.watermarked.bound", "softwareAgent": _own_agent()})
-        value = f"{request.watermark_payload:016x}"
-        binding = {"alg": soft_binding, "blocks": [{"scope": {}, "value": value}]}
-        assertions.append({"label": "c2pa.soft-binding", "data": binding})
-    entries = {name: {"use": request.training_use} for name in _TRAINING_ENTRIES}
-    assertions += [
-        {"label": "cawg.training-mining", "data": {"entries": entries}},
-        {"label": RECIPE_LABEL, "data": recipe_assertion(request)},
-    ]
+    recipe = {"label": RECIPE_LABEL, "data": recipe_assertion(request)}
+    binding = None if soft_binding is None else (soft_binding, request.watermark_payload)
+    return assemble(request.title, actions, [recipe], binding=binding, training_use=request.training_use)
+
+
+def assemble(
+    title: str,
+    actions: list[dict[str, Any]],
+    assertions: list[dict[str, Any]],
+    *,
+    binding: tuple[str, int] | None,
+    training_use: TrainingUse,
+) -> dict[str, Any]:
+    """A manifest with the actions and assertions given, the watermark's and the training-mining one.
+
+    `binding` is the watermark's algorithm id and payload. The manifest's id is its `label`, a fresh urn:c2pa:….
+    """
+    entries = {name: {"use": training_use} for name in _TRAINING_ENTRIES}
+    training = {"label": "cawg.training-mining", "data": {"entries": entries}}
+    soft: list[dict[str, Any]] = []
+    if binding is not None:
+        actions = [*actions, {"action": "c2pa.watermarked.bound", "softwareAgent": own_agent()}]
+        blocks = [{"scope": {}, "value": f"{binding[1]:016x}"}]
+        soft = [{"label": "c2pa.soft-binding", "data": {"alg": binding[0], "blocks": blocks}}]
     actions_data = {"actions": actions, "allActionsIncluded": True}
     return {
         "label": f"urn:c2pa:{uuid.uuid4()}",
         "claim_version": 2,
-        "title": request.title,
-        "claim_generator_info": [{"name": "nonesuch", "version": own_version(), "specVersion": SPEC_VERSION}],
-        "assertions": [{"label": "c2pa.actions.v2", "data": actions_data}, *assertions],
+        "title": title,
+        "claim_generator_info": [{**own_agent(), "specVersion": SPEC_VERSION}],
+        "assertions": [{"label": "c2pa.actions.v2", "data": actions_data}, *soft, training, *assertions],
     }
 
 
@@ -69,11 +82,13 @@ def ingredient_label(index: int) -> str:
 
 def recipe_assertion(request: MarkRequest) -> dict[str, Any]:
     """What an image's recipe assertion holds; without prompts and facets when they shall stay out."""
-    recipe = request.recipe if request.include_prompt else without_prompts(request.recipe)
+    recipe = without_paths(request.recipe)
+    if not request.include_prompt:
+        recipe = without_prompts(recipe)
     return {
         "version": 1,
         "image_id": f"{request.watermark_payload:016x}",
-        "generator": {"name": request.generator, "version": request.generator_version},
+        "generator": {"name": file_name(request.generator), "version": request.generator_version},
         "prompt_included": request.include_prompt,
         "recipe": recipe,
     }
@@ -86,6 +101,22 @@ def without_prompts(recipe: Any) -> Any:
     if isinstance(recipe, list | tuple):
         return [without_prompts(value) for value in recipe]
     return recipe
+
+
+def without_paths(recipe: Any, key: str = "") -> Any:
+    """A copy of a recipe in which absolute paths are cut to their last part: folders name their owner."""
+    if isinstance(recipe, dict):
+        return {k: without_paths(v, str(k)) for k, v in recipe.items()}
+    if isinstance(recipe, list | tuple):
+        return [without_paths(value, key) for value in recipe]
+    return file_name(recipe) if isinstance(recipe, str) and not _holds_prompt(key) else recipe
+
+
+def file_name(text: str) -> str:
+    """The last part of an absolute path; any other text as it is."""
+    if text.startswith(("/", "~/", "\\\\")) or text[1:3] in (":\\", ":/"):
+        return text.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    return text
 
 
 @cache
@@ -122,13 +153,14 @@ def _edit_actions(request: MarkRequest, parents: int) -> list[dict[str, Any]]:
 
 
 def _agent(request: MarkRequest) -> dict[str, str]:
-    agent = {"name": request.generator}
+    agent = {"name": file_name(request.generator)}
     if request.generator_version:
         agent["version"] = request.generator_version
     return agent
 
 
-def _own_agent() -> dict[str, str]:
+def own_agent() -> dict[str, str]:
+    """nonesuch as the software agent of an action."""
     return {"name": "nonesuch", "version": own_version()}
 
 

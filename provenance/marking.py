@@ -88,7 +88,7 @@ def _xmp_fields(request: MarkRequest) -> XmpFields:
     prompt = request.recipe.get("prompt")
     return XmpFields(
         source_type=vocabulary.source_type_uri(request.source_type),
-        system=request.generator,
+        system=manifest.file_name(request.generator),
         system_version=request.generator_version,
         prompt=prompt if request.include_prompt and isinstance(prompt, str) else None,
         prompt_writer=request.prompt_writer,

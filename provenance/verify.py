@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,8 +221,9 @@ def _watermark_json(detection: Any) -> dict[str, Any] | None:
     return {
         "algorithm": watermark.ALGORITHM,
         "payload": f"{int(detection.payload):016x}",
-        "score": float(detection.score),
-        "transform": str(detection.transform),
+        "score": round(float(detection.score), 2),
+        "false_alarm": float(detection.false_alarm),
+        "transform": dataclasses.asdict(detection.transform),
     }
 
 

@@ -1,0 +1,190 @@
+"""Marking pictures that other programs made: watermark and credential, with the original as the parent.
+
+The file keeps its format, its metadata, colour profile and transparency; its pixels change by the watermark
+alone (JPEG and lossy WebP are encoded anew).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from foundation.errors import InputError, ProvenanceError
+from foundation.images import open_image, read_limited
+from provenance import encoding, manifest, vocabulary
+from provenance.credentials import check_parent, sniff_mime
+from provenance.metadata.source import Source, read_source
+from provenance.request import ImageFormat, MarkedFile, MarkSeconds, TrainingUse
+from provenance.signing import Ingredient, Signer
+from provenance.xmp import XmpFields, xmp_packet
+
+_FORMATS: dict[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits a channel
+_METADATA = "c2pa.metadata"
+
+
+def mark_file(
+    path: Path,
+    signer: Signer,
+    *,
+    payload: int | None = None,
+    source_type: str | None = None,
+    format: ImageFormat | None = None,
+    quality: int | None = None,
+    strength: float = 1.0,
+    training_use: TrainingUse = "notAllowed",
+) -> MarkedFile:
+    """The picture at `path` with a watermark and a credential.
+
+    A picture that has a credential keeps it as the parent ingredient, also a broken one, which
+    `MarkedFile.parents` then says. `payload` (64 bits) defaults to the first bits of the file's SHA-256.
+    `source_type`, an IPTC name or URI, is what the user says of a picture's origin. `format` defaults to the
+    file's own, else PNG.
+    Raises InputError for files that can't be read or would lose something: animations, 16-bit pictures.
+    """
+    data = read_limited(path)
+    mime = sniff_mime(data)
+    target = format or _FORMATS.get(mime, "png")
+    image = _open(data, path)
+    number = int.from_bytes(hashlib.sha256(data).digest()[:8], "big") if payload is None else payload
+    started = time.perf_counter()
+    marked, psnr = _watermark(image, number, strength)
+    watermarked = time.perf_counter()
+    encoded_bytes = _encode(marked, image, read_source(data, mime), target, quality, number, source_type)
+    encoded = time.perf_counter()
+    check = check_parent(data, mime, "original")
+    actions, assertions, ingredients = _story(check.integrity != "unsigned", data, mime, source_type)
+    from provenance import watermark
+
+    definition = manifest.assemble(
+        path.name,
+        actions,
+        assertions,
+        binding=(watermark.ALGORITHM, number),
+        training_use=training_use,
+    )
+    signed = signer.sign(encoded_bytes, encoding.MIME[target], definition, ingredients)
+    ended = time.perf_counter()
+    return MarkedFile(
+        data=signed.data,
+        mime=encoding.MIME[target],
+        suffix=encoding.SUFFIX[target],
+        sha256=hashlib.sha256(signed.data).hexdigest(),
+        image=np.asarray(marked.convert("RGB")),
+        watermark_payload=number,
+        watermark_psnr=psnr,
+        manifest=signed.manifest,
+        manifest_digest=hashlib.sha256(signed.manifest).hexdigest(),
+        manifest_id=str(definition["label"]),
+        timestamped=signed.timestamped,
+        parents=(check,) if ingredients else (),
+        seconds=MarkSeconds(watermarked - started, encoded - watermarked, ended - encoded),
+    )
+
+
+def _story(
+    has_credential: bool, data: bytes, mime: str, source_type: str | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[Ingredient]]:
+    """Actions, assertions and ingredients: what is known of how the picture came about."""
+    uri = None if source_type is None else vocabulary.source_type_uri(source_type)
+    if uri is not None and not has_credential:
+        # No history to keep: the user's word on the origin is where it begins.
+        return [{"action": "c2pa.created", "digitalSourceType": uri}], [], []
+    opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [manifest.ingredient_label(0)]}}
+    ingredient = Ingredient(manifest.ingredient_definition(0, "original"), mime, data)
+    if uri is None:
+        return [opened], [], [ingredient]
+    # c2pa.opened must not carry a source type, so the user's word goes into the metadata assertion.
+    said = {
+        "@context": {"Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"},
+        "Iptc4xmpExt:DigitalSourceType": uri,
+    }
+    return [opened], [{"label": _METADATA, "data": said}], [ingredient]
+
+
+def _open(data: bytes, path: Path) -> Image.Image:
+    image = open_image(data, where=str(path))
+    if getattr(image, "n_frames", 1) > 1:
+        raise InputError("is an animation", where=str(path), hint="Only still pictures can be marked.")
+    if image.mode not in _MODES:
+        raise InputError(
+            f"has pixels of kind {image.mode}",
+            where=str(path),
+            hint="Save it with 8 bits a channel first: marking would lose the rest.",
+        )
+    try:
+        image.load()
+    except Exception as error:  # broken pixel data, in whatever form the plugin says so
+        raise InputError(f"broken image data ({error})", where=str(path)) from error
+    return image
+
+
+def _watermark(image: Image.Image, payload: int, strength: float) -> tuple[Image.Image, float]:
+    import cv2
+
+    from provenance import watermark
+
+    alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    pixels = np.asarray(image.convert("RGBA" if alpha else "RGB"))
+    rgb = np.ascontiguousarray(pixels[..., :3])
+    marked = watermark.embed(rgb, payload, strength=strength)
+    error = float(cv2.norm(rgb, marked, cv2.NORM_L2SQR)) / rgb.size
+    psnr = float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+    return Image.fromarray(np.dstack([marked, pixels[..., 3]]) if alpha else marked), psnr
+
+
+def _encode(
+    marked: Image.Image,
+    original: Image.Image,
+    source: Source,
+    target: ImageFormat,
+    quality: int | None,
+    payload: int,
+    source_type: str | None,
+) -> bytes:
+    """The marked picture in `target`, with the original's profile, EXIF, text and XMP."""
+    # An XMP packet that is there already stays as it is: it is part of what the picture came with.
+    xmp = source.xmp or xmp_packet(
+        XmpFields(
+            source_type=None if source_type is None else vocabulary.source_type_uri(source_type),
+            system="",
+            system_version="",
+            prompt=None,
+            prompt_writer=None,
+            title=None,
+            identifier=f"urn:nonesuch:image:{payload:016x}",
+            creator_tool="",
+            created=None,
+        )
+    )
+    options: dict[str, Any] = {}
+    profile, exif = original.info.get("icc_profile"), original.info.get("exif")
+    if isinstance(profile, bytes) and original.mode not in ("CMYK", "L", "LA"):
+        options["icc_profile"] = profile
+    if isinstance(exif, bytes):
+        options["exif"] = exif
+    file = io.BytesIO()
+    try:
+        if target == "png":
+            texts = PngInfo()
+            for key, value in source.texts.items():
+                texts.add_itxt(key, value)
+            texts.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+            marked.save(file, "PNG", pnginfo=texts, compress_level=4, **options)
+        elif target == "webp":
+            lossless = quality is None and original.format != "JPEG"
+            marked.save(file, "WEBP", lossless=lossless, quality=quality or 95, method=2, xmp=xmp, **options)
+        else:
+            marked.convert("RGB").save(
+                file, "JPEG", quality=quality or encoding.DEFAULT_JPEG_QUALITY, xmp=xmp, **options
+            )
+    except (OSError, ValueError) as error:
+        raise ProvenanceError(f"could not be encoded as {target} ({error})") from error
+    return file.getvalue()
