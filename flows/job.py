@@ -30,7 +30,9 @@ class Job:
 
     sweep: Sweep  # the checked sweep file
     matrix: Matrix  # its recipes, lazily
-    facets: Mapping[str, str]  # facet columns with their types; settings that have a fixed column are not among them
+    facets: Mapping[
+        str, str
+    ]  # facet columns with their types; settings that have a fixed column are not among them
     scorers: tuple[str, ...]  # names of the scorers; () embeds and scores nothing
     out: Path  # the output folder
     online: bool  # whether models named in the sweep may be fetched

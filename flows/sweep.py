@@ -40,7 +40,11 @@ def shard_task(name: str, work: tuple[Shard, Job, Counter]) -> ShardReport:
 
 @flow(name="sweep", flow_run_name="{sweep_file}", persist_result=False, validate_parameters=False)
 def sweep(
-    sweep_file: Path, out: Path, retry_failed: bool = False, online: bool = True, shard_size: int | None = None
+    sweep_file: Path,
+    out: Path,
+    retry_failed: bool = False,
+    online: bool = True,
+    shard_size: int | None = None,
 ) -> Summary:
     """Draw what the catalog in `out` lacks of a sweep.
 

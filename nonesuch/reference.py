@@ -36,7 +36,9 @@ def _walk(group: Any, path: str) -> list[tuple[str, Any]]:
 def _command(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
-    usage = " ".join([name, *(p.make_metavar(_context(command)) for p in arguments), *(["[OPTIONS]"] if options else [])])
+    usage = " ".join(
+        [name, *(p.make_metavar(_context(command)) for p in arguments), *(["[OPTIONS]"] if options else [])]
+    )
     lines = [f"## {name}", "", str(command.help).strip(), "", "```", usage, "```", ""]
     rows = [
         f"| `{', '.join([*p.opts, *p.secondary_opts])}` | {_value(p, command)} | {(p.help or '').strip()} |"

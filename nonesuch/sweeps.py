@@ -30,7 +30,5 @@ def run_sweep(
     threading.Thread(target=warm, args=(job,), name="warm", daemon=True).start()
     from flows.sweep import sweep
 
-    summary: Summary = sweep(
-        sweep_file, out, retry_failed=retry_failed, online=online, shard_size=shard_size
-    )
+    summary: Summary = sweep(sweep_file, out, retry_failed=retry_failed, online=online, shard_size=shard_size)
     return summary

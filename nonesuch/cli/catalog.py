@@ -15,11 +15,21 @@ CatalogFolder = Annotated[
 ]
 Where = Annotated[
     str | None,
-    typer.Option("--where", "-w", metavar="SQL", help="Condition, for example \"artist = 'Edvard Munch' and alignment > 0.3\"."),
+    typer.Option(
+        "--where",
+        "-w",
+        metavar="SQL",
+        help="Condition, for example \"artist = 'Edvard Munch' and alignment > 0.3\".",
+    ),
 ]
 Order = Annotated[
     list[str] | None,
-    typer.Option("--order", "-o", metavar="COLUMN", help="Order by a column or SQL expression; may be repeated. Scores run from high to low."),
+    typer.Option(
+        "--order",
+        "-o",
+        metavar="COLUMN",
+        help="Order by a column or SQL expression; may be repeated. Scores run from high to low.",
+    ),
 ]
 Ascending = Annotated[
     bool | None, typer.Option("--ascending/--descending", help="Overrule the direction of --order.")
@@ -46,20 +56,26 @@ def query(
     top: Annotated[int | None, typer.Option("--top", "-n", metavar="N", help="At most N rows.")] = None,
     group: Annotated[
         list[str] | None,
-        typer.Option("--group", metavar="COLUMN", help="One row for each value: count, failures, mean scores; may be repeated."),
+        typer.Option(
+            "--group",
+            metavar="COLUMN",
+            help="One row for each value: count, failures, mean scores; may be repeated.",
+        ),
     ] = None,
     top_per: TopPer = None,
     sample: Annotated[
-        float | None, typer.Option(metavar="N", help="A reproducible random sample: N rows, or a fraction below 1.")
+        float | None,
+        typer.Option(metavar="N", help="A reproducible random sample: N rows, or a fraction below 1."),
     ] = None,
-    columns: Annotated[
-        str | None, typer.Option(metavar="A,B,…", help="Columns to show, or 'all'.")
-    ] = None,
+    columns: Annotated[str | None, typer.Option(metavar="A,B,…", help="Columns to show, or 'all'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
-    paths: Annotated[bool, typer.Option("--paths", help="Only the paths of the image files, one a line.")] = False,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="Only the paths of the image files, one a line.")
+    ] = False,
     sheet_file: Annotated[
-        Path | None, typer.Option("--sheet", metavar="FILE.png", help="Write a contact sheet of the rows instead.")
+        Path | None,
+        typer.Option("--sheet", metavar="FILE.png", help="Write a contact sheet of the rows instead."),
     ] = None,
 ) -> None:
     """Filter, order, group and show a catalog's rows with SQL expressions."""
@@ -109,7 +125,9 @@ def sheet(
     top_per: TopPer = None,
     grid: Annotated[
         tuple[str, str] | None,
-        typer.Option("--grid", metavar="ROWS COLUMNS", help="An X/Y grid of two facets, the best image in each cell."),
+        typer.Option(
+            "--grid", metavar="ROWS COLUMNS", help="An X/Y grid of two facets, the best image in each cell."
+        ),
     ] = None,
 ) -> None:
     """Write a contact sheet, or an X/Y grid of two facets, as a PNG."""
@@ -128,7 +146,9 @@ def _columns(catalog: Catalog, asked: str | None, *, whole: bool) -> list[str] |
         return None
     if asked is not None:
         return [name.strip() for name in asked.split(",") if name.strip()]
-    scores = [name for name in catalog.scores if name in ("aesthetic", "alignment") or name.startswith("prob_")]
+    scores = [
+        name for name in catalog.scores if name in ("aesthetic", "alignment") or name.startswith("prob_")
+    ]
     return [*catalog.facets, "seed", *scores, "status", "file"]
 
 

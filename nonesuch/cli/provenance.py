@@ -1,10 +1,16 @@
-"""`nonesuch keys`: the local certificate authority."""
+"""`nonesuch verify` and `nonesuch keys`: questioning images, and the keys that sign them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from provenance.verdict import Verdict
 
 Algorithm = Annotated[str, typer.Option(help="es256, es384, es512, ed25519 or ps256.")]
 
@@ -13,7 +19,83 @@ keys = typer.Typer(no_args_is_help=True, help="The keys that sign credentials.",
 
 def add_commands(app: typer.Typer) -> None:
     """Put this module's commands on the command line."""
+    app.command()(verify)
     app.add_typer(keys, name="keys")
+
+
+def verify(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Image files, folders or globs.")],
+    catalog: Annotated[
+        Path | None, typer.Option("--catalog", metavar="DIR", help="Look images up in this catalog too.")
+    ] = None,
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            "--trust", metavar="FILE", help="A PEM list of trust anchors in place of the C2PA list."
+        ),
+    ] = None,
+    online: Annotated[bool, typer.Option("--online", help="Fetch manifests that lie elsewhere.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Say whether images are AI-generated, who says so, and how sure that is."""
+    import json
+
+    from provenance.folders import verify_paths
+    from provenance.verify import VerifyOptions
+
+    lookup = None
+    if catalog is not None:
+        from nonesuch.lookup import CatalogFolder
+
+        lookup = CatalogFolder(catalog)
+    options = VerifyOptions(trust=trust, catalog=lookup, online=online)
+    count = broken = 0
+    for verdict in _counted(verify_paths(paths, options=options)):
+        count += 1
+        broken += verdict.error is not None
+        print(json.dumps(verdict.to_json(), ensure_ascii=False) if as_json else _told(verdict), flush=True)
+    if not count:
+        typer.echo("nonesuch: no image files there", err=True)
+        raise typer.Exit(2)
+    if broken:
+        raise typer.Exit(1 if broken == count else 3)
+
+
+def _counted(verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
+    """The verdicts, with a count on a terminal's stderr while they come."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("verified"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("verify", total=None)
+        for verdict in verdicts:
+            yield verdict
+            bar.advance(task)
+
+
+_SENTENCES = {
+    "ai-generated": "AI-generated",
+    "ai-edited": "edited with AI",
+    "captured": "captured by a camera, says its credential",
+    "no-evidence": "no evidence of where it came from",
+    "conflict": "the evidence contradicts itself",
+}
+
+
+def _told(verdict: Verdict) -> str:
+    """A verdict for a person: one line, then the evidence. Control characters of foreign text are dropped."""
+    said: dict[str, Any] = verdict.to_json()
+    lines = [f"{said['path']}: {_SENTENCES[said['verdict']]} ({said['confidence']})"]
+    lines.append(f"  integrity {said['integrity']}, trust {said['trust']}, time {said['time']}")
+    for name, key in (("signed by", "signed_by"), ("signed at", "signed_at"), ("generator", "generator")):
+        if said[key]:
+            lines.append(f"  {name} {said[key]}")
+    lines += [f"  {found['kind']}: {found['detail']}" for found in said["evidence"]]
+    if said["error"]:
+        lines.append(f"  error: {said['error']}")
+    return "\n".join("".join(c for c in line if c.isprintable()) for line in lines)
 
 
 @keys.command("init")
@@ -27,7 +109,9 @@ def init(algorithm: Algorithm = "es256") -> None:
 @keys.command("rotate")
 def rotate(
     algorithm: Algorithm = "es256",
-    authority: Annotated[bool, typer.Option(help="Make a new authority too; the old one stays trusted.")] = False,
+    authority: Annotated[
+        bool, typer.Option(help="Make a new authority too; the old one stays trusted.")
+    ] = False,
 ) -> None:
     """Make a new signing key; what the old one signed stays valid."""
     from provenance.keys import rotate_keys
@@ -43,5 +127,7 @@ def show() -> None:
     from provenance.signing import open_signer
 
     signer = open_signer()
-    print(f"{signer.subject}  {signer.algorithm}  until {signer.not_after:%Y-%m-%d}  SHA-256 {signer.fingerprint}")
+    print(
+        f"{signer.subject}  {signer.algorithm}  until {signer.not_after:%Y-%m-%d}  SHA-256 {signer.fingerprint}"
+    )
     print(own_anchors(), end="")

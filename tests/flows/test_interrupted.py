@@ -141,7 +141,9 @@ def test_a_full_disk_is_named_and_the_sweep_goes_on_with_more_room(
     assert_whole(small_disk / "out")
 
 
-def test_an_output_that_cannot_be_made_is_named(tmp_path: Path, sweep_file: Path, prefect_server: str) -> None:
+def test_an_output_that_cannot_be_made_is_named(
+    tmp_path: Path, sweep_file: Path, prefect_server: str
+) -> None:
     (tmp_path / "file").write_text("in the way")
     process = start(sweep_file, tmp_path / "file" / "out", prefect_server)
     _, errors = process.communicate()

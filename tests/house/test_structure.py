@@ -59,7 +59,9 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def test_prefects_server_imports() -> None:
     """A fresh Prefect is broken with fastapi 0.155; this fails when the constraint no longer helps."""
-    subprocess.run([sys.executable, "-c", "import prefect.server.api.server"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", "import prefect.server.api.server"], check=True, capture_output=True
+    )
 
 
 def test_modules_stay_small() -> None:
