@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from generators.plan import Plan
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
 
@@ -19,21 +22,16 @@ def add_commands(app: typer.Typer) -> None:
 def plan(
     sweep_file: SweepFile,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    prompts: Annotated[int, typer.Option(min=0, help="How many of the first prompts to show.")] = 5,
 ) -> None:
     """Say what a sweep would draw: counts, first prompts, time and bytes. Loads no model."""
     import json
     from dataclasses import asdict
 
-    from flows.job import check
+    from flows.job import prepare
     from generators.plan import plan as make_plan
 
-    sweep, facts = check(sweep_file)
-    made = make_plan(sweep, facts, prompts=prompts)
-    if as_json:
-        print(json.dumps(asdict(made), ensure_ascii=False))
-    else:
-        print(made.text())
+    made = make_plan(prepare(sweep_file, Path(), online=False).sweep)
+    print(json.dumps(asdict(made), ensure_ascii=False) if as_json else _told(made))
 
 
 def run(
@@ -52,13 +50,11 @@ def run(
 
     from rich.console import Console
 
-    from flows.job import prepare
     from flows.progress import watched_by
     from nonesuch.cli.progress import Bar
     from nonesuch.sweeps import run_sweep
 
     console = Console(stderr=True)
-    prepare(sweep_file, out, online=False)
     bar = Bar(console)
     try:
         with bar, watched_by(bar):
@@ -81,3 +77,31 @@ def run(
         console.print(f"images   {out / 'images'}\ncatalog  {out / 'catalog'}", highlight=False)
     if summary.failed:
         raise typer.Exit(3 if summary.done or not summary.planned else 1)
+
+
+def _told(plan: Plan) -> str:
+    """A plan for a person."""
+    facets = " × ".join(f"{count} {facet}" for facet, count in plan.facets)
+    lines = [
+        f"{plan.name}: {plan.cells:,} images" + (f" ({facets} × {plan.seeds} seeds)" if facets else ""),
+        *(f"model    {model}" for model in plan.models),
+        f"time     about {_duration(plan.seconds)} ({plan.seconds_basis})",
+        f"disk     about {_size(plan.bytes)}",
+        *(f"prompt   {prompt}" for prompt in plan.first_prompts),
+    ]
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
