@@ -1,0 +1,26 @@
+"""The invisible watermark: 64 bits in luma, found again after compression, cropping, scaling and turning.
+
+`embed` and `detect` are all that others need; what they import is loaded at their first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from provenance.watermark.detection import Detection, Transform, detect
+    from provenance.watermark.embedding import embed
+
+ALGORITHM = "org.nonesuch.watermark.1"  # name in C2PA soft bindings; the value is 16 hex digits
+
+__all__ = ["ALGORITHM", "Detection", "Transform", "detect", "embed"]
+
+_HOMES = {"Detection": "detection", "Transform": "detection", "detect": "detection", "embed": "embedding"}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,69 @@
+"""Looking for the mark: first as if nothing had happened to the picture, then over scale and rotation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from foundation.errors import InputError
+from provenance.watermark import bounds, layout, luma, reading
+
+SMALLEST = 48  # pixels on the shorter side below which nothing is looked for
+
+RGB = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """What happened to the marked picture, as far as the mark tells."""
+
+    scale: float  # size now over size when marked
+    rotation: float  # degrees counter-clockwise, after the flip
+    flip: bool  # mirrored left to right
+    shift: tuple[int, int]  # rows and columns of the tile's origin, 0 to 127
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A watermark that was found."""
+
+    payload: int  # 64 bits
+    score: float  # agreement of picture and whole pattern, in standard deviations
+    pilot: float  # height of the pilot's peak, in standard deviations
+    false_alarm: float  # upper bound on the probability that this search reports an unmarked picture
+    transform: Transform
+
+
+def detect(
+    image: RGB, *, key: bytes | None = None, search: Literal["aligned", "full"] = "full"
+) -> Detection | None:
+    """The watermark of `image`, uint8 [H, W, 3], or None.
+
+    "aligned" finds it at its own scale, cropped anywhere, mirrored or turned by quarters; "full"
+    goes on to scales from 0.5 to 2 and any rotation. `key` as given to `embed`.
+    Raises InputError for another kind of array.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(
+            f"a picture to check is {image.dtype} {list(image.shape)}", hint="Pass uint8 [H, W, 3]."
+        )
+    if min(image.shape[:2]) < SMALLEST:
+        return None
+    secret = layout.PUBLIC_KEY if key is None else key
+    flat = luma.flatten(luma.luma(image))
+    groups = luma.carriers(luma.fold(flat))
+    found = reading.read(groups, secret, bounds.ALIGNED_THRESHOLD)
+    if found is not None:
+        return _detection(found, 1.0, 0.0, bounds.TARGET * bounds.ALIGNED_SHARE)
+    return None
+
+
+def _detection(found: reading.Reading, scale: float, rotation: float, bound: float) -> Detection:
+    flip = found.turn >= 4
+    rotation = (rotation + 90.0 * (found.turn % 4) + 180.0) % 360.0 - 180.0
+    return Detection(
+        found.payload, found.margin, found.pilot, bound, Transform(scale, rotation, flip, found.shift)
+    )

@@ -1,0 +1,65 @@
+"""From a picture to the tile's carriers: luma, local contrast flattened, all tiles folded into one.
+
+Flattening divides what differs from its surroundings by its local strength, so that a strong edge
+weighs no more than a faint texture: close to the best linear detector for a mark that was itself
+scaled by local texture.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from provenance.watermark.layout import KX, ROWS, TILE
+
+WINDOW = 9  # side in pixels of the neighbourhood that "local" means
+_SILENCE = 4.0  # variance in squared grey levels below which a neighbourhood counts as flat
+_LIMIT = 2.5  # flattened values are cut off here, in local standard deviations
+
+RGB = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Complex = npt.NDArray[np.complex64]
+
+
+def luma(image: RGB) -> Floats:
+    """BT.601 luma, float32 [H, W], 0 to 255, of uint8 [H, W, 3]."""
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+
+def local_mean(plane: Floats, window: int) -> Floats:
+    """The mean over the square of side `window` pixels around each pixel of `plane` [H, W]."""
+    return np.asarray(cv2.blur(plane, (window, window)), dtype=np.float32)
+
+
+def flatten(plane: Floats) -> Floats:
+    """[H, W] high-passed, divided by its local standard deviation and cut off at +-2.5."""
+    detail = plane - local_mean(plane, WINDOW)
+    deviation = local_mean(detail * detail, WINDOW)
+    deviation += np.float32(_SILENCE)
+    np.sqrt(deviation, out=deviation)
+    detail /= deviation
+    return np.clip(detail, -_LIMIT, _LIMIT, out=detail)
+
+
+def fold(plane: Floats) -> Floats:
+    """Sums of the tiles of `plane` [H, W] in four groups [4, TILE, TILE], by parity of tile row and column.
+
+    The tile that starts at (0, 0) belongs to group 0; incomplete tiles count as far as they go.
+    """
+    height, width = plane.shape
+    groups = np.zeros((4, TILE, TILE), np.float32)
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            part = plane[top : top + TILE, left : left + TILE]
+            group = 2 * (top // TILE % 2) + left // TILE % 2
+            groups[group, : part.shape[0], : part.shape[1]] += part
+    return groups
+
+
+def carriers(tiles: Floats) -> Complex:
+    """The carriers [..., n] of tiles [..., TILE, TILE]."""
+    from scipy import fft
+
+    spectrum = fft.rfft2(tiles, axes=(-2, -1))
+    return np.ascontiguousarray(spectrum[..., ROWS, KX], dtype=np.complex64)

@@ -1,0 +1,129 @@
+"""Reading a message out of folded tiles: find the pilot's variant and shift, weigh the rings, decode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from provenance.watermark import code, layout, shaping
+from provenance.watermark.layout import DIHEDRAL, KX, PILOTS, RING, RINGS, ROWS, TILE
+
+_LIMIT = 2.0  # whitened carriers are cut off here, in standard deviations
+_PEAKS = 2  # pilot peaks tried for each turn and weighting
+
+Complex = npt.NDArray[np.complex64]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A message whose check agreed, and where it was found."""
+
+    payload: int
+    pilot: float  # height of the pilot's peak in standard deviations
+    margin: float  # agreement of the whole pattern in standard deviations
+    turn: int  # index into layout.DIHEDRAL
+    shift: tuple[int, int]  # rows down and columns right by which the tile is rolled
+
+
+@dataclass(frozen=True, slots=True)
+class Whitened:
+    """Carriers of unit noise, and how much mark each ring seems to hold."""
+
+    values: Complex  # [n], mean power about 1 in each ring
+    weights: tuple[Floats, ...]  # [n] each: weightings to search with
+
+
+def whiten(groups: Complex) -> Whitened:
+    """Whitens the carriers [4, n] of four groups of tiles.
+
+    What the groups share and noise does not is their cross power: it says in which rings a mark
+    survived before anything is known of the mark.
+    """
+    total = groups.sum(axis=0)
+    level = np.sqrt(shaping.ring_powers(total)[RING]) + 1e-6
+    values = total / level
+    values /= np.maximum(np.abs(values) / _LIMIT, 1.0)
+    flat = np.ones(len(RING), np.float32)
+    apart = (np.abs(groups) ** 2).sum(axis=0)
+    cross = np.bincount(RING, np.abs(total) ** 2 - apart, minlength=RINGS)
+    power = np.bincount(RING, np.abs(total) ** 2, minlength=RINGS)
+    if np.count_nonzero(np.abs(groups).sum(axis=1)) < 2:
+        return Whitened(values.astype(np.complex64), (flat,))
+    share = np.convolve(np.clip(cross / np.maximum(power, 1e-9), 0.0, 1.0), [0.25, 0.5, 0.25], "same")
+    guided = (0.1 + np.sqrt(share))[RING].astype(np.float32)
+    return Whitened(values.astype(np.complex64), (guided, flat))
+
+
+def turned(values: Complex, turn: int) -> Complex:
+    """The carriers [..., n] as they were before the picture was turned by DIHEDRAL[turn]."""
+    index, flipped = DIHEDRAL[turn]
+    taken = values[..., index]
+    return np.where(flipped, taken.conj(), taken).astype(np.complex64)
+
+
+def read(groups: Complex, key: bytes, threshold: float, turns: range = range(8)) -> Reading | None:
+    """The first message whose check agrees, over turns, weightings, variants and shifts, or None.
+
+    `groups` [4, n] are the carriers of four groups of tiles; only pilot peaks of at least
+    `threshold` standard deviations are decoded.
+    """
+    white = whiten(groups)
+    for turn in turns:
+        values = turned(white.values, turn)
+        for weights in white.weights:
+            for variant, shift, pilot in _pilot_peaks(values, weights, key, threshold):
+                found = _decode(values, variant, shift, key)
+                if found is not None:
+                    return Reading(found[0], pilot, found[1], turn, shift)
+    return None
+
+
+def _pilot_peaks(
+    values: Complex, weights: Floats, key: bytes, threshold: float
+) -> Iterator[tuple[int, tuple[int, int], float]]:
+    from scipy import fft
+
+    variants = layout.layouts(key)
+    pilot = variants[0].pilot
+    weighted = weights[pilot] * values[pilot]
+    spectrum = np.zeros((PILOTS, TILE, TILE // 2 + 1), np.complex64)
+    for number, variant in enumerate(variants):
+        spectrum[number, ROWS[pilot], KX[pilot]] = weighted * variant.pilot_values.conj()
+    # irfft2 adds each carrier and its mirror image: twice the real part
+    surface = fft.irfft2(spectrum, s=(TILE, TILE), norm="forward") / 2.0
+    surface /= np.sqrt(0.5 * float((np.abs(weighted) ** 2).sum()) + 1e-12)
+    for _ in range(_PEAKS):
+        place = int(surface.argmax())
+        number, dy, dx = (int(i) for i in np.unravel_index(place, surface.shape))
+        height = float(surface[number, dy, dx])
+        if height < threshold:
+            return
+        yield number, (dy, dx), height
+        surface[number, dy, dx] = -np.inf
+
+
+def _decode(values: Complex, number: int, shift: tuple[int, int], key: bytes) -> tuple[int, float] | None:
+    variant = layout.layouts(key)[number]
+    still = layout.shifted(values, -shift[0], -shift[1])
+    agreement = (still[variant.pilot] * variant.pilot_values.conj()).real
+    kernel = np.array([0.5, 1.0, 0.5])
+    sums = np.convolve(np.bincount(RING[variant.pilot], agreement, minlength=RINGS), kernel, "same")
+    counts = np.convolve(np.bincount(RING[variant.pilot], minlength=RINGS), kernel, "same")
+    # shrunk towards the mean of all rings, as far as few pilots leave a ring's own mean uncertain
+    mean = agreement.mean()
+    strength = np.maximum((sums + 8.0 * mean) / (counts + 8.0), 0.02)
+    dimensions = still[variant.data] * strength[RING[variant.data]]
+    soft = np.concatenate([dimensions.real, dimensions.imag]) * variant.signs
+    message = code.decode(np.bincount(variant.bits, soft, minlength=code.CODED_BITS).astype(np.float32))
+    payload = code.checked_payload(message, key)
+    if payload is None:
+        return None
+    pattern = layout.pattern(variant, code.encode(message))
+    weights = strength[RING]
+    whole = float((weights * (still * pattern.conj()).real).sum())
+    noise = float(np.sqrt(0.5 * (np.abs(weights * still) ** 2).sum()))
+    return payload, whole / noise
