@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -31,7 +32,8 @@ from generators.shards import Shard
 from provenance.marking import MarkedFile, MarkRequest, mark_image
 from scoring.scores import Caption, Scores, score_images
 
-SCORE_BATCH = 32  # images that are scored together, and the most that wait to be marked
+FIRST_BATCH = 4  # images of a shard that are scored first, so that a person soon sees some
+SCORE_BATCH = 32  # images that are scored together later, and the most that wait to be marked
 MARKING_THREADS = max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
@@ -55,7 +57,7 @@ def run_shard(shard: Shard, job: Job, counter: Counter) -> ShardReport:
     rows: list[dict[str, Any]] = []
     with ThreadPoolExecutor(MARKING_THREADS, thread_name_prefix="mark") as pool:
         waiting: list[Future[dict[str, Any]]] = []
-        for drawings in _batches(_draw(shard, job), SCORE_BATCH):
+        for drawings in _batches(_draw(shard, job)):
             scored = _score(drawings, job)
             while waiting:
                 rows.append(_collect(waiting.pop(0), counter))
@@ -72,15 +74,12 @@ def _draw(shard: Shard, job: Job) -> Iterator[Drawing]:
     return resident.backend_for(shard.recipes[0], job).draw(shard.recipes)
 
 
-def _batches(drawings: Iterator[Drawing], size: int) -> Iterator[list[Drawing]]:
-    batch: list[Drawing] = []
-    for drawing in drawings:
-        batch.append(drawing)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+def _batches(drawings: Iterator[Drawing]) -> Iterator[list[Drawing]]:
+    """The drawings in batches that double from FIRST_BATCH to SCORE_BATCH."""
+    size = FIRST_BATCH
+    while batch := list(islice(drawings, size)):
         yield batch
+        size = min(2 * size, SCORE_BATCH)
 
 
 def _score(drawings: Sequence[Drawing], job: Job) -> list[tuple[Drawing, dict[str, Any]]]:

@@ -1,0 +1,106 @@
+"""Everything after drawing for one 1024×1024 image on one core, scores excluded: each step and its share.
+
+    taskset -c 0 python -m benchmarks.finish [--images 40] [--json FILE]
+
+The pictures are photographs that scikit-image ships, resized; times are the medians of wall times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import cv2
+import numpy as np
+import skimage.data
+
+from benchmarks.machine import machine, today
+from catalogs.hashes import perceptual_hashes
+from foundation.files import atomic_write
+from foundation.images import RGB
+from provenance.marking import MarkRequest, mark_image
+from provenance.signing import open_signer
+
+SIDE = 1024
+PHOTOGRAPHS: tuple[Callable[[], Any], ...] = (
+    skimage.data.astronaut, skimage.data.chelsea, skimage.data.coffee, skimage.data.rocket,
+)  # fmt: skip
+
+
+def pictures() -> list[RGB]:
+    """uint8 [1024, 1024, 3] each."""
+    return [
+        cv2.resize(np.ascontiguousarray(load()[..., :3]), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+        for load in PHOTOGRAPHS
+    ]
+
+
+def measure(kind: str, count: int, home: Path) -> dict[str, float]:
+    """Median milliseconds of each step for files of one format."""
+    signer = open_signer(home)
+    times: dict[str, list[float]] = {name: [] for name in ("watermark", "encode", "sign", "hash", "write")}
+    sizes = []
+    images = pictures()
+    for number in range(count + 2):
+        image = images[number % len(images)]
+        request = MarkRequest(
+            watermark_payload=0x1234567890ABCDEF ^ number,
+            recipe={"prompt": "a benchmark", "seed": number},
+            title=f"{number}.{kind}",
+            generator="benchmark",
+            format=kind,  # type: ignore[arg-type]
+            quality=None if kind == "png" else 95,
+        )
+        marked = mark_image(image, request, signer)
+        hashed = perf_counter()
+        perceptual_hashes(image)
+        written = perf_counter()
+        atomic_write(home / f"out{marked.suffix}", marked.data)
+        ended = perf_counter()
+        if number < 2:
+            continue  # imports and first-use caches
+        sizes.append(len(marked.data))
+        for name, seconds in (
+            ("watermark", marked.seconds.watermark),
+            ("encode", marked.seconds.encode),
+            ("sign", marked.seconds.sign),
+            ("hash", written - hashed),
+            ("write", ended - written),
+        ):
+            times[name].append(1000 * seconds)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {**medians, "total": sum(medians.values()), "kB": statistics.median(sizes) / 1000}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        results = {kind: measure(kind, arguments.images, Path(folder)) for kind in ("png", "jpeg", "webp")}
+    print(f"{machine()}, {today()}", file=sys.stderr)
+    print("| ms a 1024×1024 image | watermark | encode | sign | hash | write | total | kB |")
+    print("|---|---|---|---|---|---|---|---|")
+    for kind, row in results.items():
+        shares = " | ".join(
+            f"{row[s]:.1f} ({100 * row[s] / row['total']:.0f} %)"
+            for s in ("watermark", "encode", "sign", "hash", "write")
+        )
+        print(f"| {kind} | {shares} | {row['total']:.1f} | {row['kB']:.0f} |")
+    if arguments.json:
+        arguments.json.write_text(
+            json.dumps({"machine": machine(), "date": today(), "ms": results}, indent=1)
+        )
+
+
+if __name__ == "__main__":
+    main()
