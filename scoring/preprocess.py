@@ -54,7 +54,7 @@ def prepare(pictures: RGB, config: Any, device: torch.device) -> torch.Tensor:
     batch = _resize(batch, config).float()
     mean = torch.tensor(config.mean, device=device).view(1, 3, 1, 1)
     std = torch.tensor(config.std, device=device).view(1, 3, 1, 1)
-    return ((batch / 255 - mean) / std).contiguous()
+    return ((batch / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def _resize(batch: torch.Tensor, config: Any) -> torch.Tensor:
