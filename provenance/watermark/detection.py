@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundation.errors import InputError
-from provenance.watermark import bounds, layout, luma, reading
+from provenance.watermark import bounds, geometry, layout, luma, reading
 
 SMALLEST = 48  # pixels on the shorter side below which nothing is looked for
 
@@ -58,6 +58,13 @@ def detect(
     found = reading.read(groups, secret, bounds.ALIGNED_THRESHOLD)
     if found is not None:
         return _detection(found, 1.0, 0.0, bounds.TARGET * bounds.ALIGNED_SHARE)
+    if search == "aligned":
+        return None
+    for guess in geometry.candidates(flat, bounds.GEOMETRIES):
+        groups = luma.carriers(luma.fold(geometry.undo(flat, guess.scale, guess.rotation)))
+        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD)
+        if found is not None:
+            return _detection(found, guess.scale, guess.rotation, bounds.TARGET)
     return None
 
 

@@ -73,7 +73,7 @@ _SEEN = _seen_by_ssim()
 
 def power_allowed(least_psnr: float) -> float:
     """Squared grey levels a pixel, before rounding, that leave a PSNR of `least_psnr` dB."""
-    return 255.0**2 / 10.0 ** (least_psnr / 10.0) - _ROUNDING
+    return float(255.0**2 / 10.0 ** (least_psnr / 10.0) - _ROUNDING)
 
 
 def gain(
