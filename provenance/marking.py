@@ -86,11 +86,13 @@ def _watermark(image: RGB, request: MarkRequest) -> tuple[RGB, str | None, float
 
 def _xmp_fields(request: MarkRequest) -> XmpFields:
     prompt = request.recipe.get("prompt")
+    uri = vocabulary.source_type_uri(request.source_type)
+    by_ai = vocabulary.origin_of(uri) in ("generated", "partly-generated")
     return XmpFields(
-        source_type=vocabulary.source_type_uri(request.source_type),
-        system=manifest.file_name(request.generator),
-        system_version=request.generator_version,
-        prompt=prompt if request.include_prompt and isinstance(prompt, str) else None,
+        source_type=uri,
+        system=manifest.file_name(request.generator) if by_ai else "",
+        system_version=request.generator_version if by_ai else "",
+        prompt=prompt if by_ai and request.include_prompt and isinstance(prompt, str) else None,
         prompt_writer=request.prompt_writer,
         title=None,
         identifier=f"urn:nonesuch:image:{request.watermark_payload:016x}",

@@ -200,14 +200,14 @@ def _watermark_evidence(
     if active and active.integrity == "intact" and bound and payload not in bound:
         detail = f"The watermark {payload} is not the one that the credential names."
         return [Evidence("watermark", "conflict", "strong", detail)]
-    says: Says = "ai-generated"
-    origins: list[str | None] = []
+    # What a mark stands for is what its credential or record says; pictures of any origin can be marked.
+    uris: tuple[str, ...] = ("trainedAlgorithmicMedia",)
     if active and payload in bound:
-        origins = [vocabulary.origin_of(uri) for uri in active.source_types]
+        uris = active.source_types
     elif match is not None:
-        origins = [vocabulary.origin_of(vocabulary.source_type_uri(match.record.source_type))]
-    if origins and "generated" not in origins:
-        says = next((_SAYS_BY_ORIGIN[o] for o in origins if o in _SAYS_BY_ORIGIN), "nothing")
+        uris = (match.record.source_type,)
+    origins = {vocabulary.origin_of(uri) for uri in uris}
+    says: Says = next((says for origin, says in _SAYS_BY_ORIGIN.items() if origin in origins), "nothing")
     confidence: Confidence = "strong" if says != "nothing" else "none"
     detail = f"The image carries nonesuch's watermark {payload}."
     return [Evidence("watermark", says, confidence, detail)]

@@ -51,11 +51,13 @@ def source_type_uri(name: str) -> str:
 
 
 def origin_of(uri: str) -> Origin | None:
-    """What a source type says of an image's origin; None when it is not of the vocabulary.
+    """What a source type, by URI or bare name, says of an image's origin; None when it is not of the vocabulary.
 
     Accepts http and https, since both are found in files.
     """
     plain = uri.strip().replace("https://", "http://", 1)
+    if plain in _IPTC:
+        return _IPTC[plain]
     if plain.startswith(IPTC_BASE):
         return _IPTC.get(plain[len(IPTC_BASE) :])
     if plain.startswith(C2PA_BASE):

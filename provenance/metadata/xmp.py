@@ -30,7 +30,7 @@ class Xmp:
         origin = vocabulary.origin_of(uri) if uri else None
         system = values.get("AISystemUsed")
         says = _SAYS.get(origin or "", "nothing")
-        if says == "nothing" and system:
+        if origin is None and system:
             says = "ai-generated"
         if says == "nothing":
             return None

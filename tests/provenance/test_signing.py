@@ -1,0 +1,171 @@
+import datetime as dt
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from provenance_samples import picture, request
+
+from foundation.errors import InputError, ProvenanceError
+from provenance import keys
+from provenance.marking import mark_image
+from provenance.signing import Signer, open_signer
+from provenance.trustlist import load_trust
+from provenance.verdict import Verdict
+from provenance.verify import VerifyOptions, verify_bytes
+
+
+@dataclass
+class Profile:
+    """A leaf certificate's properties; the defaults make a good one."""
+
+    starts: dt.timedelta = dt.timedelta(days=-1)
+    ends: dt.timedelta = dt.timedelta(days=30)
+    usage: bool | None = True  # digitalSignature; None leaves the extension out
+    purpose: x509.ObjectIdentifier | None = ExtendedKeyUsageOID.EMAIL_PROTECTION
+    authority_key: bool = True
+    is_authority: bool = False
+
+
+def write_pair(folder: Path, profile: Profile, *, other_key: bool = False) -> tuple[Path, Path, Path]:
+    """A root, a leaf of that profile and its key, as PEM files: (chain, key, root)."""
+    root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    now = dt.datetime.now(dt.UTC)
+
+    def name(text: str) -> x509.Name:
+        return x509.Name(
+            [
+                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Test"),
+                x509.NameAttribute(NameOID.COMMON_NAME, text),
+            ]
+        )
+
+    root = (
+        x509.CertificateBuilder(name("root"), name("root"), root_key.public_key(), 1)
+        .not_valid_before(now - dt.timedelta(days=400))
+        .not_valid_after(now + dt.timedelta(days=400))
+        .add_extension(x509.BasicConstraints(True, None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()), critical=False)
+        .sign(root_key, hashes.SHA256())
+    )
+    builder = (
+        x509.CertificateBuilder(name("root"), name("leaf"), key.public_key(), 2)
+        .not_valid_before(now + profile.starts)
+        .not_valid_after(now + profile.ends)
+        .add_extension(x509.BasicConstraints(profile.is_authority, None), critical=True)
+    )
+    if profile.usage is not None:
+        flags = [
+            profile.usage,
+            not profile.usage,
+            False,
+            False,
+            False,
+            profile.is_authority,
+            False,
+            False,
+            False,
+        ]
+        builder = builder.add_extension(x509.KeyUsage(*flags), critical=True)
+    if profile.purpose is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([profile.purpose]), critical=False)
+    if profile.authority_key:
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
+    leaf = builder.sign(root_key, hashes.SHA256())
+    chain, key_file, root_file = folder / "chain.pem", folder / "key.pem", folder / "root.pem"
+    chain.write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
+    root_file.write_bytes(root.public_bytes(serialization.Encoding.PEM))
+    written = ec.generate_private_key(ec.SECP256R1()) if other_key else key
+    key_file.write_bytes(keys.KeyPair(written, (), "").key_pem())
+    key_file.chmod(0o600)
+    return chain, key_file, root_file
+
+
+BAD = {
+    "expired": (Profile(ends=dt.timedelta(hours=-1)), "expired on"),
+    "not yet valid": (Profile(starts=dt.timedelta(days=2)), "not valid before"),
+    "no key usage": (Profile(usage=None), "digitalSignature"),
+    "other key usage": (Profile(usage=False), "digitalSignature"),
+    "no purpose": (Profile(purpose=None), "no extended key usage"),
+    "server": (Profile(purpose=ExtendedKeyUsageOID.SERVER_AUTH), "none of emailProtection"),
+    "any purpose": (Profile(purpose=ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE), "anyExtendedKeyUsage"),
+    "no authority key": (Profile(authority_key=False), "authority key identifier"),
+    "authority": (Profile(is_authority=True), "of an authority"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_certificates_are_refused_with_the_reason(tmp_path: Path, case: str) -> None:
+    profile, reason = BAD[case]
+    chain, key, _ = write_pair(tmp_path, profile)
+    with pytest.raises(InputError, match=reason):
+        open_signer(certificate=chain, private_key=key)
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
+    chain, key, _ = write_pair(tmp_path, Profile(), other_key=True)
+    with pytest.raises(InputError, match="does not belong"):
+        open_signer(certificate=chain, private_key=key)
+
+
+def test_a_readable_key_file_is_refused(tmp_path: Path) -> None:
+    chain, key, _ = write_pair(tmp_path, Profile())
+    key.chmod(0o644)
+    with pytest.raises(InputError, match="chmod 600"):
+        open_signer(certificate=chain, private_key=key)
+
+
+def test_half_a_pair_is_refused(tmp_path: Path) -> None:
+    chain, key, _ = write_pair(tmp_path, Profile())
+    with pytest.raises(InputError, match="go together"):
+        open_signer(certificate=chain)
+    with pytest.raises(InputError, match="for es256, not ps256"):
+        open_signer(certificate=chain, private_key=key, algorithm="ps256")
+
+
+@pytest.mark.parametrize("purpose", ["1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1"])
+def test_ones_own_certificate_is_listed_under_ones_own_list(tmp_path: Path, purpose: str) -> None:
+    chain, key, root = write_pair(tmp_path, Profile(purpose=x509.ObjectIdentifier(purpose)))
+    file = mark_image(picture(), request(watermark=False), open_signer(certificate=chain, private_key=key))
+    options = VerifyOptions(home=tmp_path, trust=root, search="aligned")
+    verdict = verify_bytes(file.data, "x", options, load_trust(root, tmp_path))
+    assert (verdict.integrity, verdict.trust, verdict.confidence) == ("intact", "listed", "proven")
+    assert verdict.trust_list["date"] is None
+    stranger = verify_bytes(file.data, "x", options, load_trust(None, tmp_path))
+    assert (stranger.integrity, stranger.trust, stranger.confidence) == ("intact", "unlisted", "strong")
+
+
+@pytest.mark.parametrize("algorithm", keys.ALGORITHMS)
+def test_every_algorithm_signs_what_verifies(tmp_path: Path, algorithm: str) -> None:
+    signer = open_signer(tmp_path, algorithm=algorithm)
+    assert signer.algorithm == algorithm
+    file = mark_image(picture(size=64), request(watermark=False), signer)
+    verdict = verify_bytes(file.data, "x", VerifyOptions(search="aligned"), load_trust(None, tmp_path))
+    assert (verdict.integrity, verdict.trust) == ("intact", "own")
+
+
+def test_threads_share_a_signer(signer: Signer, ask: Callable[..., Verdict]) -> None:
+    def work(number: int) -> bytes:
+        return mark_image(picture(number, 64), request(watermark=False, format="jpeg"), signer).data
+
+    with ThreadPoolExecutor(8) as pool:
+        files = list(pool.map(work, range(32)))
+    assert all(ask(data).integrity == "intact" for data in files)
+
+
+def test_a_timestamp_authority_that_is_away(home: Path) -> None:
+    away = "http://127.0.0.1:9/"  # the discard port: nothing listens there
+    with pytest.raises(ProvenanceError, match="timestamp authority"):
+        mark_image(picture(size=64), request(watermark=False), open_signer(home, timestamp_url=away))
+    going_on = open_signer(home, timestamp_url=away, timestamp_policy="continue")
+    assert not mark_image(picture(size=64), request(watermark=False), going_on).timestamped
+
+
+def test_a_signer_never_shows_its_key(signer: Signer) -> None:
+    assert "PRIVATE" not in repr(signer)
