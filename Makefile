@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND))
 
-.PHONY: demo test test-fast lint types docs schema clean
+.PHONY: demo test test-fast lint types docs pins clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "nonesuch needs Python 3.11 or newer; $(PYTHON) is older. Set PYTHON=…" >&2; exit 2; }
@@ -33,7 +33,13 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/.installed
 	@$(BIN)/nonesuch run examples/demo.yaml --out $(DEMO)
-	@$(BIN)/nonesuch demo-report $(DEMO)
+	@$(BIN)/nonesuch query $(DEMO) --order aesthetic --top 10
+	@$(BIN)/nonesuch sheet $(DEMO) --order aesthetic --top 24 --out $(DEMO)/best.png
+	@$(BIN)/nonesuch verify --catalog $(DEMO) "$$($(BIN)/nonesuch query $(DEMO) --order aesthetic --top 1 --paths)"
+	@echo
+	@echo "images         $(DEMO)/images"
+	@echo "contact sheet  $(DEMO)/best.png"
+	@echo "catalog        $(DEMO)/catalog"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -50,6 +56,9 @@ test-fast: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m nonesuch.reference > docs/cli.md
+
+pins: $(VENV)/.installed-dev
+	$(BIN)/python tools/renew_pins.py $(UV)
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist

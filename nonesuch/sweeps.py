@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,5 +31,22 @@ def run_sweep(
     threading.Thread(target=warm, args=(job,), name="warm", daemon=True).start()
     from flows.sweep import sweep
 
+    _leave_errors_to_the_caller()
     summary: Summary = sweep(sweep_file, out, retry_failed=retry_failed, online=online, shard_size=shard_size)
     return summary
+
+
+def _leave_errors_to_the_caller() -> None:
+    """Keep Prefect's console from printing tracebacks of errors that the caller gets, and tells, anyway.
+
+    Its server still records them.
+    """
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.addFilter(_is_not_about_runs)
+
+
+def _is_not_about_runs(record: logging.LogRecord) -> bool:
+    return not record.name.startswith(("prefect.flow_runs", "prefect.task_runs", "prefect.engine"))

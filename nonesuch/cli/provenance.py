@@ -110,7 +110,7 @@ def init(algorithm: Algorithm = "es256") -> None:
 def rotate(
     algorithm: Algorithm = "es256",
     authority: Annotated[
-        bool, typer.Option(help="Make a new authority too; the old one stays trusted.")
+        bool, typer.Option("--authority", help="Make a new authority too; the old one stays trusted.")
     ] = False,
 ) -> None:
     """Make a new signing key; what the old one signed stays valid."""

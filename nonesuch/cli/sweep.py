@@ -37,8 +37,12 @@ def plan(
 def run(
     sweep_file: SweepFile,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The output folder.")],
-    retry_failed: Annotated[bool, typer.Option(help="Draw recipes again that failed before.")] = False,
-    offline: Annotated[bool, typer.Option(help="Fetch nothing, also not a model the sweep names.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Draw recipes again that failed before.")
+    ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Fetch nothing, also not a model the sweep names.")
+    ] = False,
     shard_size: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Recipes in a shard; default: the sweep file's.")
     ] = None,
