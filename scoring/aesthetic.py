@@ -28,15 +28,14 @@ class Aesthetic:
 
     def __init__(self, setting: Setting) -> None:
         self._head = open_head(setting.aesthetic_head, setting.encoder, online=setting.online)
-        if len(self._head.weight) != setting.encoder.dim:
+        if self._head.dim != setting.encoder.dim:
             raise InputError(
-                f"the aesthetic head {self._head.name!r} takes embeddings of {len(self._head.weight)} numbers, "
+                f"the aesthetic head {self._head.name!r} takes embeddings of {self._head.dim} numbers, "
                 f"the encoder {setting.encoder.name} makes {setting.encoder.dim}"
             )
         self.facets: Sequence[str] = ()
         self.facts = {
             "aesthetic_head": self._head.name,
-            "aesthetic_version": self._head.version,
             "aesthetic_digest": self._head.digest,
         }
 
@@ -45,8 +44,7 @@ class Aesthetic:
         return (
             Column("aesthetic", "float32", "answer of the aesthetic head, without bounds, higher is better"),
             Column("aesthetic_head", "string", "name of the head"),
-            Column("aesthetic_version", "string", "version of the head"),
-            Column("aesthetic_digest", "string", "SHA-256 of the head's weight file"),
+            Column("aesthetic_digest", "string", "SHA-256 of the head's weight file, its version"),
         )
 
     def score(self, batch: Batch) -> dict[str, Floats]:

@@ -1,8 +1,10 @@
-"""Aesthetic heads: small linear maps from an image embedding to a score, where they come from and what they fit.
+"""Aesthetic heads: small networks from an image embedding to a score, where they come from, what they fit.
 
 The public heads are .pth files whose digest is pinned here. The project's own format is two files of one
-stem: `STEM.safetensors` with the layers and `STEM.json` with
-{"name": …, "version": …, "encoder_digest": SHA-256 of the encoder's weights that the head was trained on}.
+stem: STEM.safetensors with the linear layers, `N.weight` and `N.bias` in order of N, and STEM.json with
+`activation` (what lies between the layers: "gelu", "relu" or "identity"), and, unless the encoder's
+open_clip_model.safetensors lies in the same folder, `encoder_digest`, the SHA-256 of the encoder's weights
+that the head was trained on. `name` is optional and defaults to the folder's.
 """
 
 from __future__ import annotations
@@ -15,15 +17,17 @@ import urllib.request
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from foundation.errors import DependencyError, InputError, ScoringError
-from foundation.files import atomic_write, cache_dir
+from foundation.files import atomic_write, cache_dir, file_digest
 from foundation.images import read_limited
 from scoring.encoders import EMBEDDED, Encoder, Floats
+
+Activation = Literal["gelu", "relu", "identity"]
 
 _MAX_BYTES = 32 << 20  # no head comes near it
 _TIMEOUT = 60  # seconds without an answer while fetching
@@ -41,17 +45,26 @@ class PublicHead:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """score = embedding · weight + bias, for embeddings of length 1."""
+    """Linear layers with one activation between them, for embeddings of length 1."""
 
     name: str
-    version: str  # for public heads the start of the digest
     digest: str  # SHA-256 of the weight file
-    weight: Floats  # float32 [D]
-    bias: float
+    layers: tuple[tuple[Floats, Floats], ...]  # weight [out, in] and bias [out]; the last out is 1
+    activation: Activation
+
+    @property
+    def dim(self) -> int:
+        """Length of the embeddings it takes."""
+        return int(self.layers[0][0].shape[1])
 
     def score(self, embeddings: Floats) -> Floats:
         """float32 [N] for float32 [N, D]."""
-        return np.asarray(embeddings @ self.weight + self.bias, np.float32)
+        values = embeddings
+        for place, (weight, bias) in enumerate(self.layers):
+            if place:
+                values = _activate(values, self.activation)
+            values = values @ weight.T + bias
+        return np.asarray(values[:, 0], np.float32)
 
 
 _B32 = (
@@ -143,8 +156,7 @@ def public_head(public: PublicHead, path: Path) -> Head:
         layers = {str(key): value.double().numpy() for key, value in tensors.items()}
     except Exception as error:  # the unpickler and a file of something else raise many kinds
         raise ScoringError(f"is not an aesthetic head: {error}", where=str(path)) from error
-    weight, bias = _fold(layers, str(path))
-    return Head(public.name, public.digest[:12], public.digest, weight, bias)
+    return Head(public.name, public.digest, _layers(layers, "identity", str(path)), "identity")
 
 
 def own_head(card: Path, encoder: Encoder) -> Head:
@@ -160,11 +172,15 @@ def own_head(card: Path, encoder: Encoder) -> Head:
                 hint="A head is STEM.json beside STEM.safetensors.",
             )
     data = read_limited(path, max_bytes=_MAX_BYTES)
+    weights = card.parent / "open_clip_model.safetensors"
     try:
         facts: dict[str, Any] = json.loads(read_limited(card, max_bytes=_MAX_BYTES))
-        name, version, digest = (str(facts[key]) for key in ("name", "version", "encoder_digest"))
+        name, activation = str(facts.get("name", card.resolve().parent.name)), facts["activation"]
+        digest = facts["encoder_digest"] if "encoder_digest" in facts else file_digest(weights)
         tensors = {key: value.astype(np.float64) for key, value in load(data).items()}
-    except Exception as error:  # json's and safetensors' own kinds, and missing keys
+        if activation not in get_args(Activation):
+            raise ValueError(f"unknown activation {activation!r}")
+    except Exception as error:  # json's and safetensors' own kinds, missing keys, no weights beside it
         raise ScoringError(f"is not an aesthetic head: {error!r}", where=str(card)) from error
     if digest != encoder.digest:
         raise InputError(
@@ -172,8 +188,7 @@ def own_head(card: Path, encoder: Encoder) -> Head:
             where=str(card),
             hint="Use the head that came with the encoder, or train one for it.",
         )
-    weight, bias = _fold(tensors, str(path))
-    return Head(name, version, sha256(data).hexdigest(), weight, bias)
+    return Head(name, sha256(data).hexdigest(), _layers(tensors, activation, str(path)), activation)
 
 
 def _default(encoder: Encoder) -> str:
@@ -192,31 +207,43 @@ def _fits(public: PublicHead, encoder: Encoder) -> bool:
     return any(encoder.name == name and tag in (None, encoder.tag) for name, tag in public.encoders)
 
 
-def _fold(tensors: dict[str, npt.NDArray[np.float64]], where: str) -> tuple[Floats, float]:
-    """The one affine map that a chain of linear layers amounts to, computed in float64.
+def _layers(
+    tensors: dict[str, npt.NDArray[np.float64]], activation: Activation, where: str
+) -> tuple[tuple[Floats, Floats], ...]:
+    """The layers in order, float32, from `weight` and `bias`, `N.weight` …, or `layers.N.weight` ….
 
-    Keys are `weight` and `bias`, or `layers.N.weight` and `layers.N.bias` in order of N. The improved
-    predictor's "MLP" has dropout between its layers but no activation, so it folds exactly.
+    Without an activation they are folded into one, in float64: the improved predictor's "MLP" has dropout
+    between its layers and nothing else, so that loses nothing.
     """
-    stems = sorted((key[: -len("weight")] for key in tensors if key.endswith("weight")), key=_layer)
+    stems = sorted((key[: -len("weight")] for key in tensors if key.endswith("weight")), key=_place)
     try:
         if {f"{stem}{part}" for stem in stems for part in ("weight", "bias")} != set(tensors) or not stems:
             raise ValueError(f"its tensors are {sorted(tensors)}")
-        weight = np.eye(tensors[f"{stems[0]}weight"].shape[1])
-        bias = np.zeros(len(weight))
-        for stem in stems:
-            weight = tensors[f"{stem}weight"] @ weight
-            bias = tensors[f"{stem}weight"] @ bias + tensors[f"{stem}bias"]
-        if weight.shape[0] != 1:
-            raise ValueError(f"it ends in {weight.shape[0]} numbers, not one score")
+        layers = [(tensors[f"{stem}weight"], tensors[f"{stem}bias"]) for stem in stems]
+        weight, bias = layers[0]
+        for after, more in layers[1:]:
+            weight, bias = after @ weight, after @ bias + more
+        if weight.shape[0] != 1 or any(w.shape[:1] != b.shape for w, b in layers):
+            raise ValueError(f"its layers have the shapes {[w.shape for w, _ in layers]}")
     except (ValueError, IndexError) as error:
         raise ScoringError(f"is not an aesthetic head: {error}", where=where) from error
-    return weight[0].astype(np.float32), float(bias[0])
+    if activation == "identity":
+        layers = [(weight, bias)]
+    return tuple((weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in layers)
 
 
-def _layer(stem: str) -> int:
-    """N of 'layers.N.', 0 for a single layer without a number."""
+def _place(stem: str) -> int:
+    """N of 'N.' and 'layers.N.', 0 for a single layer without a number."""
     return next((int(part) for part in stem.split(".") if part.isdigit()), 0)
+
+
+def _activate(values: Floats, activation: Activation) -> Floats:
+    """GELU is the exact one of Hendrycks and Gimpel 2016 (arXiv:1606.08415), as torch's default."""
+    if activation == "relu":
+        return np.maximum(values, 0)
+    from scipy.special import erf
+
+    return np.asarray(values * 0.5 * (1 + erf(values / np.sqrt(2))), np.float32)
 
 
 def _check_digest(public: PublicHead, data: bytes, where: str) -> None:

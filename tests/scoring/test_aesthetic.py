@@ -216,15 +216,39 @@ def own(tmp_path: Path) -> Path:
     weight = np.arange(768, dtype=np.float16)[None]
     save_file({"weight": weight, "bias": np.ones(1, np.float16)}, tmp_path / "own.safetensors")
     card = tmp_path / "own.json"
-    card.write_text(json.dumps({"name": "own", "version": "2", "encoder_digest": "ab" * 32}))
+    card.write_text(json.dumps({"name": "own", "activation": "identity", "encoder_digest": "ab" * 32}))
     return card
 
 
 def test_an_own_head(own: Path) -> None:
     head = open_head(str(own), _encoder("local-dir:x", "abab", "ab" * 32), online=False)
-    assert (head.name, head.version) == ("own", "2")
+    assert head.name == "own"
     assert head.digest == sha256(own.with_suffix(".safetensors").read_bytes()).hexdigest()
     np.testing.assert_array_equal(head.score(np.eye(768, dtype=np.float32)), np.arange(768) + 1)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "identity"])
+def test_an_own_head_with_layers(tmp_path: Path, activation: str) -> None:
+    """The files that training writes: a Sequential's tensors in half precision beside the encoder's weights."""
+    import torch
+    from safetensors.torch import save_file
+    from torch import nn
+
+    torch.manual_seed(1)
+    between = {"gelu": nn.GELU(), "relu": nn.ReLU(), "identity": nn.Identity()}[activation]
+    layers = nn.Sequential(nn.Linear(768, 64), between, nn.Linear(64, 1)).half()
+    save_file(layers.state_dict(), tmp_path / "aesthetic.safetensors")
+    (tmp_path / "aesthetic.json").write_text(json.dumps({"activation": activation, "layers": [768, 64, 1]}))
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"weights")
+
+    head = own_head(tmp_path / "aesthetic.json", _encoder("embedded", "x", sha256(b"weights").hexdigest()))
+    assert head.name == tmp_path.name
+    embeddings = np.random.default_rng(0).standard_normal((5, 768)).astype(np.float32)
+    with torch.inference_mode():
+        expected = layers.float()(torch.from_numpy(embeddings))[:, 0].numpy()
+    np.testing.assert_allclose(head.score(embeddings), expected, atol=1e-5)
+    with pytest.raises(InputError, match="another encoder"):
+        own_head(tmp_path / "aesthetic.json", _encoder("embedded", "x", sha256(b"others").hexdigest()))
 
 
 def test_an_own_head_of_another_encoder(own: Path) -> None:
@@ -232,7 +256,10 @@ def test_an_own_head_of_another_encoder(own: Path) -> None:
         own_head(own, _encoder("local-dir:x", "abab", "cd" * 32))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"name": "own"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"activation": "gelu"}', '{"activation": "swish", "encoder_digest": "' + "ab" * 32 + '"}'],
+)
 def test_a_broken_card(own: Path, text: str) -> None:
     own.write_text(text)
     with pytest.raises(ScoringError, match=r"own\.json"):
@@ -246,6 +273,6 @@ def test_a_card_without_weights(own: Path) -> None:
 
 
 def test_a_head_of_another_length(tmp_path: Path, encoder: Encoder, own: Path) -> None:
-    own.write_text(json.dumps({"name": "own", "version": "2", "encoder_digest": encoder.digest}))
+    own.write_text(json.dumps({"name": "own", "activation": "identity", "encoder_digest": encoder.digest}))
     with pytest.raises(InputError, match="768"):
         open_scorers(["aesthetic"], encoder, aesthetic_head=str(own))

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def head(tmp_path: Path, encoder: Encoder) -> str:
     rng = np.random.default_rng(5)
     weight = rng.standard_normal((1, encoder.dim)).astype(np.float32)
     save_file({"weight": weight, "bias": np.ones(1, np.float32)}, tmp_path / "taste.safetensors")
-    card = {"name": "taste", "version": "3", "encoder_digest": encoder.digest}
+    card = {"name": "taste", "activation": "identity", "encoder_digest": encoder.digest}
     (tmp_path / "taste.json").write_text(json.dumps(card))
     return str(tmp_path / "taste.json")
 
@@ -58,7 +59,8 @@ def test_every_declared_column_is_filled_in_its_type(encoder: Encoder, head: str
             assert np.isfinite(scores.columns[column.name]).all()
     assert scores.embeddings.shape == (3, encoder.dim)
     assert scores.facts["aesthetic_head"] == "taste"
-    assert scores.facts["aesthetic_version"] == "3"
+    digest = sha256(Path(head).with_suffix(".safetensors").read_bytes()).hexdigest()
+    assert scores.facts["aesthetic_digest"] == digest
     assert scores.facts["encoder"] == encoder.name
     assert scores.facts["encoder_tag"] == encoder.tag
     assert scores.facts["encoder_preprocessing"] == encoder.preprocessing
