@@ -76,7 +76,7 @@ def flux(folder: Path) -> Path:
     """FluxPipeline at 32 px: flow matching, CLIP and T5, no classifier-free guidance by default."""
     torch.manual_seed(0)
     pipe = diffusers.FluxPipeline(
-        vae=_vae(latent_channels=4, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
+        vae=_vae(use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
         text_encoder=transformers.CLIPTextModel(_clip_config()),
         tokenizer=_clip_tokenizer(),
         text_encoder_2=transformers.T5EncoderModel(_t5_config()),
