@@ -16,7 +16,7 @@ from catalogs.hashes import NAMES, distance, distances, perceptual_hashes
 from catalogs.lookup import by_digest, by_phash, by_recipe, by_watermark
 from catalogs.parts import publish_shard
 from catalogs.query import Catalog
-from catalogs.sheet import MAX_SIDE, contact_sheet, sheet_pages, xy_grid
+from catalogs.sheet import MAX_SIDE, contact_sheet, sheet_pages, write_sheet, xy_grid
 from foundation.errors import InputError
 from foundation.images import RGB
 
@@ -166,6 +166,18 @@ def test_a_grid_has_a_cell_for_each_pair(gallery: Catalog) -> None:
     assert min(errors) < 3
     with pytest.raises(InputError, match="no column 'mood'"):
         xy_grid(gallery.query(), gallery.folder, x="mood", y="artist")
+
+
+def test_sheets_are_written_as_png_files(gallery: Catalog, tmp_path: Path) -> None:
+    rows = gallery.query(order="aesthetic", as_arrow=True).to_pylist()
+    out = tmp_path / "sheets" / "best.png"
+    assert write_sheet(rows, gallery.folder, out, facets=gallery.facets) == [out]
+    assert Image.open(out).format == "PNG"
+    wide = write_sheet(rows, gallery.folder, out, facets=gallery.facets, grid=("artist", "subject"))
+    grid = Image.open(wide[0])
+    assert grid.width > grid.height  # two artists down, three subjects across
+    with pytest.raises(InputError, match="written as PNG"):
+        write_sheet(rows, gallery.folder, tmp_path / "best.jpg")
 
 
 def test_an_image_is_found_by_each_of_its_names(gallery: Catalog) -> None:
