@@ -86,7 +86,9 @@ def main() -> None:
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     if not options.json:
-        print(f"{'work':12} {'cells':>12} {'recipes':>12} {'seconds':>9} {'CPU s':>9} {'peak MB':>9} {'grown MB':>9}")
+        print(
+            f"{'work':12} {'cells':>12} {'recipes':>12} {'seconds':>9} {'CPU s':>9} {'peak MB':>9} {'grown MB':>9}"
+        )
     for work in (count, expand, sample, sample_half):
         for cells in options.cells:
             results = context.Queue()

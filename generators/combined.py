@@ -56,7 +56,8 @@ def combine(sweep: Sweep, values: Iterable[FacetValue]) -> dict[str, Any]:
 
 
 def combinations(sweep: Sweep) -> Iterator[tuple[dict[str, Any], str]]:
-    """Every different combination of settings that cells may have, each with the place it comes from.
+    """Every different combination of settings that cells may have, each with the place of the
+    facet value that it comes from ("" when no facet sets anything).
 
     Values that set the same count once, and zip, exclude and only are not looked at: a combination
     that is refused here would be refused as soon as those change. Raises InputError for too many.
@@ -76,12 +77,4 @@ def combinations(sweep: Sweep) -> Iterator[tuple[dict[str, Any], str]]:
             where=sweep.source.where(("facets",)),
         )
     for row in itertools.product(*axes):
-        yield (
-            combine(sweep, (value for value, _ in row)),
-            row[-1][1] if row else sweep.source.where(("settings",)),
-        )
-
-
-def models(sweep: Sweep) -> tuple[tuple[str, str | None], ...]:
-    """Every (model, revision) that its cells may use, in order."""
-    return tuple(dict.fromkeys((one["model"], one["revision"]) for one, _ in combinations(sweep)))
+        yield combine(sweep, (value for value, _ in row)), row[-1][1] if row else ""

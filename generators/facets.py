@@ -38,11 +38,11 @@ class ValueEntry(Strict):
 
 
 def _entry_form(value: Any) -> str:
-    return "entry" if isinstance(value, dict | ValueEntry) else "plain"
+    return "form:entry" if isinstance(value, dict | ValueEntry) else "form:plain"
 
 
 Entry: TypeAlias = Annotated[
-    Annotated[str | StrictInt | StrictFloat, Tag("plain")] | Annotated[ValueEntry, Tag("entry")],
+    Annotated[str | StrictInt | StrictFloat, Tag("form:plain")] | Annotated[ValueEntry, Tag("form:entry")],
     Discriminator(_entry_form),
 ]
 Choose = Annotated[int, Field(ge=1, le=16, description="combinations of so many values")]
@@ -79,15 +79,15 @@ def _form(value: Any) -> str:
     """Which form a facet is written in, so that a complaint is about that form alone."""
     for key, cls in (("file", FileFacet), ("dynamic", DynamicFacet)):
         if isinstance(value, cls) or (isinstance(value, dict) and key in value):
-            return key
-    return "mapping" if isinstance(value, (dict, ListedFacet)) else "list"
+            return f"form:{key}"
+    return "form:mapping" if isinstance(value, dict | ListedFacet) else "form:list"
 
 
 Facet: TypeAlias = Annotated[
-    Annotated[Annotated[list[Entry], Field(min_length=1)], Tag("list")]
-    | Annotated[ListedFacet, Tag("mapping")]
-    | Annotated[FileFacet, Tag("file")]
-    | Annotated[DynamicFacet, Tag("dynamic")],
+    Annotated[Annotated[list[Entry], Field(min_length=1)], Tag("form:list")]
+    | Annotated[ListedFacet, Tag("form:mapping")]
+    | Annotated[FileFacet, Tag("form:file")]
+    | Annotated[DynamicFacet, Tag("form:dynamic")],
     Discriminator(_form),
 ]
 

@@ -38,7 +38,7 @@ class Axis:
 class Matrix:
     """A sweep expanded over its facets and seeds; iterating yields recipes and can be repeated.
 
-    `facts` holds each (model, revision) that generators.combined.models finds in the sweep. Raises InputError, before anything is drawn, for
+    `facts` holds each (model, revision) that generators.combined.combinations finds in the sweep. Raises InputError, before anything is drawn, for
     a facet without effect, a size that a model does not accept, constraints that leave nothing, and
     more cells than the sweep's limit.
     """
@@ -170,7 +170,7 @@ class Matrix:
         for combined, where in combinations(self.sweep):
             fields = self._settings(combined)
             size = ("settings", "width") if "width" in self.sweep.settings.chosen() else ("model",)
-            named = where if self._setting_facets else self.sweep.source.where(size)
+            named = where or self.sweep.source.where(size)
             facts = self._facts[combined["model"], combined["revision"]]
             facts.check_size(fields["width"], fields["height"], where=named)
 

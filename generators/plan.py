@@ -10,10 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from foundation.errors import InputError
 from foundation.files import atomic_write, cache_dir
 from generators.backends import model_facts
-from generators.combined import models
+from generators.combined import combinations
 from generators.matrix import Matrix
+from generators.models import ModelFacts
 from generators.recipe import Recipe
 from generators.sweep import Sweep
 
@@ -48,12 +50,27 @@ def open_matrix(sweep: Sweep, *, network: bool = False) -> Matrix:
 
     Raises InputError as model_facts and Matrix do, at the sweep's line.
     """
-    folder = sweep.source.folder
-    facts = {
-        (model, revision): model_facts(model, revision, folder=folder, network=network)
-        for model, revision in models(sweep)
-    }
+    facts: dict[tuple[str, str | None], ModelFacts] = {}
+    for combined, where in combinations(sweep):
+        model, revision = combined["model"], combined["revision"]
+        if (model, revision) not in facts:
+            try:
+                facts[model, revision] = model_facts(
+                    model, revision, folder=sweep.source.folder, network=network
+                )
+            except InputError as error:
+                if error.where not in (None, "model"):
+                    raise
+                raise InputError(
+                    error.message, where=where or _model_place(sweep), hint=error.hint
+                ) from error
     return Matrix(sweep, facts)
+
+
+def _model_place(sweep: Sweep) -> str:
+    """Where the sweep names its model, when no facet does."""
+    named_in_settings = sweep.settings.model is not None
+    return sweep.source.where(("settings", "model") if named_in_settings else ("model",))
 
 
 def plan(sweep: Sweep) -> Plan:

@@ -49,14 +49,14 @@ class SeedRange(Strict):
 def _seed_form(value: Any) -> str:
     """Which form the seeds are written in, so that a complaint is about that form alone."""
     if isinstance(value, SeedRange) or (isinstance(value, dict) and "range" in value):
-        return "range"
-    return "count" if isinstance(value, dict | SeedCount) else "list"
+        return "form:range"
+    return "form:count" if isinstance(value, dict | SeedCount) else "form:list"
 
 
 Seeds: TypeAlias = Annotated[
-    Annotated[SeedCount, Tag("count")]
-    | Annotated[SeedRange, Tag("range")]
-    | Annotated[Annotated[list[Seed], Field(min_length=1)], Tag("list")],
+    Annotated[SeedCount, Tag("form:count")]
+    | Annotated[SeedRange, Tag("form:range")]
+    | Annotated[Annotated[list[Seed], Field(min_length=1)], Tag("form:list")],
     Discriminator(_seed_form),
 ]
 
@@ -257,6 +257,8 @@ def _place(loc: tuple[int | str, ...], data: Any) -> Place:
     node = data
     for position, part in enumerate(loc):
         last = position == len(loc) - 1
+        if isinstance(part, str) and part.startswith("form:"):
+            continue
         if isinstance(node, dict) and (part in node or (last and isinstance(part, str))):
             node = node.get(part)
         elif isinstance(node, list) and isinstance(part, int) and part < len(node):
@@ -278,12 +280,12 @@ def _known_keys(loc: tuple[int | str, ...]) -> set[str]:
 _MODELS: Final[dict[str, type[Strict]]] = {
     "settings": Settings,
     "loras": LoraSetting,
-    "entry": ValueEntry,
-    "mapping": ListedFacet,
-    "file": FileFacet,
-    "dynamic": DynamicFacet,
-    "count": SeedCount,
-    "range": SeedRange,
+    "form:entry": ValueEntry,
+    "form:mapping": ListedFacet,
+    "form:file": FileFacet,
+    "form:dynamic": DynamicFacet,
+    "form:count": SeedCount,
+    "form:range": SeedRange,
     "format": Format,
     "scoring": Scoring,
     "marking": Marking,

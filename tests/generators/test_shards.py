@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ def test_shards_hold_every_recipe_once_in_order_and_one_group_each(recipes: list
     for shard in shards:
         assert 1 <= len(shard.recipes) <= size
         assert len({recipe.group for recipe in shard.recipes}) == 1
-    for one, following in zip(shards, shards[1:], strict=False):
+    for one, following in itertools.pairwise(shards):
         assert len(one.recipes) == size or one.recipes[-1].group != following.recipes[0].group
 
 
