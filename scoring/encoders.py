@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from foundation.errors import DependencyError
+from foundation.errors import DependencyError, InputError
 from foundation.images import RGB
 from foundation.registry import Registry
 
@@ -85,6 +85,8 @@ def _embedded(rest: str, *, device: str, precision: Precision, online: bool) -> 
     from scoring.clip import load
     from scoring.weights import local_source
 
+    if rest:
+        raise InputError(f"the embedded encoder takes nothing after its name, not {rest!r}")
     if not (EMBEDDED / "open_clip_config.json").is_file():
         raise DependencyError(
             "the embedded CLIP's files are missing",

@@ -88,7 +88,10 @@ def tag_source(name: str, *, online: bool) -> Source:
     models = sorted({known for known, _ in open_clip.list_pretrained()})
     if model not in models:
         near = difflib.get_close_matches(model, models, n=5, cutoff=0.3)
-        raise InputError(f"open_clip has no pretrained model {model!r}", hint=f"Near: {', '.join(near)}.")
+        raise InputError(
+            f"open_clip has no pretrained model {model!r}",
+            hint=f"Near: {', '.join(near) or 'none'}. A folder is written local-dir:{name}.",
+        )
     config = get_pretrained_cfg(model, tag)
     if not config:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(model))
