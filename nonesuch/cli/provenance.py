@@ -1,4 +1,4 @@
-"""`nonesuch verify` and `nonesuch keys`: questioning images, and the keys that sign them."""
+"""`nonesuch verify`, `mark` and `keys`: questioning images, marking others' pictures, the keys that sign."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ keys = typer.Typer(no_args_is_help=True, help="The keys that sign credentials.",
 def add_commands(app: typer.Typer) -> None:
     """Put this module's commands on the command line."""
     app.command()(verify)
+    app.command()(mark)
     app.add_typer(keys, name="keys")
 
 
@@ -59,6 +60,37 @@ def verify(
         raise typer.Exit(2)
     if broken:
         raise typer.Exit(1 if broken == count else 3)
+
+
+def mark(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Pictures that any program made.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the marked copies.")],
+    source_type: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What they are, an IPTC name such as trainedAlgorithmicMedia."),
+    ] = None,
+    catalog: Annotated[
+        Path | None, typer.Option("--catalog", metavar="DIR", help="Enter them into this catalog.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Watermark and sign copies of pictures; a credential they have becomes the parent."""
+    import json
+    from dataclasses import asdict
+
+    from nonesuch.marks import mark_files
+
+    failed = 0
+    for done in mark_files(paths, out, source_type=source_type, catalog=catalog):
+        failed += done.error is not None
+        if as_json:
+            print(json.dumps(asdict(done), ensure_ascii=False), flush=True)
+        elif done.error:
+            typer.echo(f"nonesuch: {done.path}: {done.error}", err=True)
+        else:
+            print(f"{done.out}  watermark {done.watermark_id}", flush=True)
+    if failed:
+        raise typer.Exit(1 if failed == len(paths) else 3)
 
 
 def _counted(verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
