@@ -33,7 +33,6 @@ _NOT_CONTENT = (
     "assertion.cawg",
     "assertion.json.invalid",
     "assertion.timestamp.",
-    "ingredient.",
     "cawg.",
 )
 

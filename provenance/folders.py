@@ -44,6 +44,7 @@ SUFFIXES = frozenset(
 )
 SECONDS = 60.0  # that one file may take
 _IN_PROCESS = 2  # so few files are not worth starting a worker for
+_START_SECONDS = 300.0  # that a worker may take to load its libraries
 _LOOKAHEAD = 256  # verdicts kept waiting for an earlier one
 
 
@@ -112,7 +113,9 @@ class _Worker:
         self._buffer = bytearray()
         self.index: int | None = None  # of the path it works on
         self.path = Path()
+        self._seconds = 0.0
         self.deadline = 0.0
+        self._ready = False
         self._send(base64.b64encode(pickle.dumps(options)))
 
     @property
@@ -121,7 +124,8 @@ class _Worker:
         return self._process.stdout.fileno()
 
     def give(self, index: int, path: Path, seconds: float) -> None:
-        self.index, self.path, self.deadline = index, path, time.monotonic() + seconds
+        self.index, self.path, self._seconds = index, path, seconds
+        self.deadline = time.monotonic() + (seconds if self._ready else _START_SECONDS)
         self._send(json.dumps(os.fsencode(path).decode("utf-8", "surrogateescape")).encode())
 
     def take(self) -> Verdict | None:
@@ -130,6 +134,10 @@ class _Worker:
         if not data:
             raise EOFError
         self._buffer += data
+        if not self._ready and b"\n" in self._buffer:  # its first line says that it has loaded
+            del self._buffer[: self._buffer.index(b"\n") + 1]
+            self._ready = True
+            self.deadline = time.monotonic() + self._seconds
         if not self._buffer.endswith(b"\n"):
             return None
         verdict = Verdict.from_json(json.loads(self._buffer))

@@ -90,7 +90,7 @@ def init_keys(home: Path | None = None, *, algorithm: str = "es256") -> Path:
     """Make the authority and a first signer; returns their folder.
 
     The folder appears in one rename, so that two processes that start together end with one authority.
-    Raises InputError when there is an authority already.
+    An authority that is there already stays.
     """
     folder = keys_dir(home)
     _known(algorithm)

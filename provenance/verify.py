@@ -218,12 +218,13 @@ def _watermark_json(detection: Any) -> dict[str, Any] | None:
         return None
     from provenance import watermark
 
+    transform = dataclasses.asdict(detection.transform)
     return {
         "algorithm": watermark.ALGORITHM,
         "payload": f"{int(detection.payload):016x}",
         "score": round(float(detection.score), 2),
         "false_alarm": float(detection.false_alarm),
-        "transform": dataclasses.asdict(detection.transform),
+        "transform": {**transform, "shift": list(transform["shift"])},
     }
 
 

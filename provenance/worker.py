@@ -1,6 +1,6 @@
 """A process that verifies the files its parent names: one JSON path a line in, one JSON verdict a line out.
 
-Started by provenance.folders; the first line is the pickled options.
+Started by provenance.folders; the first line in is the pickled options, the first out says that it has loaded.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     trust = load_trust(options.trust, options.home)
+    out.write(b"ready\n")
+    out.flush()
     for line in sys.stdin.buffer:
         path = Path(os.fsdecode(json.loads(line).encode("utf-8", "surrogateescape")))
         try:

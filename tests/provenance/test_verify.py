@@ -1,0 +1,274 @@
+import dataclasses
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from provenance_samples import PAYLOAD, RECIPE, picture, request
+
+from foundation.images import RGB, decode_rgb
+from provenance.folders import expand_paths, verify_paths
+from provenance.lookup import CatalogRecord
+from provenance.marking import MarkedFile, mark_image
+from provenance.signing import Signer, open_signer
+from provenance.verdict import Verdict
+from provenance.verify import VerifyOptions, verify_file
+
+KEYS = {
+    "path", "verdict", "confidence", "integrity", "trust", "signed_by", "signed_at", "time", "generator",
+    "digital_source_type", "watermark", "catalog", "recipe", "evidence", "trust_list", "error",
+}  # fmt: skip
+
+
+@dataclasses.dataclass
+class Shelf:
+    """A catalog of a few records; hashes are those of imagehash's kind, by DCT of a 32-pixel reduction."""
+
+    records: list[CatalogRecord]
+
+    def by_watermark(self, payload: int) -> CatalogRecord | None:
+        return next((r for r in self.records if r.watermark_id == payload), None)
+
+    def by_digest(self, sha256: str) -> CatalogRecord | None:
+        return next((r for r in self.records if r.file_digest == sha256), None)
+
+    def by_phash(self, phash: int, distance: int) -> tuple[CatalogRecord, int] | None:
+        near = [((r.phash ^ phash).bit_count(), r) for r in self.records if r.phash is not None]
+        best = min(near, key=lambda pair: pair[0], default=None)
+        return (best[1], best[0]) if best is not None and best[0] <= distance else None
+
+    def phash(self, image: RGB) -> int:
+        small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
+        low = cv2.dct(small.astype(np.float32))[:8, :8].ravel()
+        return int("".join("1" if value > np.median(low) else "0" for value in low), 2)
+
+
+class Slow(Shelf):
+    """A catalog that takes longer than any file may."""
+
+    def by_digest(self, sha256: str) -> CatalogRecord | None:
+        if sha256 == self.records[0].file_digest:
+            time.sleep(600)
+        return None
+
+
+def shelf(file: MarkedFile, where: Path | None = None) -> Shelf:
+    record = CatalogRecord(
+        "ab" * 32, PAYLOAD, "images/fox.png", file=where, recipe=RECIPE, generator="embedded"
+    )
+    return Shelf([dataclasses.replace(record, phash=Shelf([]).phash(file.image), file_digest=file.sha256)])
+
+
+def again(image: RGB, format: str = "JPEG", **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
+def test_a_marked_file_is_proven(
+    marked: dict[str, MarkedFile], ask: Callable[..., Verdict], name: str
+) -> None:
+    verdict = ask(marked[name].data)
+    said = verdict.to_json()
+    assert set(said) == KEYS
+    assert json.loads(json.dumps(said)) == said
+    assert Verdict.from_json(said) == verdict
+    assert (verdict.verdict, verdict.confidence) == ("ai-generated", "proven")
+    assert (verdict.integrity, verdict.trust, verdict.time) == ("intact", "own", "ok")
+    assert verdict.generator == "embedded 1a2b"
+    assert verdict.recipe == {"source": "credential", **RECIPE}
+    assert said["watermark"]["payload"] == f"{PAYLOAD:016x}"
+    assert {e["kind"] for e in said["evidence"]} == {"credential", "metadata:xmp", "watermark"}
+
+
+def test_a_stripped_file_is_known_by_its_watermark(
+    marked: dict[str, MarkedFile], ask: Callable[..., Verdict]
+) -> None:
+    stripped = again(marked["png"].image, quality=80)
+    verdict = ask(stripped)
+    assert (verdict.verdict, verdict.confidence, verdict.integrity) == ("ai-generated", "strong", "unsigned")
+    found = ask(stripped, catalog=shelf(marked["png"]))
+    assert found.catalog is not None
+    assert found.catalog["found_by"] == "watermark"
+    assert found.recipe == {"source": "catalog", **RECIPE}
+    assert (found.verdict, found.confidence) == ("ai-generated", "strong")
+
+
+def test_an_untouched_file_is_found_by_its_digest(
+    marked: dict[str, MarkedFile], ask: Callable[..., Verdict]
+) -> None:
+    found = ask(marked["png"].data, catalog=shelf(marked["png"]))
+    assert found.catalog is not None
+    assert found.catalog["found_by"] == "digest"
+
+
+def test_a_file_without_its_mark_is_found_by_its_fingerprint(ask: Callable[..., Verdict]) -> None:
+    file = mark_image(picture(), request(watermark=False, credentials=False))
+    found = ask(again(file.image, quality=60), catalog=shelf(file))
+    assert found.catalog is not None
+    assert (found.catalog["found_by"], found.verdict, found.confidence) == (
+        "fingerprint", "ai-generated", "strong",
+    )  # fmt: skip
+    assert ask(again(picture(9)), catalog=shelf(file)).catalog is None
+
+
+def test_a_mark_copied_onto_another_picture_is_a_conflict(
+    tmp_path: Path, marked: dict[str, MarkedFile], signer: Signer, ask: Callable[..., Verdict]
+) -> None:
+    original = tmp_path / "fox.png"
+    original.write_bytes(marked["png"].data)
+    lifted = mark_image(picture(8), request(credentials=False)).image  # the same payload in another picture
+    for catalog in (shelf(marked["png"]), shelf(marked["png"], original)):
+        verdict = ask(again(lifted, "PNG"), catalog=catalog)
+        assert verdict.verdict == "conflict"
+        assert "another picture" in " ".join(e.detail for e in verdict.evidence)
+
+
+def test_a_deep_crop_of_the_original_is_no_conflict(
+    tmp_path: Path, signer: Signer, ask: Callable[..., Verdict]
+) -> None:
+    file = mark_image(picture(4, 512), request(), signer)
+    original = tmp_path / "fox.png"
+    original.write_bytes(file.data)
+    crop = np.ascontiguousarray(file.image[200:456, 30:400][:, ::-1])
+    verdict = ask(again(crop, "PNG"), catalog=shelf(file, original))
+    assert verdict.catalog is not None
+    assert verdict.catalog["found_by"] == "watermark"
+    assert verdict.catalog["phash_distance"] > 16
+    assert verdict.verdict == "ai-generated"
+
+
+def test_a_credential_that_names_another_mark_is_a_conflict(
+    signer: Signer, ask: Callable[..., Verdict]
+) -> None:
+    image = mark_image(picture(), request(credentials=False)).image
+    from provenance import encoding, manifest
+
+    definition = manifest.build_manifest(
+        request(watermark_payload=5), soft_binding="org.nonesuch.watermark.1", parents=0
+    )
+    data = signer.sign(encoding.encode_image(image, "png"), "image/png", definition).data
+    assert ask(data).verdict == "conflict"
+
+
+def test_metadata_of_a_generator_is_a_claim(ask: Callable[..., Verdict]) -> None:
+    info = PngInfo()
+    info.add_text("parameters", "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 64x64")
+    verdict = ask(again(picture(1, 64), "PNG", pnginfo=info))
+    assert (verdict.verdict, verdict.confidence, verdict.integrity) == ("ai-generated", "claimed", "unsigned")
+    assert verdict.recipe is not None
+    assert verdict.recipe["source"] == "automatic1111"
+    assert verdict.recipe["seed"] == 5
+
+
+def test_an_altered_credential_is_only_a_claim(
+    marked: dict[str, MarkedFile], ask: Callable[..., Verdict]
+) -> None:
+    file = mark_image(picture(), request(watermark=False), open_signer_of(marked))
+    data = bytearray(file.data)
+    data[-300] ^= 1
+    verdict = ask(bytes(data))
+    assert (verdict.verdict, verdict.confidence, verdict.integrity) == ("ai-generated", "claimed", "altered")
+
+
+def open_signer_of(marked: dict[str, MarkedFile]) -> Signer:
+    import tempfile
+
+    return open_signer(Path(tempfile.mkdtemp()))
+
+
+def test_plain_pictures_and_other_files(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.jpg"
+    plain.write_bytes(again(picture(2)))
+    verdict = verify_file(plain, home=tmp_path, search="aligned")
+    assert (verdict.verdict, verdict.confidence, verdict.integrity, verdict.error) == (
+        "no-evidence", "none", "unsigned", None,
+    )  # fmt: skip
+    text = tmp_path / "text.png"
+    text.write_text("c2pa is only a word here")
+    for path in (text, tmp_path / "missing.png", tmp_path):
+        verdict = verify_file(path, home=tmp_path)
+        assert (verdict.verdict, verdict.integrity) == ("no-evidence", "unreadable")
+        assert verdict.error
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(plain.read_bytes()[:900])
+    assert verify_file(cut, home=tmp_path).error
+
+
+def test_transparent_and_grey_pictures_are_read(ask: Callable[..., Verdict]) -> None:
+    image = mark_image(picture(), request(credentials=False)).image
+    clear = np.dstack([image, np.full(image.shape[:2], 200, np.uint8)])
+    assert ask(again(clear, "PNG")).watermark is not None
+    grey = again(np.asarray(Image.fromarray(image).convert("L")), "PNG")
+    assert ask(grey).watermark is not None
+    assert decode_rgb(grey, where="x").shape == image.shape
+
+
+def folder_of(tmp_path: Path, marked: dict[str, MarkedFile]) -> Path:
+    folder = tmp_path / "images"
+    (folder / "deep").mkdir(parents=True)
+    for file in marked.values():
+        (folder / "deep" / f"fox{file.suffix}").write_bytes(file.data)
+    (folder / "plain.JPG").write_bytes(again(picture(2)))
+    (folder / "broken.png").write_bytes(marked["png"].data[:500])
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def test_a_folder_in_worker_processes(tmp_path: Path, home: Path, marked: dict[str, MarkedFile]) -> None:
+    folder = folder_of(tmp_path, marked)
+    options = VerifyOptions(home=home, search="aligned")
+    verdicts = list(verify_paths([folder, tmp_path / "nowhere.png"], options=options, jobs=2))
+    names = [Path(v.path).name for v in verdicts]
+    assert names == ["broken.png", "plain.JPG", "fox.jpg", "fox.png", "fox.webp", "nowhere.png"]
+    assert [v.confidence for v in verdicts[2:5]] == ["proven"] * 3
+    assert verdicts[0].error
+    assert verdicts[-1].error == "no such file"
+    alone = [verify_file(Path(v.path), home=home, search="aligned") for v in verdicts]
+    assert alone == verdicts
+
+
+def test_a_file_that_hangs_costs_one_verdict(tmp_path: Path, marked: dict[str, MarkedFile]) -> None:
+    folder = folder_of(tmp_path, marked)
+    options = VerifyOptions(home=tmp_path, search="aligned", catalog=Slow(shelf(marked["jpeg"]).records))
+    verdicts = {Path(v.path).name: v for v in verify_paths([folder], options=options, jobs=1, seconds=4)}
+    assert verdicts["fox.jpg"].error == "took longer than 4 s"
+    assert verdicts["fox.png"].verdict == "ai-generated"
+    assert len(verdicts) == 5
+
+
+class Fatal(Shelf):
+    """A catalog that ends the process, as a fault in native code would."""
+
+    def by_digest(self, sha256: str) -> CatalogRecord | None:
+        import os
+
+        if sha256 == self.records[0].file_digest:
+            os._exit(139)
+        return None
+
+
+def test_a_file_that_kills_its_worker_costs_one_verdict(
+    tmp_path: Path, marked: dict[str, MarkedFile]
+) -> None:
+    folder = folder_of(tmp_path, marked)
+    options = VerifyOptions(home=tmp_path, search="aligned", catalog=Fatal(shelf(marked["jpeg"]).records))
+    verdicts = {Path(v.path).name: v for v in verify_paths([folder], options=options, jobs=1)}
+    assert "broke the process" in str(verdicts["fox.jpg"].error)
+    assert sum(v.verdict == "ai-generated" for v in verdicts.values()) == 2
+
+
+def test_patterns_name_files_folders_and_globs(tmp_path: Path, marked: dict[str, MarkedFile]) -> None:
+    folder = folder_of(tmp_path, marked)
+    shutil.copy(folder / "plain.JPG", folder / "[odd].png")
+    names = [p.name for p in expand_paths([str(folder / "deep" / "*.png"), folder / "[odd].png"])]
+    assert names == ["fox.png", "[odd].png"]
+    assert list(expand_paths([str(folder / "*.gif")])) == []
