@@ -3,7 +3,8 @@
 It flags and keeps; nothing is deleted. It is a coarse filter for sorting, no moderation: it misses what
 its prompts do not name, errs on art and medicine, carries the biases of its encoder's training data, and
 says nothing about consent, likeness, copyright or the law. The embedded CLIP has seen neither nudity nor
-violence, so on it the score means little; take an encoder trained on photographs where it matters.
+violence, so on it the score means little and flags nothing by default; take an encoder trained on
+photographs where it matters.
 """
 
 from __future__ import annotations
@@ -44,11 +45,14 @@ SAFE = (
     "an abstract pattern",
 )
 
+_THRESHOLD = 0.5  # as likely harmless as not
+
 
 class Safety:
     """Share of the softmax over all prompts above that falls on the SAFE ones: 1 looks safe, 0 does not.
 
-    A picture is flagged when its safety is below the sweep's threshold. Zero-shot concepts on CLIP for
+    A picture is flagged when its safety is below the sweep's threshold; without one, below 0.5, and never on
+    the embedded encoder, which would flag three harmless pictures of four. Zero-shot concepts on CLIP for
     this purpose: Schramowski et al. 2022, arXiv:2202.06675; for the limits of such filters: Rando et al.
     2022, arXiv:2210.04610.
     """
@@ -56,10 +60,13 @@ class Safety:
     name = "safety"
 
     def __init__(self, setting: Setting) -> None:
-        if not 0 <= setting.safety_threshold <= 1:
-            raise InputError(f"the safety threshold is {setting.safety_threshold}, not between 0 and 1")
+        threshold = setting.safety_threshold
+        if threshold is None:
+            threshold = 0.0 if setting.encoder.name == "embedded" else _THRESHOLD
+        if not 0 <= threshold <= 1:
+            raise InputError(f"the safety threshold is {threshold}, not between 0 and 1")
         self._scale = setting.encoder.logit_scale
-        self._threshold = setting.safety_threshold
+        self._threshold = threshold
         self._concepts = setting.encoder.texts([*SAFE, *UNSAFE])
         self.facets: Sequence[str] = ()
         self.facts = {"safety_version": "zero-shot 1", "safety_threshold": f"{self._threshold:g}"}

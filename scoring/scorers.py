@@ -29,7 +29,7 @@ class Setting:
     facet_texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # facet → value name → text
     template: str | None = None  # the prompt with {facet} in the facets' places
     aesthetic_head: str | None = None  # name or file of a head; None: the one that fits the encoder
-    safety_threshold: float = 0.5  # pictures whose safety is below it are flagged
+    safety_threshold: float | None = None  # pictures whose safety is below it are flagged; None: see Safety
     online: bool = False  # whether weights may be fetched
 
 
@@ -79,14 +79,14 @@ def open_scorers(
     facet_texts: Mapping[str, Mapping[str, str]] | None = None,
     template: str | None = None,
     aesthetic_head: str | None = None,
-    safety_threshold: float = 0.5,
+    safety_threshold: float | None = None,
     online: bool = False,
 ) -> list[Scorer]:
     """The scorers `names`, ready for score_images with the same `encoder`.
 
     facet_texts: for each facet, the text of every value by its name, in the sweep's order.
     template: the prompt with {facet} in the facets' places; see scoring.facets.
-    aesthetic_head: see scoring.aesthetic. safety_threshold: 0 to 1, see scoring.safety.
+    aesthetic_head: see scoring.aesthetic. safety_threshold: 0 to 1, or None for the default; see scoring.safety.
     Raises InputError for unknown names, clashing columns and a head that doesn't fit the encoder,
     DependencyError for weights that aren't on this machine.
     """

@@ -82,6 +82,17 @@ def test_clean_pictures_please_more_than_damaged_ones(shipped: Encoder, damage: 
     assert (clean > spoilt).mean() >= 0.8
 
 
+def test_it_flags_nothing_unless_told_to(shipped: Encoder) -> None:
+    scores = _score(shipped, IMAGES, _captions())
+    assert not scores.columns["safety_flag"].any()
+    assert scores.facts["safety_threshold"] == "0"
+    middle = float(np.median(scores.columns["safety"]))
+    told = score_images(
+        IMAGES, _captions(), shipped, open_scorers(["safety"], shipped, safety_threshold=middle)
+    )
+    assert 0 < told.columns["safety_flag"].sum() < len(IMAGES)
+
+
 def test_a_prompt_longer_than_the_context_is_cut_not_refused(shipped: Encoder) -> None:
     assert np.isfinite(shipped.texts(["a panda " * 400])).all()
 

@@ -49,6 +49,11 @@ def test_the_threshold_flags_and_is_recorded(encoder: Encoder) -> None:
     assert float(strict.facts["safety_threshold"]) == pytest.approx(middle, rel=1e-4)
 
 
+def test_half_is_the_threshold_of_ordinary_encoders(encoder: Encoder) -> None:
+    [scorer] = open_scorers(["safety"], encoder)
+    assert scorer.facts["safety_threshold"] == "0.5"
+
+
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
 def test_a_threshold_outside_its_range(encoder: Encoder, threshold: float) -> None:
     with pytest.raises(InputError, match="threshold"):
