@@ -1,0 +1,117 @@
+"""The watermark against everything that happens to pictures, beside other watermarks, in one run.
+
+    python -m benchmarks.watermark --out DIR [--photos DIR] [--generated DIR] [--methods nonesuch,dwtDct,…]
+
+Writes DIR/watermark.json (every trial), DIR/watermark.md (the table) and DIR/watermark.svg (the plot).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.machine import machine, today
+from benchmarks.watermark_attacks import REPORTED, REQUIRED
+from benchmarks.watermark_methods import Method, open_method
+from benchmarks.watermark_pictures import generated, photographs
+from benchmarks.watermark_report import plot, table
+from foundation.errors import NonesuchError
+
+RGB = npt.NDArray[np.uint8]
+
+
+def quality(before: RGB, after: RGB) -> tuple[float, float]:
+    """PSNR in dB over RGB, and SSIM of luma (scikit-image's default window)."""
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    planes = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (before, after)]
+    return float(peak_signal_noise_ratio(before, after)), float(structural_similarity(*planes))
+
+
+def trial(method: Method, kind: str, name: str, picture: RGB, attacks: list[str]) -> dict[str, Any]:
+    """Marks one picture and reads it after each attack; times are process CPU time."""
+    seed = zlib.crc32(f"{kind}/{name}".encode())
+    bits = np.random.default_rng(seed).integers(0, 2, method.length).astype(np.uint8)
+    start = time.process_time()
+    marked = method.mark(picture, bits)
+    spent = time.process_time() - start
+    psnr, ssim = quality(picture, marked)
+    record: dict[str, Any] = {
+        "method": method.name,
+        "kind": kind,
+        "picture": name,
+        "psnr": psnr,
+        "ssim": ssim,
+    }
+    record |= {"mark_ms": 1e3 * spent, "attacks": {}}
+    for number, attack in enumerate(attacks):
+        change = REQUIRED.get(attack) or REPORTED[attack]
+        changed = np.ascontiguousarray(change(marked, np.random.default_rng([seed, number])))
+        start = time.process_time()
+        read = method.read(changed)
+        spent = time.process_time() - start
+        right = 0.5 if read is None else float((read == bits).mean())
+        record["attacks"][attack] = {
+            "exact": right == 1.0,
+            "wrong": read is not None and right < 1.0,
+            "bits": right,
+            "read_ms": 1e3 * spent,
+        }
+    return record
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Robustness of watermarks, in one run.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--photos", type=Path, help="folder with more photographs")
+    parser.add_argument("--generated", type=Path, help="folder with generated pictures")
+    parser.add_argument("--methods", default="nonesuch,dwtDct,dwtDctSvd,rivaGan")
+    parser.add_argument("--packages", type=Path, help="folder that holds invisible-watermark")
+    parser.add_argument("--attacks", help="only these, separated by commas")
+    parser.add_argument("--limit", type=int, default=40, help="pictures of each kind")
+    parser.add_argument("--slow-limit", type=int, default=4, help="pictures of each kind for rivaGan")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    pictures = {"photographs": photographs(options.photos)}
+    if options.generated:
+        pictures["generated"] = generated(options.generated)
+    attacks = options.attacks.split(",") if options.attacks else [*REQUIRED, *REPORTED]
+    records = []
+    for wanted in options.methods.split(","):
+        try:
+            method = open_method(wanted, options.packages)
+        except NonesuchError as error:
+            print(f"left out: {error}")
+            continue
+        limit = options.slow_limit if wanted == "rivaGan" else options.limit
+        for kind, found in pictures.items():
+            step = max(1.0, len(found) / limit)
+            chosen = [list(found)[int(i * step)] for i in range(min(limit, len(found)))]
+            for name in chosen:
+                records.append(trial(method, kind, name, found[name], attacks))
+                last = records[-1]["attacks"]
+                missed = [attack for attack, result in last.items() if not result["exact"]]
+                if wanted == "nonesuch":
+                    print(
+                        f"{kind} {name}: {len(last) - len(missed)}/{len(last)}; missed {missed}", flush=True
+                    )
+    options.out.mkdir(parents=True, exist_ok=True)
+    head = {"machine": machine(), "date": today()}
+    (options.out / "watermark.json").write_text(json.dumps({**head, "trials": records}))
+    text = table(records, head)
+    (options.out / "watermark.md").write_text(text)
+    (options.out / "watermark.svg").write_text(plot(records))
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

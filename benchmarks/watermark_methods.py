@@ -1,0 +1,101 @@
+"""The watermarks that are compared: this project's, and those of the package invisible-watermark.
+
+invisible-watermark asks for opencv-python, which clashes with the headless build: install it without its
+dependencies, here or in a folder of its own named by --packages (see docs/watermark.md).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from foundation.errors import DependencyError, InputError
+
+RGB = npt.NDArray[np.uint8]
+Bits = npt.NDArray[np.uint8]
+
+
+class Method(Protocol):
+    """A watermark under test."""
+
+    name: str
+    length: int  # bits it carries
+
+    def mark(self, image: RGB, bits: Bits) -> RGB:
+        """A marked copy of uint8 [H, W, 3]."""
+
+    def read(self, image: RGB) -> Bits | None:
+        """The bits [length], or None where the method can tell that there are none."""
+
+
+@dataclass(slots=True)
+class Nonesuch:
+    """This project's watermark, found by a full search."""
+
+    name: str = "nonesuch"
+    length: int = 64
+
+    def mark(self, image: RGB, bits: Bits) -> RGB:
+        from provenance import watermark
+
+        return watermark.embed(image, int("".join(map(str, bits.tolist())), 2))
+
+    def read(self, image: RGB) -> Bits | None:
+        from provenance import watermark
+
+        found = watermark.detect(image)
+        return None if found is None else np.array([int(bit) for bit in f"{found.payload:064b}"], np.uint8)
+
+
+@dataclass(slots=True)
+class InvisibleWatermark:
+    """One of the package's methods: dwtDct and dwtDctSvd with 48 bits here, rivaGan with its 32."""
+
+    name: str
+    length: int
+
+    def mark(self, image: RGB, bits: Bits) -> RGB:
+        from imwatermark import WatermarkEncoder  # type: ignore[import-not-found,unused-ignore]
+
+        encoder = WatermarkEncoder()
+        encoder.set_watermark("bits", bits.tolist())
+        marked = encoder.encode(np.ascontiguousarray(image[..., ::-1]), self.name)
+        return np.ascontiguousarray(np.clip(marked, 0, 255).astype(np.uint8)[..., ::-1])
+
+    def read(self, image: RGB) -> Bits | None:
+        from imwatermark import WatermarkDecoder
+
+        if image.shape[0] * image.shape[1] < 256 * 256:
+            return None
+        decoder = WatermarkDecoder("bits", self.length)
+        return np.asarray(decoder.decode(np.ascontiguousarray(image[..., ::-1]), self.name)).astype(np.uint8)
+
+
+def open_method(name: str, packages: Path | None) -> Method:
+    """The method called `name`: nonesuch, dwtDct, dwtDctSvd or rivaGan.
+
+    Raises DependencyError when its package is missing, InputError for another name.
+    """
+    if name == "nonesuch":
+        return Nonesuch()
+    if name not in {"dwtDct", "dwtDctSvd", "rivaGan"}:
+        raise InputError(
+            f"unknown watermark {name!r}", hint="Known: nonesuch, dwtDct, dwtDctSvd, rivaGan, trustmark."
+        )
+    if packages is not None and str(packages) not in sys.path:
+        sys.path.append(str(packages))
+    try:
+        from imwatermark import WatermarkEncoder
+    except ImportError as error:
+        raise DependencyError(
+            f"{name} needs the package invisible-watermark ({error})",
+            hint="uv pip install --no-deps --target DIR invisible-watermark onnxruntime, then --packages DIR.",
+        ) from error
+    if name == "rivaGan":
+        WatermarkEncoder.loadModel()
+    return InvisibleWatermark(name, 32 if name == "rivaGan" else 48)
