@@ -7,6 +7,7 @@ applies to a chain that travels with its signature.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Iterable, Sequence
 
 from cryptography import x509
@@ -24,36 +25,41 @@ _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 _MAX_CHAIN = 8
 
 
-def algorithm_of(pair: KeyPair) -> str:
-    """The C2PA signing algorithm that a key implies. Raises InputError for keys that C2PA doesn't allow."""
-    key = pair.key
-    if isinstance(key, ed25519.Ed25519PrivateKey):
+def algorithm_of(certificate: x509.Certificate, *, where: str) -> str:
+    """The C2PA signing algorithm that a certificate's key implies. Raises InputError for keys C2PA doesn't allow."""
+    key = certificate.public_key()
+    if isinstance(key, ed25519.Ed25519PublicKey):
         return "ed25519"
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _CURVES:
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES:
         return _CURVES[key.curve.name]
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048:
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
         return "ps256"
     raise InputError(
         "the key is of a kind or size that C2PA does not allow",
-        where=pair.where,
+        where=where,
         hint="Use EC P-256, P-384 or P-521, Ed25519, or RSA with 2048 bits or more.",
     )
 
 
 def check_pair(pair: KeyPair, *, now: dt.datetime | None = None) -> None:
     """Refuse a pair that would make invalid credentials. Raises InputError naming the first reason."""
-    check_leaf(pair.leaf, where=pair.where, now=now)
+    check_chain(pair.chain, where=pair.where, now=now)
     if _public_bytes(pair.leaf) != _spki(pair.key.public_key()):
         raise InputError(
             "the private key does not belong to the certificate",
             where=pair.where,
             hint="The first certificate of the chain must be the one issued for this key.",
         )
-    for issued, issuer in zip(pair.chain, pair.chain[1:], strict=False):
+
+
+def check_chain(chain: Sequence[x509.Certificate], *, where: str, now: dt.datetime | None = None) -> None:
+    """Refuse a chain whose first certificate is unfit, or which is out of order. Raises InputError."""
+    check_leaf(chain[0], where=where, now=now)
+    for issued, issuer in itertools.pairwise(chain):
         if not _issued(issued, issuer):
             raise InputError(
                 f"the chain is broken: {name_of(issuer)!r} did not issue {name_of(issued)!r}",
-                where=pair.where,
+                where=where,
                 hint="Give the chain in order, the signing certificate first.",
             )
 

@@ -12,10 +12,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from provenance import jumbf, vocabulary
+from provenance import assertions, jumbf
 from provenance.certificates import name_of
 from provenance.evidence import Integrity, TimeState, Trust
-from provenance.manifest import RECIPE_LABEL
 from provenance.request import ParentCheck
 from provenance.trustlist import TrustSet, load_trust
 
@@ -232,7 +231,7 @@ class _Walk:
             code.endswith((".revoked", "claimSignature.mismatch")) for code in failures
         ):
             trust = "unlisted"  # a certificate copied beside a signature that it didn't make proves no signer
-        assertions = [a for a in manifest.get("assertions") or () if isinstance(a, dict)]
+        found = [a for a in manifest.get("assertions") or () if isinstance(a, dict)]
         return ManifestReport(
             label=label,
             relationship=relationship,
@@ -240,12 +239,12 @@ class _Walk:
             failures=tuple(dict.fromkeys(failures)),
             trust=trust,
             time=_time(failures, altered),
-            signed_by=_signer_name(signature) or (name_of(chain[0]) if chain else None),
-            signed_at=_text(signature.get("time")) if "timeStamp.trusted" in successes else None,
-            generator=_generator(manifest, assertions),
-            source_types=_source_types(assertions),
-            soft_bindings=_soft_bindings(assertions),
-            recipe=_recipe(assertions),
+            signed_by=assertions.signer_name(signature) or (name_of(chain[0]) if chain else None),
+            signed_at=assertions.text(signature.get("time")) if "timeStamp.trusted" in successes else None,
+            generator=assertions.generator(manifest, found),
+            source_types=assertions.source_types(found),
+            soft_bindings=assertions.soft_bindings(found),
+            recipe=assertions.recipe(found),
             path=path,
         )
 
@@ -268,81 +267,3 @@ def _time(failures: list[str], altered: bool) -> TimeState:
     if "signingCredential.expired" in failures or "claimSignature.outsideValidity" in failures:
         return "expired-untimestamped"
     return "unknown" if altered else "ok"
-
-
-def _signer_name(signature: dict[str, Any]) -> str | None:
-    names = [_text(signature.get("common_name")), _text(signature.get("issuer"))]
-    known = list(dict.fromkeys(name for name in names if name))
-    return f"{known[0]} ({known[1]})" if len(known) == 2 else (known[0] if known else None)
-
-
-def _generator(manifest: dict[str, Any], assertions: list[dict[str, Any]]) -> str | None:
-    """The software that made the image: the agent of the first action, else the claim generator."""
-    for action in _actions(assertions):
-        agent = action.get("softwareAgent")
-        if isinstance(agent, dict) and agent.get("name"):
-            return " ".join(str(agent[key]) for key in ("name", "version") if agent.get(key))
-        if isinstance(agent, str) and agent:
-            return agent
-    for info in manifest.get("claim_generator_info") or ():
-        if isinstance(info, dict) and info.get("name"):
-            return " ".join(str(info[key]) for key in ("name", "version") if info.get(key))
-    return _text(manifest.get("claim_generator"))
-
-
-def _actions(assertions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found = []
-    for assertion in assertions:
-        if str(assertion.get("label", "")).startswith("c2pa.actions"):
-            data = assertion.get("data")
-            actions = data.get("actions") if isinstance(data, dict) else None
-            found += [action for action in actions or () if isinstance(action, dict)]
-    return found
-
-
-def _source_types(assertions: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Every digitalSourceType of the manifest, wherever in its assertions it stands."""
-    found: list[str] = []
-
-    def look(value: Any, depth: int) -> None:
-        if depth > _MAX_DEPTH:
-            return
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                name = key.rsplit(":", 1)[-1].lower()
-                if name == "digitalsourcetype" and isinstance(inner, str):
-                    found.append(inner)
-                else:
-                    look(inner, depth + 1)
-        elif isinstance(value, list):
-            for inner in value:
-                look(inner, depth + 1)
-
-    for assertion in assertions:
-        look(assertion.get("data"), 0)
-    return tuple(dict.fromkeys(uri for uri in found if vocabulary.origin_of(uri) is not None))
-
-
-def _soft_bindings(assertions: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
-    found = []
-    for assertion in assertions:
-        data = assertion.get("data")
-        if str(assertion.get("label", "")).startswith("c2pa.soft-binding") and isinstance(data, dict):
-            found += [
-                (str(data.get("alg")), str(block.get("value")))
-                for block in data.get("blocks") or ()
-                if isinstance(block, dict)
-            ]
-    return tuple(found)
-
-
-def _recipe(assertions: list[dict[str, Any]]) -> dict[str, Any] | None:
-    for assertion in assertions:
-        if assertion.get("label") == RECIPE_LABEL and isinstance(assertion.get("data"), dict):
-            data: dict[str, Any] = assertion["data"]
-            return data
-    return None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,13 +55,18 @@ class KeyPair:
 
     def chain_pem(self) -> str:
         """The certificates as PEM text, leaf first."""
-        return "".join(c.public_bytes(serialization.Encoding.PEM).decode() for c in self.chain)
+        return pem_of(self.chain)
 
     def key_pem(self) -> bytes:
         """The private key as unencrypted PKCS #8 PEM. Never log it."""
         return self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
+
+
+def pem_of(chain: Iterable[x509.Certificate]) -> str:
+    """Certificates as PEM text, in their order."""
+    return "".join(c.public_bytes(serialization.Encoding.PEM).decode() for c in chain)
 
 
 def keys_dir(home: Path | None = None) -> Path:

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from foundation.errors import InputError, ProvenanceError
-from provenance import certificates, keys, vocabulary
+from provenance import certificates, external, keys, vocabulary
 
-TimestampPolicy = Literal["fail", "continue"]
+# What to do when the timestamp authority can't be reached: raise; hold the image and try again; go on without.
+TimestampPolicy = Literal["fail", "queue", "continue"]
+
+QUEUE_SECONDS = 600.0  # that an image is held under "queue" before signing fails
 
 _BUILD_SETTINGS: dict[str, Any] = {
     # Thumbnails cost 15 times the signature; verifying after signing costs as much again.
@@ -65,19 +70,32 @@ class Signer:
     _native: Any = field(repr=False)
     _timed: Any = field(repr=False)  # the native signer that asks the timestamp authority; None without one
     _context: Any = field(repr=False)
+    _external_errors: list[Exception] = field(
+        repr=False
+    )  # why an external signer failed: the SDK keeps it quiet
 
     def sign(
         self, data: bytes, mime: str, manifest: dict[str, Any], ingredients: Sequence[Ingredient] = ()
     ) -> SignedFile:
-        """Sign an encoded image of type `mime`. Raises ProvenanceError when the SDK refuses it."""
+        """Sign an encoded image of type `mime`. Raises ProvenanceError when the SDK or the authority refuses."""
         if self._timed is None:
             return self._sign(self._native, data, mime, manifest, ingredients)
-        try:
-            return self._sign(self._timed, data, mime, manifest, ingredients)
-        except ProvenanceError:
-            if self.timestamp_policy == "fail":
-                raise
-            return self._sign(self._native, data, mime, manifest, ingredients)
+        held_until = time.monotonic() + QUEUE_SECONDS
+        pause = 1.0
+        while True:
+            try:
+                return self._sign(self._timed, data, mime, manifest, ingredients)
+            except ProvenanceError:
+                if self.timestamp_policy == "fail":
+                    raise
+                # Whatever is not the authority's fault fails here as well.
+                untimed = self._sign(self._native, data, mime, manifest, ingredients)
+                if self.timestamp_policy == "continue":
+                    return untimed
+                if time.monotonic() + pause > held_until:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, 30.0)
 
     def _sign(
         self,
@@ -99,8 +117,9 @@ class Signer:
                 store = builder.sign(native, mime, io.BytesIO(data), target)
         except c2pa.C2paError as error:
             timed = native is self._timed
+            reason = self._external_errors.pop() if self._external_errors else error
             raise ProvenanceError(
-                f"signing failed ({error})",
+                f"signing failed ({reason})",
                 hint=f"Is the timestamp authority {self.timestamp_url} up?" if timed else None,
             ) from error
         return SignedFile(target.getvalue(), store, timestamped=native is self._timed)
@@ -112,65 +131,126 @@ def open_signer(
     certificate: Path | None = None,
     private_key: Path | None = None,
     algorithm: str | None = None,
+    command: Sequence[str] | None = None,
+    plugin: str | None = None,
     timestamp_url: str | None = None,
     timestamp_policy: TimestampPolicy = "fail",
 ) -> Signer:
     """A signer with the local authority under `home` (made on first use), or with one's own certificate.
 
-    `certificate` is a PEM chain with the signing certificate first, `private_key` an unencrypted PEM key.
-    `algorithm` (default es256, or what the given key implies) is one of keys.ALGORITHMS.
-    `timestamp_url` names an RFC 3161 authority; when it can't be reached, `timestamp_policy` "fail"
-    raises ProvenanceError and "continue" signs without a timestamp (SignedFile.timestamped is False).
+    `certificate` is a PEM chain with the signing certificate first; its key is `private_key`, an unencrypted
+    PEM file, or is used by `command` (see provenance.external) or by the registered `plugin`.
+    `algorithm` (default es256, or what the certificate implies) is one of keys.ALGORITHMS.
+    `timestamp_url` names an RFC 3161 authority; when it can't be reached, `timestamp_policy` "fail" raises
+    ProvenanceError, "queue" holds the image and tries again for QUEUE_SECONDS, and "continue" signs without
+    a timestamp (SignedFile.timestamped is False).
     Raises InputError, before anything is signed, for a certificate that validators would refuse.
     """
-    if (certificate is None) != (private_key is None):
-        raise InputError("a certificate and its private key go together", hint="Give both paths or neither.")
-    if certificate is not None and private_key is not None:
-        pair = keys.load_pair(certificate, private_key)
+    holders = [holder for holder in (private_key, command, plugin) if holder is not None]
+    if (certificate is None) != (not holders) or len(holders) > 1:
+        raise InputError(
+            "a certificate and its key go together",
+            hint="Give a certificate with one of: a private key's path, a signing command, a plug-in.",
+        )
+    timestamps = (timestamp_url, timestamp_policy)
+    if certificate is None:
+        return make_signer(keys.load_or_make(home, algorithm=algorithm or "es256"), algorithm, *timestamps)
+    if private_key is not None:
+        return make_signer(keys.load_pair(certificate, private_key), algorithm, *timestamps)
+    if command is not None:
+        sign, where = external.by_command(command), f"{certificate}, {command[0]}"
     else:
-        pair = keys.load_or_make(home, algorithm=algorithm or "es256")
-    return make_signer(
-        pair, algorithm=algorithm, timestamp_url=timestamp_url, timestamp_policy=timestamp_policy
-    )
+        sign, where = external.SIGNERS.get(str(plugin))(), f"{certificate}, {plugin}"
+    return make_external_signer(sign, keys.load_chain(certificate), algorithm, *timestamps, where=where)
 
 
 def make_signer(
     pair: keys.KeyPair,
-    *,
     algorithm: str | None = None,
     timestamp_url: str | None = None,
     timestamp_policy: TimestampPolicy = "fail",
 ) -> Signer:
     """A checked signer from a pair in memory. Raises InputError with the reason when the pair is unfit."""
-    implied = certificates.algorithm_of(pair)
-    wanted = algorithm or implied
-    if wanted[:2] != implied[:2] or (implied != "ps256" and wanted != implied):
-        raise InputError(
-            f"the key is for {implied}, not {wanted}", where=pair.where, hint="Leave the algorithm out."
-        )
+    wanted = _algorithm(pair.leaf, algorithm, pair.where)
     certificates.check_pair(pair)
+
+    def native(url: str | None) -> Any:
+        import c2pa
+
+        info = c2pa.C2paSignerInfo(wanted, pair.chain_pem().encode(), pair.key_pem(), url)
+        return c2pa.Signer.from_info(info)
+
+    return _assemble(native, pair.leaf, wanted, timestamp_url, timestamp_policy, [], pair.where)
+
+
+def make_external_signer(
+    sign: external.SignBytes,
+    chain: Sequence[x509.Certificate],
+    algorithm: str | None = None,
+    timestamp_url: str | None = None,
+    timestamp_policy: TimestampPolicy = "fail",
+    *,
+    where: str = "external signer",
+) -> Signer:
+    """A checked signer whose key is elsewhere; `sign` is called from any thread. Raises InputError when unfit."""
+    wanted = _algorithm(chain[0], algorithm, where)
+    certificates.check_chain(chain, where=where)
+    external.check_external(sign, chain[0], wanted, where=where)
+    errors: list[Exception] = []
+
+    def callback(message: bytes) -> bytes:
+        try:
+            return external.as_cose(sign(message), chain[0])
+        except Exception as error:  # the SDK would only say that signing failed
+            errors.append(error)
+            return b""
+
+    def native(url: str | None) -> Any:
+        import c2pa
+
+        kind = getattr(c2pa.C2paSigningAlg, wanted.upper())
+        return c2pa.Signer.from_callback(callback, kind, keys.pem_of(chain), url)
+
+    return _assemble(native, chain[0], wanted, timestamp_url, timestamp_policy, errors, where)
+
+
+def _algorithm(leaf: x509.Certificate, wanted: str | None, where: str) -> str:
+    implied = certificates.algorithm_of(leaf, where=where)
+    if wanted not in (None, implied):
+        raise InputError(
+            f"the key is for {implied}, not {wanted}", where=where, hint="Leave the algorithm out."
+        )
+    return implied
+
+
+def _assemble(
+    native: Callable[[str | None], Any],
+    leaf: x509.Certificate,
+    algorithm: str,
+    timestamp_url: str | None,
+    timestamp_policy: TimestampPolicy,
+    errors: list[Exception],
+    where: str,
+) -> Signer:
     if timestamp_url is not None and not timestamp_url.startswith(("http://", "https://")):
         raise InputError(f"{timestamp_url!r} is not an http(s) address", where="timestamp authority")
     import c2pa
 
-    def native(url: str | None) -> Any:
-        info = c2pa.C2paSignerInfo(wanted, pair.chain_pem().encode(), pair.key_pem(), url)
-        return c2pa.Signer.from_info(info)
-
     try:
         signer = Signer(
-            algorithm=wanted,
-            subject=certificates.name_of(pair.leaf),
-            not_after=pair.leaf.not_valid_after_utc,
-            fingerprint=pair.leaf.fingerprint(hashes.SHA256()).hex(),
+            algorithm=algorithm,
+            subject=certificates.name_of(leaf),
+            not_after=leaf.not_valid_after_utc,
+            fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
             timestamp_url=timestamp_url,
             timestamp_policy=timestamp_policy,
             _native=native(None),
             _timed=native(timestamp_url) if timestamp_url else None,
             _context=c2pa.Context.from_dict(_BUILD_SETTINGS),
+            _external_errors=errors,
         )
     except c2pa.C2paError as error:
-        raise InputError(f"the SDK refuses the certificate ({error})", where=pair.where) from error
+        raise InputError(f"the SDK refuses the certificate ({error})", where=where) from error
     check_signer(signer)
     return signer
 

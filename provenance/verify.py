@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -171,7 +172,9 @@ class Pixels:
         image = open_image(self._data, where=self._where, max_pixels=self._max_pixels)
         alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
         try:
-            return np.asarray(image.convert("RGBA" if alpha else "RGB"))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow remarks on every oddity of a stranger's file
+                return np.asarray(image.convert("RGBA" if alpha else "RGB"))
         except Exception as error:  # broken pixel data, in whatever form the plugin says so
             raise InputError(f"broken image data ({error})", where=self._where) from error
 

@@ -1,4 +1,6 @@
 import datetime as dt
+import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -7,14 +9,15 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from provenance_samples import picture, request
+from timestamp_authority import authority
 
 from foundation.errors import InputError, ProvenanceError
 from provenance import keys
-from provenance.marking import mark_image
-from provenance.signing import Signer, open_signer
+from provenance.marking import MarkedFile, mark_image
+from provenance.signing import Signer, make_external_signer, make_signer, open_signer
 from provenance.trustlist import load_trust
 from provenance.verdict import Verdict
 from provenance.verify import VerifyOptions, verify_bytes
@@ -169,3 +172,118 @@ def test_a_timestamp_authority_that_is_away(home: Path) -> None:
 
 def test_a_signer_never_shows_its_key(signer: Signer) -> None:
     assert "PRIVATE" not in repr(signer)
+
+
+def signed_by(signer: Signer) -> MarkedFile:
+    return mark_image(picture(size=64), request(watermark=False), signer)
+
+
+def test_a_timestamp_outlives_the_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, tsa = tmp_path / "home", tmp_path / "tsa"
+    tsa.mkdir()
+    keys.load_or_make(home)
+    real = keys._certificate
+
+    def short(
+        issuer: x509.Name, subject: x509.Name, key: keys.PrivateKey, lasts: dt.timedelta
+    ) -> x509.CertificateBuilder:
+        return real(issuer, subject, key, dt.timedelta(hours=1, seconds=5))
+
+    monkeypatch.setattr(keys, "_certificate", short)
+    pair = keys.rotate_keys(home)
+    with authority(tsa) as (url, root):
+        signer = make_signer(pair, timestamp_url=url)
+        file = signed_by(signer)
+    assert file.timestamped
+    while dt.datetime.now(dt.UTC) <= signer.not_after + dt.timedelta(seconds=1):
+        time.sleep(0.1)
+    strange = verify_bytes(file.data, "x", VerifyOptions(search="aligned"), load_trust(None, home))
+    assert (strange.integrity, strange.time, strange.signed_at) == ("intact", "expired-untimestamped", None)
+    (keys.keys_dir(home) / "anchors" / "tsa.pem").write_bytes(root)
+    known = verify_bytes(file.data, "x", VerifyOptions(search="aligned"), load_trust(None, home))
+    assert (known.integrity, known.trust, known.time) == ("intact", "own", "ok")
+    assert known.signed_at is not None
+    assert known.signed_at.startswith(f"{signer.not_after:%Y-%m-%d}")
+
+
+def test_an_image_is_held_until_the_authority_is_back(home: Path, tmp_path: Path) -> None:
+    with authority(tmp_path) as (url, _):
+        pass  # the port is known, and nobody listens there any more
+    port = int(url.rsplit(":", 1)[1].strip("/"))
+    signer = open_signer(home, timestamp_url=url, timestamp_policy="queue")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(signed_by, signer)
+        time.sleep(0.5)
+        assert not waiting.done()
+        with authority(tmp_path, port=port):
+            assert waiting.result(timeout=60).timestamped
+
+
+SIGN_COMMAND = """
+import sys
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+key = serialization.load_pem_private_key(open(sys.argv[1], 'rb').read(), None)
+sys.stdout.buffer.write(key.sign(sys.stdin.buffer.read(), ec.ECDSA(hashes.SHA256())))
+"""
+
+
+def test_a_command_signs(tmp_path: Path) -> None:
+    chain, key, root = write_pair(tmp_path, Profile())
+    command = ["openssl", "dgst", "-sha256", "-sign", str(key)]
+    signer = open_signer(certificate=chain, command=command)
+    options = VerifyOptions(trust=root, search="aligned")
+    verdict = verify_bytes(signed_by(signer).data, "x", options, load_trust(root, tmp_path))
+    assert (verdict.integrity, verdict.trust) == ("intact", "listed")
+    other = open_signer(certificate=chain, command=[sys.executable, "-c", SIGN_COMMAND, str(key)])
+    assert other.fingerprint == signer.fingerprint
+
+
+@pytest.mark.parametrize("algorithm", keys.ALGORITHMS)
+def test_a_python_function_signs(tmp_path: Path, algorithm: str) -> None:
+    pair = keys.load_or_make(tmp_path, algorithm=algorithm)
+
+    def sign(message: bytes) -> bytes:
+        key = pair.key
+        if isinstance(key, ec.EllipticCurvePrivateKey):
+            return key.sign(message, ec.ECDSA({"es384": hashes.SHA384(), "es512": hashes.SHA512()}.get(algorithm, hashes.SHA256())))  # fmt: skip
+        if isinstance(key, rsa.RSAPrivateKey):
+            pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
+            return key.sign(message, pss, hashes.SHA256())
+        return key.sign(message)
+
+    file = signed_by(make_external_signer(sign, pair.chain))
+    verdict = verify_bytes(file.data, "x", VerifyOptions(search="aligned"), load_trust(None, tmp_path))
+    assert (verdict.integrity, verdict.trust) == ("intact", "own")
+
+
+def test_external_signers_are_checked_before_the_sweep(tmp_path: Path) -> None:
+    chain, key, _ = write_pair(tmp_path, Profile(), other_key=True)
+    with pytest.raises(InputError, match="does not verify"):
+        open_signer(certificate=chain, command=["openssl", "dgst", "-sha256", "-sign", str(key)])
+    with pytest.raises(InputError, match="failed"):
+        open_signer(certificate=chain, command=["false"])
+    with pytest.raises(InputError, match="can't run"):
+        open_signer(certificate=chain, command=["/no/such/program"])
+    with pytest.raises(InputError, match="no ECDSA signature"):
+        open_signer(certificate=chain, command=["echo", "hello"])
+    with pytest.raises(InputError, match="unknown external signer"):
+        open_signer(certificate=chain, plugin="vault")
+    with pytest.raises(InputError, match="go together"):
+        open_signer(certificate=chain, private_key=key, command=["true"])
+
+
+def test_an_external_signer_that_fails_later_says_why(tmp_path: Path) -> None:
+    pair = keys.load_or_make(tmp_path)
+    calls: list[int] = []
+
+    def sign(message: bytes) -> bytes:
+        calls.append(len(message))
+        if len(calls) > 2:
+            raise RuntimeError("the HSM is asleep")
+        assert isinstance(pair.key, ec.EllipticCurvePrivateKey)
+        return pair.key.sign(message, ec.ECDSA(hashes.SHA256()))
+
+    signer = make_external_signer(sign, pair.chain)
+    with pytest.raises(ProvenanceError, match="asleep"):
+        signed_by(signer)
