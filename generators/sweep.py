@@ -73,8 +73,13 @@ class Scoring(Strict):
 
     encoder: Annotated[str, Field(description="embedded, or model/pretrained of open_clip")] = "embedded"
     scorers: Annotated[list[str], Field(description="names; all that fit when left out")] | None = None
-    aesthetic: Annotated[str, Field(description="aesthetic head")] = "embedded"
-    safety_threshold: Annotated[float, Field(ge=0, le=1, description="flags images at or above it")] = 0.5
+    aesthetic: (
+        Annotated[str, Field(description="aesthetic head; the one that fits the encoder when left out")]
+        | None
+    ) = None
+    safety_threshold: (
+        Annotated[float, Field(ge=0, le=1, description="flags images whose safety is below it")] | None
+    ) = None
 
 
 class Marking(Strict):
