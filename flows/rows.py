@@ -19,6 +19,7 @@ _VERSIONED = ("nonesuch", "torch", "diffusers", "transformers", "open_clip_torch
 def catalog_row(
     drawing: Drawing,
     shard: Shard,
+    revision: str | None,
     facets: Mapping[str, Any],
     scores: Mapping[str, Any],
     marked: MarkedFile | None,
@@ -26,7 +27,7 @@ def catalog_row(
 ) -> dict[str, Any]:
     """The row of one recipe.
 
-    `facets`: the facet columns; `scores`: score columns of an image that was drawn; `marked`: the finished file; `facts`: further
+    `revision`: of the model, where it has one; `facets`: the facet columns; `scores`: score columns of an image that was drawn; `marked`: the finished file; `facts`: further
     columns, which overrule the others (a reason for a failure after drawing, hashes, path).
     A recipe without a finished file is `failed`, whatever came before.
     """
@@ -38,6 +39,7 @@ def catalog_row(
         "plan_index": recipe.plan_index,
         "backend": recipe.backend,
         "model": recipe.model,
+        "model_revision": revision,
         "model_digest": recipe.model_digest,
         "prompt": recipe.prompt,
         "negative_prompt": recipe.negative_prompt,
@@ -54,8 +56,7 @@ def catalog_row(
         "strength": recipe.strength,
         **facets,
         **scores,
-        "status": drawing.status if marked else "failed",
-        "reason": drawing.reason or None,
+        **_outcome(drawing, scores, marked),
         "draw_seconds": drawing.seconds,
         "device": drawing.device,
         "batch_size": drawing.batch_size,
@@ -72,6 +73,15 @@ def catalog_row(
             "sha256": marked.sha256,
         }
     return row | dict(facts)
+
+
+def _outcome(drawing: Drawing, scores: Mapping[str, Any], marked: MarkedFile | None) -> dict[str, Any]:
+    """Status and reason: a failure before the file was finished, what the backend or the safety score flags."""
+    if marked is None:
+        return {"status": "failed", "reason": drawing.reason or None}
+    if drawing.status == "ok" and scores.get("safety_flag"):
+        return {"status": "flagged", "reason": "its safety score is below the sweep's threshold"}
+    return {"status": drawing.status, "reason": drawing.reason or None}
 
 
 def _finite(value: float | None) -> float | None:

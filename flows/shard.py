@@ -109,8 +109,9 @@ def _score(drawings: Sequence[Drawing], job: Job) -> list[tuple[Drawing, dict[st
 def _finish(drawing: Drawing, scores: dict[str, Any], shard: Shard, job: Job) -> dict[str, Any]:
     """Mark and write one image; the row that says so."""
     facets = job.facet_values(drawing.recipe)
+    revision = job.facts(drawing.recipe).revision
     if drawing.image is None:
-        return catalog_row(drawing, shard, facets, scores, None, {})
+        return catalog_row(drawing, shard, revision, facets, scores, None, {})
     recipe = drawing.recipe
     marking, image_format = job.sweep.marking, job.sweep.format
     try:
@@ -143,8 +144,10 @@ def _finish(drawing: Drawing, scores: dict[str, Any], shard: Shard, job: Job) ->
     except StorageError:
         raise
     except NonesuchError as error:
-        return catalog_row(drawing, shard, facets, scores, None, {"reason": f"marking: {error.message}"})
-    return catalog_row(drawing, shard, facets, scores, marked, facts)
+        return catalog_row(
+            drawing, shard, revision, facets, scores, None, {"reason": f"marking: {error.message}"}
+        )
+    return catalog_row(drawing, shard, revision, facets, scores, marked, facts)
 
 
 def _collect(future: Future[dict[str, Any]], counter: Counter) -> dict[str, Any]:

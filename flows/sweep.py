@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import flow, task
@@ -27,14 +28,14 @@ from flows.output import hold, keep_sweep_file
 from flows.progress import Counter, tell_planned
 from flows.report import Summary, summarise
 from flows.shard import ShardReport, run_shard
-from generators.shards import Shard, cut_shards
+from generators.shards import cut_shards
 
 PROGRESS_EVERY = 5.0  # seconds between two updates of the progress artifact
 
 
 @task(name="shard", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-def shard_task(name: str, work: tuple[Shard, Job, Counter]) -> ShardReport:
-    """Draw, score, mark and publish one shard."""
+def shard_task(name: str, work: Any) -> ShardReport:
+    """Draw, score, mark and publish one shard; `work` is a quoted (Shard, Job, Counter)."""
     return run_shard(*work)
 
 
@@ -66,7 +67,8 @@ def sweep(
         for shard in cut_shards(
             pending(job.matrix, published), shard_size or job.sweep.shard_size, sweep=job.sweep.name
         ):
-            report = shard_task(shard.key, quote((shard, job, counter)))
+            # quoted, so that Prefect does not search thousands of recipes for futures
+            report = shard_task(shard.name, quote((shard, job, counter)))
             artifact.update(counter, report)
         summary = summarise(job, counter.tally, monotonic() - begun)
         _publish_summary(summary)
@@ -77,9 +79,10 @@ class _Progress:
     """The run's progress artifact, renewed at most every few seconds."""
 
     def __init__(self, sweep_name: str) -> None:
-        self._id: UUID = create_progress_artifact(
+        created = create_progress_artifact(
             progress=0.0, key=_key("progress", sweep_name), description=f"Drawing the sweep {sweep_name}"
         )
+        self._id = cast(UUID, created)  # a coroutine only in async flows
         self._next = monotonic() + PROGRESS_EVERY
 
     def update(self, counter: Counter, report: ShardReport) -> None:
