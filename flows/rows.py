@@ -78,7 +78,11 @@ def catalog_row(
 def _outcome(drawing: Drawing, scores: Mapping[str, Any], marked: MarkedFile | None) -> dict[str, Any]:
     """Status and reason: a failure before the file was finished, what the backend or the safety score flags."""
     if marked is None:
-        return {"status": "failed", "reason": drawing.reason or None}
+        # A backend flags an image that is not finite: there is nothing to show, but it was drawn.
+        return {
+            "status": "flagged" if drawing.image is None and drawing.status == "flagged" else "failed",
+            "reason": drawing.reason or None,
+        }
     if drawing.status == "ok" and scores.get("safety_flag"):
         return {"status": "flagged", "reason": "its safety score is below the sweep's threshold"}
     return {"status": drawing.status, "reason": drawing.reason or None}

@@ -23,7 +23,7 @@ from prefect.utilities.annotations import quote
 
 from catalogs.parts import drop_failed, published_ids
 from flows import resident
-from flows.job import Job, pending, prepare
+from flows.job import pending, prepare
 from flows.output import hold, keep_sweep_file
 from flows.progress import Counter, tell_planned
 from flows.report import Summary, summarise

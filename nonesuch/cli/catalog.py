@@ -134,7 +134,7 @@ def sheet(
     from catalogs.query import Catalog
 
     opened = Catalog(catalog)
-    condition = f"({where}) and status <> 'failed'" if where else "status <> 'failed'"
+    condition = f"({where}) and file is not null" if where else "file is not null"
     rows = opened.query(
         condition, order=order, top=None if grid or top_per else top, top_per=top_per, as_arrow=True
     ).to_pylist()
