@@ -11,15 +11,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from foundation.errors import DependencyError, InputError
 from foundation.files import storage_error
 from generators.digests import folder_digest
+from generators.settings import Settings
 
 EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
 MAX_SIZE: Final = 4096  # px; largest side accepted of a model that does not say
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _UNRESOLVED: Final = "unresolved"
+_TRANSFORMER_SAMPLE: Final = 128  # latents a side, where a transformer's configuration does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class ModelFacts:
 def folder_facts(model: str, folder: Path) -> ModelFacts:
     """Facts of a local diffusers pipeline folder. Raises InputError when it is not one.
 
-    A file `defaults.json` in it may name width, height, steps, guidance_scale, scheduler, dtype,
+    A file `defaults.json` in it may name width, height, steps, guidance, scheduler, dtype,
     size_multiple, min_size and max_size; without it, the size is what the configuration says the
     model was trained at, and the rest is 20 steps and a guidance scale of 5.
     """
@@ -111,19 +115,38 @@ def _described(facts: ModelFacts, folder: Path) -> ModelFacts:
             sample = sample[0]
         if component == "transformer" and config:
             multiple = 2 * factor  # transformers see the latents in patches of two
+            sample = sample or _TRANSFORMER_SAMPLE
         if isinstance(sample, int):
             side = sample * factor
             break
     stated = _read_json(folder / "defaults.json")
     defaults = Defaults(width=side or 512, height=side or 512)
-    settings = {name: stated[name] for name in Defaults.__dataclass_fields__ if name in stated}
-    sizes = {name: stated[name] for name in ("size_multiple", "min_size", "max_size") if name in stated}
+    settings = _stated_settings(stated, folder / "defaults.json")
+    sizes = {
+        name: value
+        for name in ("size_multiple", "min_size", "max_size")
+        if isinstance(value := stated.get(name), int) and value > 0
+    }
     return replace(
         facts,
         pipeline=index.get("_class_name"),
         defaults=replace(defaults, **settings),
         **{"size_multiple": multiple, "min_size": multiple, **sizes},
     )
+
+
+def _stated_settings(stated: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The fields of Defaults that defaults.json names, by its keys: those of a sweep's settings."""
+    names = ("width", "height", "steps", "guidance", "scheduler", "dtype")
+    try:
+        chosen = Settings.model_validate({name: stated[name] for name in names if name in stated}).chosen()
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{key}: {first['msg']}", where=str(path)) from error
+    if "guidance" in chosen:
+        chosen["guidance_scale"] = chosen.pop("guidance")
+    return chosen
 
 
 def _vae_factor(folder: Path) -> int:

@@ -27,9 +27,10 @@ def recipes_for(folder: Path, count: int, **changes: Any) -> list[Recipe]:
     """`count` recipes over two prompts and several seeds."""
     facts = model_facts(str(folder))
     options = (("use_resolution_binning", False),) if facts.pipeline == "PixArtAlphaPipeline" else ()
+    side = 16 if facts.pipeline in ("FluxPipeline", "PixArtAlphaPipeline") else 64
     base = Recipe(
         backend=facts.backend, model=facts.model, model_digest=facts.digest, prompt="", negative_prompt="",
-        seed=0, width=facts.defaults.width, height=facts.defaults.height, steps=2, guidance_scale=4.0,
+        seed=0, width=side, height=side, steps=2, guidance_scale=4.0,
         scheduler="default", dtype="float32", options=options,
     )  # fmt: skip
     prompts = ["a red panda", "blue castle by night"]

@@ -19,7 +19,7 @@ Pipelines = Callable[[str], Path]
 
 
 def test_a_folder_says_its_size_and_digest(pipelines: Pipelines) -> None:
-    sizes = {"sd1": (64, 2), "sdxl": (64, 2), "pixart": (16, 4)}
+    sizes = {"sd1": (64, 2), "sdxl": (64, 2), "pixart": (16, 4), "flux": (256, 4)}
     for family, (side, multiple) in sizes.items():
         facts = model_facts(str(pipelines(family)))
         assert (facts.defaults.width, facts.size_multiple) == (side, multiple)
@@ -33,10 +33,17 @@ def test_the_digest_is_that_of_the_weights_alone(pipelines: Pipelines, tmp_path:
     digest = model_facts(str(folder)).digest
     assert digest == model_facts(str(pipelines("sd1"))).digest
     (folder / "README.md").write_text("a card")
-    (folder / "defaults.json").write_text(json.dumps({"steps": 7, "max_size": 96, "scheduler": "ddim"}))
+    (folder / "defaults.json").write_text(
+        json.dumps({"steps": 7, "max_size": 96, "scheduler": "ddim", "guidance": 3, "subjects": ["fox"]})
+    )
     described = model_facts(str(folder))
     assert described.digest == digest
     assert (described.defaults.steps, described.defaults.scheduler, described.max_size) == (7, "ddim", 96)
+    assert described.defaults.guidance_scale == 3.0
+    (folder / "defaults.json").write_text(json.dumps({"steps": "many"}))
+    with pytest.raises(InputError, match=r"defaults.json: steps"):
+        model_facts(str(folder))
+    (folder / "defaults.json").unlink()
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     changed = bytearray(weights.read_bytes())
     changed[-1] ^= 1
