@@ -1,18 +1,28 @@
 """Finding the rows of one image: by recipe id, watermark, digest or perceptual hash.
 
-Each function returns plain mappings, column name to Python value, without the embedding.
+Each function returns plain mappings, column name to Python value, without the embedding. Merged parts are
+asked through their indexes, the others are scanned.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from catalogs.engine import Session, parquet_source
+from catalogs.hashes import distances
+from catalogs.indexes import raw_hashes, sorted_keys
 from catalogs.query import Catalog
+from catalogs.rows import Places, fetch
 from foundation.errors import InputError
 
 Row = dict[str, Any]
 _HEX = re.compile(r"[0-9a-f]+")
+_MOST = 1000  # rows that one look-up returns at most
 
 
 def by_recipe(catalog: Catalog, prefix: str) -> list[Row]:
@@ -20,35 +30,98 @@ def by_recipe(catalog: Catalog, prefix: str) -> list[Row]:
     wanted = _hex(prefix, "recipe id")
     if len(wanted) < 4:
         raise InputError(f"{prefix!r} is too short for a recipe id", hint="Give at least 4 hex digits.")
-    if len(wanted) == 64:
-        return _rows(catalog, f"recipe_id = '{wanted}'")
-    return _rows(catalog, f"recipe_id >= '{wanted}' AND recipe_id < '{wanted}g'")
+    where = f"recipe_id >= '{wanted}' AND recipe_id < '{wanted}g'"
+    return _by_key(catalog, "recipe_id", *_key_range(wanted), where, lambda v: str(v).startswith(wanted))
 
 
 def by_watermark(catalog: Catalog, payload: int) -> list[Row]:
     """The rows whose image carries that 64-bit watermark payload; none for 0, which marks nothing."""
     if not 0 < payload < 2**64:
         return []
-    return _rows(catalog, f"watermark_id = {payload}::UBIGINT")
+    where = f"watermark_id = {payload}::UBIGINT"
+    return _by_key(catalog, "watermark_id", payload, payload, where, lambda value: value == payload)
 
 
 def by_digest(catalog: Catalog, sha256: str) -> list[Row]:
     """The rows of the file with that SHA-256, 64 hex digits."""
-    return _rows(catalog, f"sha256 = '{_hex(sha256, 'digest')}'")
+    wanted = _hex(sha256, "digest")
+    if len(wanted) != 64:
+        raise InputError(f"{sha256!r} is not a digest", hint="Give all 64 hex digits.")
+    where = f"sha256 = '{wanted}'"
+    return _by_key(catalog, "sha256", *_key_range(wanted), where, lambda value: value == wanted)
 
 
 def by_phash(catalog: Catalog, phash: int, *, max_distance: int = 8, top: int = 20) -> list[Row]:
     """The rows whose phash differs in at most `max_distance` bits, nearest first, with `distance`."""
     if not 0 < phash < 2**64:
         return []
-    away = f"bit_count(xor(phash, {phash}::UBIGINT))"
-    found = _rows(catalog, f"phash <> 0 AND {away} <= {int(max_distance)}", order=f"{away} ASC", top=top)
-    return [{**row, "distance": (row["phash"] ^ phash).bit_count()} for row in found]
+
+    def work(session: Session) -> list[Row]:
+        files: list[str] = []
+        numbers: list[int] = []
+        away: list[int] = []
+        for part in session.files[1:]:
+            hashes = catalog.indexes.get(part, "phash", raw_hashes)
+            if hashes is not None:
+                bits = distances(hashes, phash)
+                near = np.flatnonzero((bits <= max_distance) & (hashes != 0))
+                files += [part] * len(near)
+                numbers += near.tolist()
+                away += bits[near].tolist()
+        loose = catalog.indexes.without(session.files[1:], "phash", raw_hashes)
+        if loose:
+            bits_sql = f"bit_count(xor(phash, {phash}::UBIGINT))"
+            found = session.sql(
+                f"SELECT filename, file_row_number, {bits_sql} AS away FROM "
+                f"{parquet_source([session.files[0], *loose])} "
+                f"WHERE phash <> 0 AND {bits_sql} <= {int(max_distance)}"
+            )
+            files += found["filename"].to_pylist()
+            numbers += found["file_row_number"].to_pylist()
+            away += found["away"].to_pylist()
+        best = sorted(range(len(files)), key=lambda i: (away[i], files[i], numbers[i]))[:top]
+        places = Places([files[i] for i in best], [numbers[i] for i in best])
+        rows = fetch(session, places, catalog.column_names(None)).to_pylist()
+        return [{**row, "distance": away[i]} for row, i in zip(rows, best, strict=True)]
+
+    return catalog.engine.read(work)
 
 
-def _rows(catalog: Catalog, where: str, *, order: str | None = None, top: int = 1000) -> list[Row]:
-    rows: list[Row] = catalog.query(where, order=order, top=top, as_arrow=True).to_pylist()
-    return rows
+def _by_key(
+    catalog: Catalog, column: str, low: int, high: int, where: str, fits: Callable[[Any], bool]
+) -> list[Row]:
+    def keys(part: Path) -> Any:
+        return sorted_keys(part, column)
+
+    def work(session: Session) -> list[Row]:
+        files: list[str] = []
+        numbers: list[int] = []
+        for part in session.files[1:]:
+            index = catalog.indexes.get(part, column, keys)
+            if index is not None:
+                found = index.find(low, high)[:_MOST].tolist()
+                files += [part] * len(found)
+                numbers += found
+        loose = catalog.indexes.without(session.files[1:], column, keys)
+        if loose:
+            source = parquet_source([session.files[0], *loose])
+            scanned = session.sql(
+                f"SELECT filename, file_row_number FROM {source} WHERE {where} LIMIT {_MOST}"
+            )
+            files += scanned["filename"].to_pylist()
+            numbers += scanned["file_row_number"].to_pylist()
+        if not files:
+            return []
+        places = Places(files[:_MOST], numbers[:_MOST])
+        rows = fetch(session, places, catalog.column_names(None)).to_pylist()
+        return [row for row in rows if fits(row[column])]  # an index holds only 64 bits of a key
+
+    return catalog.engine.read(work)
+
+
+def _key_range(digits: str) -> tuple[int, int]:
+    head = digits[:16]
+    return int(head.ljust(16, "0"), 16), int(head.ljust(16, "f"), 16)
 
 
 def _hex(text: str, what: str) -> str:

@@ -6,7 +6,6 @@ readers that take the first file's schema (pandas.read_parquet) see the columns 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import tempfile
@@ -21,12 +20,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from catalogs.indexes import hex_keys, remove_indexes
+from catalogs.locks import NEXT, catalog_lock
 from catalogs.schema import STATUSES, merge_schemas
 from foundation.errors import CatalogError, InputError
 from foundation.files import atomic_write, storage_error
 
 SCHEMA_FILE = "0-schema.parquet"
 _RECIPE_ID = re.compile(r"[0-9a-f]{64}")
+_MERGED_NAME = re.compile(r"compact-\d+-\d+")  # what compaction calls its parts
 _UNIQUE = ("recipe_id", "sha256", "manifest_id", "credential_digest", "file")  # not worth a dictionary
 
 
@@ -36,7 +38,8 @@ def catalog_folder(path: Path) -> Path:
         return path / "catalog"
     if path.name == "catalog" or (path / SCHEMA_FILE).exists():
         return path
-    return path / "catalog"
+    following = path / NEXT  # whole, and about to be renamed: see locks.swap_folders
+    return following if following.is_dir() else path / "catalog"
 
 
 def part_files(out: Path) -> list[Path]:
@@ -56,6 +59,11 @@ def check_part_name(part_name: str) -> None:
     """Raise InputError when a part of that name could not be read back, or not after the schema file."""
     if not part_name or "/" in part_name or "\\" in part_name or part_name[0] in "._":
         raise InputError(f"{part_name!r} can't be the name of a catalog part", hint="Rename the sweep.")
+    if _MERGED_NAME.fullmatch(part_name):
+        raise InputError(
+            f"{part_name!r} can't be the name of a catalog part: merged parts are called so",
+            hint="Rename the sweep.",
+        )
     if f"{part_name}.parquet" <= SCHEMA_FILE:
         raise InputError(
             f"{part_name!r} can't be the name of a catalog part: it sorts before {SCHEMA_FILE}",
@@ -72,7 +80,7 @@ def prepare_catalog(out: Path, schema: pa.Schema) -> pa.Schema:
     known = read_schema(out)
     if known is not None and _covers(known, schema):
         return known
-    with catalog_lock(out, exclusive=True):
+    with catalog_lock(catalog_folder(out), exclusive=True):
         known = read_schema(out)
         union = schema if known is None else merge_schemas(known, schema, where=str(catalog_folder(out)))
         if known is None or union != known:
@@ -107,7 +115,7 @@ def publish_shard(
     check_part_name(part_name)
     data = _parquet_bytes(rows_to_table(rows, schema))
     prepare_catalog(out, schema)
-    with catalog_lock(out, exclusive=False):
+    with catalog_lock(catalog_folder(out), exclusive=False):
         path = catalog_folder(out) / f"{part_name}.parquet"
         if path.exists() and not replace:
             raise CatalogError(
@@ -147,7 +155,7 @@ def published_ids(out: Path) -> npt.NDArray[np.uint64]:
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 found += [
-                    recipe_keys(batch.column(0))
+                    hex_keys(batch.column(0))
                     for batch in file.iter_batches(batch_size=1 << 17, columns=["recipe_id"])
                 ]
         except (OSError, pa.ArrowException) as error:
@@ -162,21 +170,13 @@ def recipe_key(recipe_id: str) -> int:
     return int(recipe_id[:16], 16)
 
 
-def recipe_keys(ids: pa.Array) -> npt.NDArray[np.uint64]:
-    """recipe_key of a whole string array of 64 hex digits each."""
-    digits = pc.cast(pc.cast(pc.utf8_slice_codeunits(ids, 0, 16), pa.binary()), pa.binary(16))
-    raw = np.frombuffer(digits.buffers()[1], np.uint8, 16 * len(digits), 16 * digits.offset)
-    nibbles = ((raw & 15) + 9 * (raw >> 6)).reshape(-1, 16)  # '0'..'9' and 'a'..'f' in ASCII
-    return ((nibbles[:, 0::2] << 4) | nibbles[:, 1::2]).copy().view(">u8").ravel().astype(np.uint64)
-
-
 def drop_failed(out: Path, sweep: str) -> int:
     """Remove a sweep's failed rows, so that the next run draws them again; returns how many there were.
 
     Each part is rewritten in one rename, and deleted when nothing is left of it.
     """
     dropped = 0
-    with catalog_lock(out, exclusive=True):
+    with catalog_lock(catalog_folder(out), exclusive=True):
         for path in part_files(out):
             try:
                 dropped += _drop_failed_rows(path, sweep)
@@ -207,26 +207,6 @@ def check_parts(out: Path) -> None:
             continue
         except (OSError, pa.ArrowException) as error:
             raise damaged(path, error) from error
-
-
-@contextmanager
-def catalog_lock(out: Path, *, exclusive: bool) -> Iterator[None]:
-    """Hold OUT/.catalog.lock: shared to publish a part, exclusive to change what is there.
-
-    The operating system lets go of it when the process ends, however it ends.
-    """
-    folder = catalog_folder(out)
-    path = folder.parent / ".catalog.lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise storage_error(error, path) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(handle)
 
 
 def write_options(schema: pa.Schema) -> dict[str, Any]:
@@ -285,6 +265,7 @@ def _drop_failed_rows(path: Path, sweep: str) -> int:
         kept = pc.sum(keep).as_py() or 0
         if kept == facts.num_rows:
             return 0
+        remove_indexes(path)  # first, so that no index ever speaks of rows that moved
         if kept == 0:
             path.unlink()
             return int(facts.num_rows)

@@ -6,15 +6,15 @@ What `nonesuch query` does, as Python: Catalog("OUT").query("artist = 'Edvard Mu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from catalogs.engine import Engine, Session, parquet_source
+from catalogs.engine import Engine
 from catalogs.expressions import checked_expression, identifier, plain_column, unknown_column
+from catalogs.indexes import OpenIndexes
+from catalogs.rows import Choice, chosen_rows
 from catalogs.schema import EMBEDDING, names_with_role, role_of, score_columns
 from foundation.errors import InputError
 
@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     import pandas
 
 _ASCENDING_ROLES = ("identity", "recipe", "facet")  # browsed from the beginning; everything else is ranked
-_FEW = 5_000  # up to so many rows are found by narrow columns first and fetched whole afterwards
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A query whose expressions have been checked, as SQL fragments."""
-
-    where: str  # a condition, "true" when there is none
-    order: str  # ORDER BY list, "" when there is none
-    top: int | None
-    top_per: tuple[str, int] | None  # column in the catalog's spelling, rows of each of its values
-    sample: float | None
-    sample_seed: int
 
 
 class Catalog:
@@ -45,6 +32,7 @@ class Catalog:
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
         self.engine = Engine(Path(path), threads=threads)
+        self.indexes = OpenIndexes()
 
     @property
     def schema(self) -> pa.Schema:
@@ -113,7 +101,7 @@ class Catalog:
         else:
             choice = self.choice(where, order, descending, top, top_per, sample, sample_seed)
             wanted = self.column_names(columns)
-            table = self.engine.read(lambda session: rows(session, choice, wanted))
+            table = self.engine.read(lambda session: chosen_rows(session, choice, wanted))
         return table if as_arrow else table.to_pandas()
 
     def condition(self, where: str | None) -> str:
@@ -217,93 +205,8 @@ class Catalog:
         return self.engine.read(lambda session: session.sql(sql))
 
 
-def rows(session: Session, choice: Choice, columns: Sequence[str]) -> pa.Table:
-    """The chosen rows with those columns, in the catalog's own types."""
-    listed = ", ".join(identifier(name) for name in columns)
-    if choice.top is None and choice.top_per is None and choice.sample is None:
-        order = f" ORDER BY {choice.order}" if choice.order else ""
-        table = session.sql(f"SELECT {listed} FROM {{catalog}} WHERE {choice.where}{order}")
-    else:
-        found = session.sql(_search(choice))
-        table = fetch(session, found["filename"].to_pylist(), found["file_row_number"].to_pylist(), columns)
-    return _typed(table, session.schema)
-
-
-def fetch(session: Session, files: Sequence[str], numbers: Sequence[int], columns: Sequence[str]) -> pa.Table:
-    """The rows at those places (file, row number in it), in the order given."""
-    by_file: dict[str, list[int]] = {}
-    for file, number in zip(files, numbers, strict=True):
-        by_file.setdefault(file, []).append(number)
-    listed = ", ".join(identifier(name) for name in ("filename", "file_row_number", *columns))
-    empty = session.files[0]  # the schema file, so that every column is known whatever the parts hold
-    if len(numbers) <= _FEW:
-        pieces = [
-            f"SELECT {listed} FROM {parquet_source([empty, file])} "
-            f"WHERE file_row_number IN ({', '.join(map(str, rows_))})"
-            for file, rows_ in by_file.items()
-        ]
-        table = session.sql(" UNION ALL ".join(pieces) or f"SELECT {listed} FROM {parquet_source([empty])}")
-    else:
-        table = session.sql(f"SELECT {listed} FROM {parquet_source([empty, *by_file])}")
-    place = {
-        key: row
-        for row, key in enumerate(
-            zip(table["filename"].to_pylist(), table["file_row_number"].to_pylist(), strict=True)
-        )
-    }
-    wanted = [place[key] for key in zip(files, numbers, strict=True)]
-    return table.take(pa.array(wanted, pa.int64())).select(list(columns))
-
-
-def _search(choice: Choice) -> str:
-    """SQL for the places of the chosen rows; reads only the columns that decide."""
-    where = choice.where
-    drawn = f"md5_number_lower(recipe_id || ':{int(choice.sample_seed)}')"
-    source = f"SELECT * FROM {{catalog}} WHERE {where}"
-    if choice.sample is not None and choice.sample < 1:
-        source += f" AND {drawn} < {int(choice.sample * 2**64)}"
-    elif choice.sample is not None:
-        source += f" ORDER BY {drawn} LIMIT {int(choice.sample)}"
-    order = choice.order
-    sql = f"SELECT filename, file_row_number FROM ({source})"
-    if choice.top_per is not None:
-        group = identifier(choice.top_per[0])
-        sql += f" QUALIFY row_number() OVER (PARTITION BY {group} ORDER BY {order}) <= {choice.top_per[1]}"
-        order = f"{group} NULLS LAST, {order}"
-    elif not order:
-        order = "plan_index, recipe_id" if choice.sample is not None else ""
-    if order:
-        sql += f" ORDER BY {order}"
-    return sql + (f" LIMIT {choice.top}" if choice.top is not None else "")
-
-
 def _direction(text: str, descending: bool | None) -> tuple[str, bool | None]:
     head, _, last = text.strip().rpartition(" ")
     if head and last.lower() in ("asc", "desc"):
         return head, last.lower() == "desc"
     return text, descending
-
-
-def _typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table in the catalog's types: the engine returns plain strings and variable-length embeddings."""
-    arrays: list[Any] = []
-    fields = [schema.field(name) for name in table.column_names]
-    for field, column in zip(fields, table.columns, strict=True):
-        if pa.types.is_fixed_size_list(field.type):
-            arrays.append(_fixed(column.combine_chunks(), field.type))
-        elif pa.types.is_dictionary(field.type):
-            arrays.append(pc.cast(column, pa.string()).dictionary_encode())
-        else:
-            arrays.append(pc.cast(column, field.type))
-    loose = pa.schema([field.with_nullable(True) for field in fields], metadata=schema.metadata)
-    return pa.Table.from_arrays(arrays, schema=loose)
-
-
-def _fixed(column: Any, kind: pa.DataType) -> pa.Array:
-    import numpy as np
-
-    array = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
-    flat = np.zeros((len(array), kind.list_size), np.float16)
-    valid = np.asarray(array.is_valid())
-    flat[valid] = array.flatten().to_numpy(zero_copy_only=False).reshape(-1, kind.list_size)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), type=kind, mask=pa.array(~valid))
