@@ -10,6 +10,9 @@ The bound is over the draw of the key and holds for every picture, however it wa
 2. The union bound over every hypothesis that a search looks at: variants, shifts, turns, weightings,
    and candidate geometries.
 3. A decoded message passes its 32-bit keyed check with probability 2^-32.
+
+A search also decodes the highest peak of the picture as it is, and of the best geometry, whatever their
+height; each such attempt costs 2^-32 by fact 3 alone.
 """
 
 from __future__ import annotations
@@ -19,21 +22,36 @@ import math
 from provenance.watermark.code import CHECK_BITS
 from provenance.watermark.layout import PILOTS, TILE
 
+SCAN_HYPOTHESES = 340  # scales and tilts that a scan tries
+SCAN_KEPT = 6  # of them that are read
+
 TARGET = 1e-9  # false alarms a check, the whole search included
-ALIGNED_SHARE = 0.4  # of the target, spent on the look at the picture as it is; the search has the rest
-_HYPOTHESES = PILOTS * TILE * TILE * 8 * 2  # variants, shifts, turns, weightings
-GEOMETRIES = 64  # candidate scales and rotations that a full search may look at
+LATTICES = 16  # candidate scales and rotations taken from the autocorrelation
+_ATTEMPT = 2.0**-CHECK_BITS
+_TURNS_WEIGHTINGS = 8 * 2
+_HYPOTHESES = PILOTS * TILE * TILE * _TURNS_WEIGHTINGS  # with variants and shifts
+# a scan's hypotheses are looked at unturned and with one weighting; the best are read in full
+GEOMETRIES = LATTICES + SCAN_KEPT + math.ceil(SCAN_HYPOTHESES / _TURNS_WEIGHTINGS)
+_ALIGNED_PEAKS = 0.15 * TARGET  # spent on peaks of the picture as it is
+_SEARCH_PEAKS = TARGET - _ALIGNED_PEAKS - 2.0 * _ATTEMPT  # on those of all other geometries
 
 
-def false_alarm_bound(threshold: float, geometries: int) -> float:
-    """Upper bound on the probability that a search of an unmarked picture reports a mark."""
-    return geometries * _HYPOTHESES * math.exp(-(threshold**2) / 2.0) * 2.0**-CHECK_BITS
+def false_alarm_bound(threshold: float, geometries: int, attempts: int) -> float:
+    """Upper bound on the probability that a search of an unmarked picture reports a mark.
+
+    `threshold` in standard deviations of the pilot's peak, over so many geometries; `attempts`
+    messages are decoded regardless.
+    """
+    peaks = geometries * _HYPOTHESES * math.exp(-(threshold**2) / 2.0)
+    return (peaks + attempts) * _ATTEMPT
 
 
 def _threshold(geometries: int, target: float) -> float:
-    return math.sqrt(2.0 * math.log(geometries * _HYPOTHESES * 2.0**-CHECK_BITS / target))
+    return math.sqrt(2.0 * math.log(geometries * _HYPOTHESES * _ATTEMPT / target))
 
 
-# pilot heights in standard deviations from which a peak is decoded
-ALIGNED_THRESHOLD = _threshold(1, TARGET * ALIGNED_SHARE)
-SEARCH_THRESHOLD = _threshold(GEOMETRIES, TARGET * (1.0 - ALIGNED_SHARE))
+# pilot heights in standard deviations from which every peak is decoded
+ALIGNED_THRESHOLD = _threshold(1, _ALIGNED_PEAKS)
+SEARCH_THRESHOLD = _threshold(GEOMETRIES, _SEARCH_PEAKS)
+ALIGNED_BOUND = false_alarm_bound(ALIGNED_THRESHOLD, 1, 1)
+SEARCH_BOUND = false_alarm_bound(SEARCH_THRESHOLD, GEOMETRIES, 1)

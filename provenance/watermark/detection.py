@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundation.errors import InputError
-from provenance.watermark import bounds, geometry, layout, luma, reading
+from provenance.watermark import bounds, geometry, layout, luma, reading, scan
 
 SMALLEST = 48  # pixels on the shorter side below which nothing is looked for
 
@@ -53,19 +54,27 @@ def detect(
     if min(image.shape[:2]) < SMALLEST:
         return None
     secret = layout.PUBLIC_KEY if key is None else key
-    flat = luma.flatten(luma.luma(image))
-    groups = luma.carriers(luma.fold(flat))
-    found = reading.read(groups, secret, bounds.ALIGNED_THRESHOLD)
+    plane = luma.luma(image)
+    flat = luma.flatten(plane)
+    found = reading.read(luma.carriers(luma.fold(flat)), secret, bounds.ALIGNED_THRESHOLD, spare=1)
     if found is not None:
-        return _detection(found, 1.0, 0.0, bounds.TARGET * bounds.ALIGNED_SHARE)
+        return _detection(found, 1.0, 0.0, bounds.ALIGNED_BOUND)
     if search == "aligned":
         return None
-    for guess in geometry.candidates(flat, bounds.GEOMETRIES):
-        groups = luma.carriers(luma.fold(geometry.undo(flat, guess.scale, guess.rotation)))
-        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD)
+    for rank, guess in enumerate(_guesses(flat, secret)):
+        upright = luma.flatten(geometry.undo(plane, guess.scale, guess.rotation))
+        groups = luma.carriers(luma.fold(upright))
+        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=int(rank == 0))
         if found is not None:
-            return _detection(found, guess.scale, guess.rotation, bounds.TARGET)
+            return _detection(found, guess.scale, guess.rotation, bounds.ALIGNED_BOUND + bounds.SEARCH_BOUND)
     return None
+
+
+def _guesses(flat: luma.Floats, key: bytes) -> Iterator[geometry.Geometry]:
+    lattices = geometry.candidates(flat, bounds.LATTICES)
+    yield from lattices[:4]
+    yield from scan.scan(flat, key)
+    yield from lattices[4:]
 
 
 def _detection(found: reading.Reading, scale: float, rotation: float, bound: float) -> Detection:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundation.errors import InputError
-from provenance.watermark import code, layout, luma, shaping
+from provenance.watermark import code, informed, layout, luma, shaping
 from provenance.watermark.layout import KX, RING, ROWS, TILE
 
 SMALLEST = 64  # pixels on the shorter side
@@ -23,8 +23,7 @@ def embed(image: RGB, payload: int, *, strength: float = 1.0, key: bytes | None 
     `strength` scales the amplitude: 1 keeps PSNR >= 44 dB and SSIM >= 0.99 from 512 x 512 up, and
     is stronger in smaller pictures, which have less room. `key` makes a mark that only its holder
     can read; None uses the public key. The same arguments give the same bytes; every picture gets
-    another pattern: of the key's variants and all shifts of the tile, the one that agrees best
-    with the picture itself (informed embedding: Cox, Miller and McKellips, Proc. IEEE 87(7), 1999).
+    another pattern (see `informed`).
     Raises InputError for another kind of array, a payload out of range or a picture under 64 pixels.
     """
     _check_arguments(image, payload, strength)
@@ -32,16 +31,17 @@ def embed(image: RGB, payload: int, *, strength: float = 1.0, key: bytes | None 
     plane = luma.luma(image)
     height, width = plane.shape
     local, variance = shaping.local_strength(plane)
-    folded = luma.fold(luma.flatten(plane)).sum(axis=0)
-    host = luma.carriers(folded)
+    flat, deviation = luma.flattened(plane)
+    host = luma.carriers(luma.fold(flat).sum(axis=0))
     host_power = shaping.ring_powers(host)
     amplitudes = shaping.ring_amplitudes(host_power / (height * width), float((local * local).mean()))[RING]
-    values = _best_placed(host, host_power, amplitudes, payload, secret)
-    tile = _tile(values * amplitudes)
     psnr, ssim = _floors(height, width, strength)
-    repeated = np.tile(tile, (-(-height // TILE), -(-width // TILE)))[:height, :width]
     factor = shaping.gain(amplitudes, local, variance, least_psnr=psnr, least_ssim=ssim)
-    local *= repeated
+    # what one unit of the tile's carriers becomes after flattening and folding
+    response = factor * float((local / deviation).mean()) * height * width / TILE**2
+    place = informed.best_place(host, host_power, amplitudes, payload, secret)
+    tile = _tile(informed.resisting(place, host, host_power, amplitudes, response))
+    local *= np.tile(tile, (-(-height // TILE), -(-width // TILE)))[:height, :width]
     # strength and tile may agree by chance: hold the PSNR by what is really added
     power = float(np.vdot(local, local)) / local.size
     factor = min(factor, float(np.sqrt(shaping.power_allowed(psnr) / power)))
@@ -71,24 +71,6 @@ def _floors(height: int, width: int, strength: float) -> tuple[float, float]:
     missing = max(0.0, float(np.log2(512 * 512 / (height * width))))
     louder = 20.0 * float(np.log10(strength)) + min(1.5 * missing, 6.0)
     return LEAST_PSNR - louder, 1.0 - (1.0 - LEAST_SSIM) * 10.0 ** (louder / 10.0)
-
-
-def _best_placed(
-    host: luma.Complex, power: luma.Floats, amplitudes: luma.Floats, payload: int, key: bytes
-) -> luma.Complex:
-    from scipy import fft
-
-    coded = code.encode(code.message_bits(payload, key))
-    # a whisper of keyed noise decides where the picture itself is silent
-    noise = layout.key_stream(key, f"place {payload}", 2 * len(host)).astype(np.float32) - 127.5
-    whisper = (noise[: len(host)] + 1j * noise[len(host) :]) * 1e-5
-    weighted = (host / np.sqrt(power[RING] + 1e-9) + whisper) * (amplitudes / np.sqrt(power[RING] + 1e-9))
-    candidates = np.stack([layout.pattern(variant, coded) for variant in layout.layouts(key)])
-    spectrum = np.zeros((len(candidates), TILE, TILE // 2 + 1), np.complex64)
-    spectrum[:, ROWS, KX] = weighted * candidates.conj()
-    agreement = fft.irfft2(spectrum, s=(TILE, TILE))
-    variant, dy, dx = np.unravel_index(int(agreement.argmax()), agreement.shape)
-    return layout.shifted(candidates[variant], int(dy), int(dx))
 
 
 def _tile(values: luma.Complex) -> luma.Floats:

@@ -25,6 +25,9 @@ _STEP = 0.003  # of log radius and, in radians, of angle
 _REACH = 3.2  # tiles: how far lattice points are counted
 # each range of scales has its own band of frequencies; bounds overlap no other
 _SCALE_RANGES = ((LEAST_SCALE, 0.75), (0.75, 1.35), (1.35, MOST_SCALE))
+_TALLEST = (
+    3.0  # standard deviations beyond which a lag counts no more: a texture's own period is one tall lag
+)
 _OUTLIER = 6.0  # whitened power is cut off here; noise alone has mean 1
 
 Floats = npt.NDArray[np.float32]
@@ -89,7 +92,8 @@ def _autocorrelation(power: Floats, size: tuple[int, int], low: float, high: flo
     half = np.concatenate([lags[-reach:, : reach + 1], lags[: reach + 1, : reach + 1]])
     # the standard deviation that the middle half of the lags shows, free of the peaks
     spread = np.subtract(*np.percentile(half[::3, ::3], (75, 25))) / 1.349
-    return np.asarray(half / max(float(spread), 1e-12), dtype=np.float32)
+    half /= max(float(spread), 1e-12)
+    return np.asarray(np.clip(half, -_TALLEST, _TALLEST), dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -150,15 +154,17 @@ def _best_lattices(
     ]
 
 
-def undo(flat: Floats, scale: float, rotation: float) -> Floats:
-    """`flat` [H, W] at its size and angle when marked: the middle, at most LARGEST pixels a side, zero outside."""
-    height, width = flat.shape
+def undo(plane: Floats, scale: float, rotation: float) -> Floats:
+    """Luma `plane` [H, W] at its size and angle when marked: its middle, at most LARGEST pixels a side."""
+    height, width = plane.shape
     if scale > 1.3:
-        flat = np.asarray(cv2.GaussianBlur(flat, (0, 0), 0.4 * scale), dtype=np.float32)
+        plane = np.asarray(cv2.GaussianBlur(plane, (0, 0), 0.35 * scale), dtype=np.float32)
     cosine, sine = abs(np.cos(np.radians(rotation))), abs(np.sin(np.radians(rotation)))
     rows = min(LARGEST, round((height * cosine + width * sine) / scale))
     columns = min(LARGEST, round((width * cosine + height * sine) / scale))
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -rotation, 1.0 / scale)
     matrix[:, 2] += ((columns - width) / 2, (rows - height) / 2)
-    turned = cv2.warpAffine(flat, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderValue=0)
+    turned = cv2.warpAffine(
+        plane, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(turned, dtype=np.float32)

@@ -34,12 +34,17 @@ def local_mean(plane: Floats, window: int) -> Floats:
 
 def flatten(plane: Floats) -> Floats:
     """[H, W] high-passed, divided by its local standard deviation and cut off at +-2.5."""
+    return flattened(plane)[0]
+
+
+def flattened(plane: Floats) -> tuple[Floats, Floats]:
+    """What `flatten` returns, and the local standard deviation [H, W] it divided by."""
     detail = plane - local_mean(plane, WINDOW)
     deviation = local_mean(detail * detail, WINDOW)
     deviation += np.float32(_SILENCE)
     np.sqrt(deviation, out=deviation)
     detail /= deviation
-    return np.clip(detail, -_LIMIT, _LIMIT, out=detail)
+    return np.clip(detail, -_LIMIT, _LIMIT, out=detail), deviation
 
 
 def fold(plane: Floats) -> Floats:

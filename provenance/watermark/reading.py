@@ -30,6 +30,14 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class _Peak:
+    turn: int  # index into layout.DIHEDRAL
+    variant: int  # of the key's pattern
+    shift: tuple[int, int]  # rows down and columns right
+    height: float  # standard deviations
+
+
+@dataclass(frozen=True, slots=True)
 class Whitened:
     """Carriers of unit noise, and how much mark each ring seems to hold."""
 
@@ -65,26 +73,39 @@ def turned(values: Complex, turn: int) -> Complex:
     return np.where(flipped, taken.conj(), taken).astype(np.complex64)
 
 
-def read(groups: Complex, key: bytes, threshold: float, turns: range = range(8)) -> Reading | None:
+def read(groups: Complex, key: bytes, threshold: float, *, spare: int = 0) -> Reading | None:
     """The first message whose check agrees, over turns, weightings, variants and shifts, or None.
 
-    `groups` [4, n] are the carriers of four groups of tiles; only pilot peaks of at least
-    `threshold` standard deviations are decoded.
+    `groups` [4, n] are the carriers of four groups of tiles. Pilot peaks of at least `threshold`
+    standard deviations are decoded, and after them the `spare` highest of the rest.
     """
     white = whiten(groups)
-    for turn in turns:
+    rest: list[tuple[_Peak, Complex]] = []
+    for turn in range(len(DIHEDRAL)):
         values = turned(white.values, turn)
         for weights in white.weights:
-            for variant, shift, pilot in _pilot_peaks(values, weights, key, threshold):
-                found = _decode(values, variant, shift, key)
+            for peak in _pilot_peaks(values, weights, key, turn):
+                if peak.height < threshold:
+                    rest.append((peak, values))
+                    break
+                found = _decode(values, peak, key)
                 if found is not None:
-                    return Reading(found[0], pilot, found[1], turn, shift)
+                    return found
+    rest.sort(key=lambda entry: -entry[0].height)
+    for peak, values in rest[:spare]:
+        found = _decode(values, peak, key)
+        if found is not None:
+            return found
     return None
 
 
-def _pilot_peaks(
-    values: Complex, weights: Floats, key: bytes, threshold: float
-) -> Iterator[tuple[int, tuple[int, int], float]]:
+def pilot_height(groups: Complex, key: bytes) -> float:
+    """The tallest pilot peak of an unturned picture, in standard deviations, over variants and shifts."""
+    white = whiten(groups)
+    return next(_pilot_peaks(white.values, white.weights[0], key, 0)).height
+
+
+def _pilot_peaks(values: Complex, weights: Floats, key: bytes, turn: int) -> Iterator[_Peak]:
     from scipy import fft
 
     variants = layout.layouts(key)
@@ -99,16 +120,13 @@ def _pilot_peaks(
     for _ in range(_PEAKS):
         place = int(surface.argmax())
         number, dy, dx = (int(i) for i in np.unravel_index(place, surface.shape))
-        height = float(surface[number, dy, dx])
-        if height < threshold:
-            return
-        yield number, (dy, dx), height
+        yield _Peak(turn, number, (dy, dx), float(surface[number, dy, dx]))
         surface[number, dy, dx] = -np.inf
 
 
-def _decode(values: Complex, number: int, shift: tuple[int, int], key: bytes) -> tuple[int, float] | None:
-    variant = layout.layouts(key)[number]
-    still = layout.shifted(values, -shift[0], -shift[1])
+def _decode(values: Complex, peak: _Peak, key: bytes) -> Reading | None:
+    variant = layout.layouts(key)[peak.variant]
+    still = layout.shifted(values, -peak.shift[0], -peak.shift[1])
     agreement = (still[variant.pilot] * variant.pilot_values.conj()).real
     kernel = np.array([0.5, 1.0, 0.5])
     sums = np.convolve(np.bincount(RING[variant.pilot], agreement, minlength=RINGS), kernel, "same")
@@ -126,4 +144,4 @@ def _decode(values: Complex, number: int, shift: tuple[int, int], key: bytes) ->
     weights = strength[RING]
     whole = float((weights * (still * pattern.conj()).real).sum())
     noise = float(np.sqrt(0.5 * (np.abs(weights * still) ** 2).sum()))
-    return payload, whole / noise
+    return Reading(payload, peak.height, whole / noise, peak.turn, peak.shift)

@@ -1,0 +1,66 @@
+"""Trying scales, and small rotations, one by one against the pilot.
+
+In busy pictures the mark is so faint that its repetition does not show, though its pilot would at the
+right geometry: matched filtering gains with the amplitude, autocorrelation with its square. So the
+commonest changes, a new size or a slight tilt alone, are searched outright on the middle of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from provenance.watermark import luma, reading
+from provenance.watermark.bounds import SCAN_KEPT
+from provenance.watermark.geometry import Geometry, middle
+from provenance.watermark.luma import Floats
+
+_SIDE = 512  # pixels looked at, at the size when marked
+_STEP = 0.005  # of log scale and, in radians, of angle: a turn of phase of less than 1 at the edge
+_SCALES = (0.49, 2.04)
+_TILT = 5.5  # degrees each way
+_FINER = (-0.0025, 0.0025)
+_STEPS = int(np.log(_SCALES[1] / _SCALES[0]) / _STEP) + 1
+_TILTS = 2 * int(np.radians(_TILT) / _STEP) + 1
+
+
+def scan(flat: Floats, key: bytes) -> list[Geometry]:
+    """The best guesses at scale alone or tilt alone for a flattened luma plane [H, W], best first.
+
+    A guess's score is the height of its pilot's peak.
+    """
+    softened = np.asarray(cv2.GaussianBlur(flat, (0, 0), 0.7), dtype=np.float32)
+    guesses = [_tried(flat, softened, scale, tilt, key) for scale, tilt in _hypotheses()]
+    guesses.sort(key=lambda guess: -guess.score)
+    refined = []
+    for guess in guesses[:SCAN_KEPT]:
+        near = [guess]
+        for step in _FINER:
+            scale = guess.scale if guess.rotation else guess.scale * float(np.exp(step))
+            tilt = guess.rotation + float(np.degrees(step)) if guess.rotation else 0.0
+            near.append(_tried(flat, softened, scale, tilt, key))
+        refined.append(max(near, key=lambda found: found.score))
+    return sorted(refined, key=lambda guess: -guess.score)
+
+
+def _hypotheses() -> Iterator[tuple[float, float]]:
+    for number in range(_STEPS):
+        yield _SCALES[0] * float(np.exp(number * _STEP)), 0.0
+    for number in range(_TILTS):
+        yield 1.0, float(np.degrees((number - _TILTS // 2) * _STEP))
+
+
+def _tried(flat: Floats, softened: Floats, scale: float, tilt: float, key: bytes) -> Geometry:
+    # flattened planes hold much above the band: it must not fold down into it
+    plane = middle(softened if scale > 1.3 else flat, round(_SIDE * scale))
+    height, width = plane.shape
+    if tilt:
+        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -tilt, 1.0)
+        upright = cv2.warpAffine(plane, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    else:
+        size = (round(width / scale), round(height / scale))
+        upright = cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)
+    groups = luma.carriers(luma.fold(np.asarray(upright, dtype=np.float32)))
+    return Geometry(scale, tilt, reading.pilot_height(groups, key))
