@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from foundation.errors import NonesuchError
-from nonesuch.cli import catalog, provenance, sweep
+from nonesuch.cli import catalog, provenance, serve, sweep
 
 EXIT_FAILED, EXIT_USAGE, EXIT_PARTLY, EXIT_INTERRUPTED = 1, 2, 3, 130
 
@@ -43,7 +43,7 @@ def _root(
     pass
 
 
-for room in (sweep, catalog, provenance):
+for room in (sweep, catalog, provenance, serve):
     room.add_commands(app)
 
 

@@ -1,0 +1,90 @@
+"""`nonesuch serve`: the verification page and its API, on this machine unless told otherwise."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foundation.errors import InputError
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put this module's commands on the command line."""
+    app.command()(serve)
+
+
+def serve(
+    catalog: Annotated[
+        Path | None,
+        typer.Option("--catalog", metavar="DIR", help="Look images up in this catalog, and answer for it."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all of this machine's.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")
+    ] = 8765,
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            "--trust", metavar="FILE", help="A PEM list of trust anchors in place of the C2PA list."
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host", metavar="NAME", help="A further name this server goes by; may be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Serve a page that says whether an image is AI-generated, and its API. Uploads are never kept."""
+    listening = _listen(host, port)
+
+    import uvicorn
+
+    from nonesuch.web.app import create_app
+
+    address = listening.getsockname()
+    loopback = address[0] in ("127.0.0.1", "::1") or address[0].startswith("127.")
+    names = [host, *(allow_host or [])] if loopback else [host, socket.gethostname(), *(allow_host or [])]
+    app = create_app(catalog, trust=trust, names=names, addresses=not loopback)
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        loop="asyncio",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=256,
+        timeout_graceful_shutdown=5,
+    )
+    shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+    typer.echo(f"nonesuch: http://{shown}:{address[1]}/ (Ctrl-C stops it)", err=True)
+    if not loopback:
+        typer.echo("nonesuch: anyone who reaches this address can use it; there is no login", err=True)
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        typer.echo("nonesuch: stopped", err=True)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises InputError for an unknown host or a taken port."""
+    where = f"{host}:{port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        if os.name == "posix":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(128)  # who comes before the workers have loaded waits instead of being refused
+    except OSError as error:
+        hint = "Choose another --port, or 0 for any free one."
+        raise InputError(error.strerror or str(error), where=where, hint=hint) from error
+    return listening

@@ -1,0 +1,109 @@
+"""The application: routes, gate, error answers and the life of the workers. `nonesuch serve` runs it.
+
+    create_app(Path("out"))                 # any ASGI server can serve it
+
+Nothing is written to disk and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.staticfiles import StaticFiles
+
+from foundation.errors import InputError, NonesuchError
+from nonesuch.web.guard import Guard
+from nonesuch.web.limits import Limits, Refused
+from nonesuch.web.pool import Pool
+from nonesuch.web.repository import Repository
+from nonesuch.web.routes import bindings, pages, verify
+from nonesuch.web.site import Site, open_templates
+from provenance.manifest import own_version
+from provenance.trustlist import load_trust
+
+_MAX_WORKERS = 4
+
+
+def create_app(
+    catalog: Path | None = None,
+    *,
+    trust: Path | None = None,
+    limits: Limits | None = None,
+    names: Iterable[str] = (),
+    addresses: bool = False,
+) -> FastAPI:
+    """The server's ASGI application.
+
+    catalog    an output folder to look images up in; also the repository of the soft-binding API
+    trust      a PEM list of trust anchors in place of the C2PA list
+    limits     what one upload may cost
+    names      host names under which it may be asked, besides localhost
+    addresses  whether it may be asked under any IP address, not only loopback ones
+
+    Raises InputError for a catalog or trust list that can't be used.
+    """
+    limits = limits or Limits()
+    settings = {
+        "catalog": catalog and str(catalog.resolve()),
+        "trust": trust and str(trust.resolve()),
+        "max_pixels": limits.max_pixels,
+    }
+    size = limits.workers or min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
+    site = Site(
+        limits=limits,
+        pool=Pool(settings, size=size, seconds=limits.seconds),
+        trust=load_trust(trust),
+        catalog=catalog,
+        repository=None if catalog is None else Repository(catalog),
+        templates=open_templates(),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await site.pool.warm()
+        yield
+        await site.pool.stop()
+
+    app = FastAPI(
+        title="nonesuch",
+        version=own_version(),
+        description="Asks images where they came from, and finds the manifests of images that lost theirs.",
+        docs_url=None,  # FastAPI's own pages load scripts from other hosts
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.site = site
+    app.add_middleware(Guard, names=tuple(names), addresses=addresses)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(NonesuchError, _failed)
+    app.include_router(pages.router)
+    app.include_router(verify.router)
+    app.include_router(bindings.router)
+    app.mount("/static", StaticFiles(directory=str(files("nonesuch.web") / "static")), name="static")
+    return app
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refused)
+    return JSONResponse({"error": error.message}, error.status)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+    return JSONResponse({"error": f"{place}: {first['msg']}"}, 400)
+
+
+async def _failed(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, NonesuchError)
+    return JSONResponse({"error": error.message}, 400 if isinstance(error, InputError) else 500)

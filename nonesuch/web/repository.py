@@ -1,0 +1,165 @@
+"""The catalog as a C2PA manifest repository: from soft bindings to manifest ids, from ids to manifest stores.
+
+C2PA specification, "Soft Binding Resolution API". Two algorithms: the invisible watermark, and the catalog's
+64-bit perceptual hash as a fingerprint. Manifests come from the sidecar packs or from the signed files.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catalogs import lookup
+from catalogs.query import Catalog
+from foundation.errors import InputError, NonesuchError, ProvenanceError
+from foundation.images import RGB, read_limited
+from nonesuch.lookup import CatalogFolder
+from provenance import catalog_match, sidecar, watermark
+from provenance.credentials import read_credentials, sniff_mime
+from provenance.trustlist import load_trust
+
+FINGERPRINT = "org.nonesuch.phash.1"  # 16 hex digits, as the catalog's column `phash`
+WATERMARKS = (watermark.ALGORITHM,)
+FINGERPRINTS = (FINGERPRINT,)
+CHANCE_DISTANCE = 32  # bits in which the fingerprints of unrelated pictures differ on average
+
+_DIGITS = re.compile(r"[0-9a-fA-F]{16}")
+# C2PA 2.4, "Unique identifiers": urn:c2pa:UUID with optional generator and version; urn:uuid before 2.1.
+_MANIFEST_ID = re.compile(r"(?:[A-Za-z0-9._-]+:)?urn:(?:c2pa|uuid):[A-Za-z0-9.:_-]{1,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One manifest that answers a query."""
+
+    manifest_id: str  # urn:c2pa:…
+    score: int  # 0–100, 100 for the strongest match
+
+
+def parse_binding(algorithm: str, value: str) -> int:
+    """The 64 bits of a soft binding: 16 hex digits, plain or base64-encoded as the API has it.
+
+    Raises InputError for an algorithm that is not supported and for any other value.
+    """
+    if algorithm not in (*WATERMARKS, *FINGERPRINTS):
+        raise InputError(f"the algorithm {algorithm!r} is not supported")
+    text = value.strip()
+    if not _DIGITS.fullmatch(text):
+        try:
+            text = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True).decode("ascii")
+        except (binascii.Error, ValueError) as error:
+            raise InputError("the value is not base64") from error
+    if not _DIGITS.fullmatch(text):
+        raise InputError(f"a value of {algorithm} is 16 hex digits, base64-encoded")
+    return int(text, 16)
+
+
+class Repository:
+    """The manifests of one catalog. Raises InputError when there is no catalog at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self._folder = CatalogFolder(path)
+        self._catalog = Catalog(path)
+
+    def by_binding(self, algorithm: str, bits: int, top: int) -> list[Hit]:
+        """At most `top` manifests of the images with that soft binding, the best first.
+
+        A fingerprint matches up to the distance at which verify takes two pictures for the same one.
+        """
+        if algorithm in WATERMARKS:
+            return _hits(((row, 100) for row in lookup.by_watermark(self._catalog, bits)), top)
+        near = lookup.by_phash(self._catalog, bits, max_distance=catalog_match.SAME_DISTANCE, top=top)
+        return _hits(((row, _score(row["distance"])) for row in near), top)
+
+    def by_content(self, image: RGB, algorithm: str | None, top: int) -> list[Hit]:
+        """At most `top` manifests for a picture, uint8 [H, W, 3]: by its watermark, else by its fingerprint.
+
+        A watermark whose record shows another picture was copied and gives nothing. `algorithm` limits the
+        search to one of the two.
+        """
+        if algorithm is None or algorithm in WATERMARKS:
+            found = watermark.detect(image, search="full")
+            if found is not None and self._shows(int(found.payload), image):
+                return self.by_binding(watermark.ALGORITHM, int(found.payload), top)
+        if algorithm is None or algorithm in FINGERPRINTS:
+            return self.by_binding(FINGERPRINT, self._folder.phash(image), top)
+        return []
+
+    def manifest(self, manifest_id: str) -> bytes | None:
+        """The manifest store whose active manifest has that id; None when the catalog has none.
+
+        Raises InputError for what is no manifest id.
+        """
+        if not _MANIFEST_ID.fullmatch(manifest_id):
+            raise InputError("that is not a C2PA manifest id")
+        rows = self._catalog.query(
+            f"manifest_id = '{manifest_id}'", columns=["file", "credential_digest"], top=1, as_arrow=True
+        ).to_pylist()
+        if not rows or rows[0]["credential_digest"] is None:
+            return None
+        digest = str(rows[0]["credential_digest"])
+        try:
+            kept = sidecar.read_manifest(self._catalog.folder, digest)
+        except ProvenanceError:
+            kept = None  # a damaged pack; the signed file may still be there
+        return kept if kept is not None else self._from_file(rows[0]["file"], digest)
+
+    def _from_file(self, name: str | None, digest: str) -> bytes | None:
+        if not name:
+            return None
+        try:
+            data = read_limited(self._catalog.folder / name)
+        except NonesuchError:
+            return None
+        store = read_credentials(data, sniff_mime(data), load_trust()).store
+        return store if store is not None and hashlib.sha256(store).hexdigest() == digest else None
+
+    def _shows(self, payload: int, image: RGB) -> bool:
+        record = self._folder.by_watermark(payload)
+        if record is None:
+            return False
+        distance = 0 if record.phash is None else (record.phash ^ self._folder.phash(image)).bit_count()
+        return distance <= catalog_match.DIFFERENT_DISTANCE or catalog_match.shows(record, image)
+
+
+def active_only(store: bytes) -> bytes:
+    """A manifest store that holds the active manifest of `store`, its last one, and no other.
+
+    Raises InputError when the JUMBF boxes (ISO/IEC 19566-5) of the store are broken.
+    """
+    boxes = list(_boxes(store, 0, len(store)))
+    children = list(_boxes(store, 8, len(store))) if len(boxes) == 1 else []
+    if len(children) < 2:
+        raise InputError("the manifest store is broken")
+    (first, last) = children[0], children[-1]
+    content = store[first[0] : first[1]] + store[last[0] : last[1]]
+    return struct.pack(">I", 8 + len(content)) + store[4:8] + content
+
+
+def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    while start < end:
+        size = struct.unpack_from(">I", data, start)[0] if start + 8 <= end else 0
+        if size < 8 or start + size > end:
+            raise InputError("the manifest store is broken")
+        yield start, start + size
+        start += size
+
+
+def _hits(rows: Iterator[tuple[dict[str, Any], int]], top: int) -> list[Hit]:
+    found: dict[str, Hit] = {}
+    for row, score in rows:
+        name = row["manifest_id"]
+        if name and name not in found and len(found) < top:
+            found[name] = Hit(name, score)
+    return list(found.values())
+
+
+def _score(distance: int) -> int:
+    return round(100 * (1 - distance / CHANCE_DISTANCE))
