@@ -12,15 +12,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from catalogs.schema import FIXED, catalog_schema
+from foundation.errors import InputError
 from generators.matrix import Matrix
 from generators.models import ModelFacts
 from generators.plan import open_matrix
 from generators.recipe import Recipe
+from generators.settings import SETTING_NAMES
 from generators.sweep import Sweep, load_sweep
 from scoring.columns import scoring_columns
 from scoring.scorers import DEFAULT_SCORERS
 
-_FIXED = frozenset(column.name for column in FIXED)
+_SETTING_COLUMNS = frozenset(SETTING_NAMES) & {column.name for column in FIXED}
 _NUMBERS: Mapping[str, str] = {"guidance": "float64"}  # setting facets without a fixed column of their name
 
 
@@ -64,10 +66,13 @@ def prepare(sweep_file: Path, out: Path, *, online: bool) -> Job:
     """
     sweep = load_sweep(sweep_file)
     matrix = open_matrix(sweep, network=online)
-    facets = {name: _NUMBERS.get(name, "string") for name in sweep.values if name not in _FIXED}
+    facets = {name: _NUMBERS.get(name, "string") for name in sweep.values if name not in _SETTING_COLUMNS}
     scorers = DEFAULT_SCORERS if sweep.scoring.scorers is None else tuple(sweep.scoring.scorers)
     job = Job(sweep, matrix, facets, scorers, out, online)
-    job.schema(None)
+    try:
+        job.schema(None)
+    except InputError as error:
+        raise InputError(error.message, where=sweep.source.where(("facets",)), hint=error.hint) from error
     return job
 
 

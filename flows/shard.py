@@ -71,7 +71,10 @@ def run_shard(shard: Shard, job: Job, counter: Counter) -> ShardReport:
 
 
 def _draw(shard: Shard, job: Job) -> Iterator[Drawing]:
-    return resident.backend_for(shard.recipes[0], job).draw(shard.recipes)
+    backend = resident.backend_for(shard.recipes[0], job)
+    if shard.index == 0:
+        backend.check(shard.recipes[0])  # what no recipe of the sweep can draw ends it here
+    return backend.draw(shard.recipes)
 
 
 def _batches(drawings: Iterator[Drawing]) -> Iterator[list[Drawing]]:

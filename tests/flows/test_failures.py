@@ -1,0 +1,130 @@
+"""Recipes that fail, black images, clashing sweeps: a row says so, the sweep goes on, a retry draws again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from foundation.errors import InputError
+from generators.backends import BACKENDS, Backend, Drawing, open_backend
+from generators.models import ModelFacts
+from generators.recipe import Recipe
+
+SWEEP = """\
+name: moody
+model: moody:1
+prompt: "a {subject}"
+facets:
+  subject: [panda, fox]
+seeds: {count: 4}
+settings: {width: 64, height: 64, steps: 1}
+scoring: {scorers: []}
+shard_size: 3
+"""
+
+
+class Moody:
+    """The noise backend with a temper: seed 1 fails while `failing` is set, seed 2 comes out black."""
+
+    failing = True
+
+    def __init__(self, facts: ModelFacts) -> None:
+        self.facts = facts
+        self._noise: Backend = open_backend("noise")
+
+    def load(self) -> None:
+        self._noise.load()
+
+    def check(self, recipe: Recipe) -> None:
+        self._noise.check(recipe)
+
+    def close(self) -> None:
+        self._noise.close()
+
+    def draw(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
+        for drawing in self._noise.draw(recipes):
+            if drawing.recipe.seed == 1 and Moody.failing:
+                yield replace(drawing, image=None, status="failed", reason="in a bad mood")
+            elif drawing.recipe.seed == 2:
+                black = np.zeros((64, 64, 3), np.uint8)
+                yield replace(drawing, image=black, status="flagged", reason="every pixel is black")
+            else:
+                yield drawing
+
+
+class MoodyKind:
+    def describe(self, model: str, revision: str | None, *, folder: Path, network: bool) -> ModelFacts:
+        return replace(open_backend("noise").facts, model=model, backend="moody", digest="moody/1")
+
+    def open(self, facts: ModelFacts, **_: Any) -> Backend:
+        return Moody(facts)
+
+
+@pytest.fixture
+def sweep_file(tmp_path: Path) -> Path:
+    BACKENDS.register("moody", MoodyKind)
+    Moody.failing = True
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SWEEP)
+    return path
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_failures_and_black_images_are_rows_and_a_retry_draws_only_them(
+    sweep_file: Path, tmp_path: Path
+) -> None:
+    from flows.sweep import sweep
+
+    out = tmp_path / "out"
+    first = sweep(sweep_file, out)
+    assert (first.done, first.failed, first.flagged) == (6, 2, 2)
+    table = pd.read_parquet(out / "catalog")
+    failed = table[table["status"] == "failed"]
+    assert set(failed["reason"]) == {"in a bad mood"}
+    assert failed["file"].isna().all()
+    flagged = table[table["status"] == "flagged"]
+    assert set(flagged["seed"]) == {2}
+    assert all((out / file).is_file() for file in flagged["file"])
+
+    assert sweep(sweep_file, out).planned == 0
+    Moody.failing = False
+    again = sweep(sweep_file, out, retry_failed=True)
+    assert (again.planned, again.done, again.failed) == (2, 2, 0)
+    table = pd.read_parquet(out / "catalog")
+    assert len(table) == 8 == table["recipe_id"].nunique()
+    assert not (table["status"] == "failed").any()
+
+
+@pytest.mark.parametrize("name", ["recipe_id", "sha256", "embedding", "alignment"])
+def test_a_facet_that_would_hide_a_column_is_refused_before_anything_is_drawn(
+    tmp_path: Path, name: str
+) -> None:
+    from flows.job import prepare
+
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        f'name: clash\nmodel: noise\nprompt: "a {{{name}}}"\nfacets: {{{name}: [a, b]}}\n'
+        "settings: {width: 64, height: 64}\n"
+    )
+    with pytest.raises(InputError, match=name):
+        prepare(path, tmp_path / "out", online=False)
+
+
+def test_two_cells_of_one_recipe_are_drawn_once(tmp_path: Path) -> None:
+    from flows.job import pending, prepare
+
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        'name: twice\nmodel: noise\nprompt: "{a}{b}"\nfacets: {a: [x, xy], b: [yz, z]}\n'
+        "settings: {width: 64, height: 64}\n"
+    )
+    job = prepare(path, tmp_path / "out", online=False)
+    drawn = list(pending(job.matrix, np.zeros(0, np.uint64)))
+    assert job.matrix.count() == 4
+    assert sorted(recipe.prompt for recipe in drawn) == ["xyyz", "xyz", "xz"]
