@@ -91,20 +91,19 @@ def sniff_mime(data: bytes) -> str:
 
 
 def read_credentials(
-    data: bytes, mime: str, trust: TrustSet, *, online: bool = False, manifest: bytes | None = None
+    data: bytes, mime: str, trust: TrustSet, *, manifest: bytes | None = None
 ) -> CredentialReport:
     """The credential of an encoded image; `manifest` checks a sidecar store against it instead.
 
-    Never raises for what a file holds: broken stores give integrity "unreadable". Remote manifests are
-    fetched only when `online`.
+    Never raises for what a file holds: broken stores give integrity "unreadable". A manifest that lies elsewhere
+    is fetched when `trust` allows its host; else the file is "unsigned", and `detail` says where it lies.
     """
     import c2pa
 
     if mime == UNKNOWN_MIME:
         return UNSIGNED
-    context = trust.online_context if online else trust.context
     try:
-        with c2pa.Reader(mime, io.BytesIO(data), manifest, context=context) as reader:
+        with c2pa.Reader(mime, io.BytesIO(data), manifest, context=trust.context) as reader:
             text = reader.json()
             if len(text) > MAX_JSON:
                 return _unreadable(f"the manifest store is {len(text):,} characters long")
@@ -112,6 +111,8 @@ def read_credentials(
     except c2pa.C2paError.ManifestNotFound:
         return UNSIGNED
     except c2pa.C2paError as error:
+        if str(error).startswith("Remote:"):
+            return CredentialReport("unsigned", (), f"its credential lies elsewhere ({error})", None)
         if b"c2pa" not in data and manifest is None:
             return UNSIGNED  # a format or a broken file in which the SDK looks for nothing
         return _unreadable(str(error))

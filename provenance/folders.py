@@ -20,7 +20,7 @@ from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
-from provenance.trustlist import TrustSet, load_trust
+from provenance.trustlist import TrustSet
 from provenance.verdict import Verdict
 from provenance.verify import VerifyOptions, failed, verify_path
 
@@ -62,7 +62,7 @@ def verify_paths(
     Raises InputError, before the first verdict, for a trust file that can't be used.
     """
     options = options or VerifyOptions()
-    trust = load_trust(options.trust, options.home)
+    trust = options.load_trust()
     paths = expand_paths(patterns)
     first = list(islice(paths, _IN_PROCESS + 1))
     if len(first) <= _IN_PROCESS:

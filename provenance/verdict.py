@@ -91,8 +91,12 @@ def weigh(evidence: Sequence[Evidence]) -> tuple[Answer, Confidence]:
         return "conflict", strongest(*by["conflict"])
     artificial = by.get("ai-generated", []) + by.get("ai-edited", [])
     captured = strongest(*by.get("captured", []))
-    if captured == "proven" and any(_outside(item) for item in evidence):
-        # A camera's sound credential covers these very pixels, and something else says a model made them.
+    if (
+        captured == "proven"
+        and artificial
+        and not any(_of_model(item) and _signed(item) for item in evidence)
+    ):
+        # The whole credential speaks of a camera, and something beside it says that a model made the image.
         return "conflict", weakest(captured, strongest(*artificial))
     if by.get("ai-generated"):
         return "ai-generated", strongest(*by["ai-generated"])
@@ -105,6 +109,9 @@ def weigh(evidence: Sequence[Evidence]) -> tuple[Answer, Confidence]:
 
 def credential_evidence(report: CredentialReport) -> list[Evidence]:
     """What a credential says, manifest by manifest, each graded by itself and by all above it."""
+    if report.integrity == "unsigned":
+        told = Evidence("credential", "nothing", "none", f"The file itself is unsigned: {report.detail}.")
+        return [told] if report.detail else []
     if report.integrity == "unreadable":
         return [Evidence("credential", "nothing", "none", f"The credential can't be read: {report.detail}.")]
     by_label = {manifest.label: manifest for manifest in report.manifests}
@@ -141,8 +148,12 @@ def _grade(manifest: ManifestReport) -> Confidence:
     return "proven" if manifest.trust in ("listed", "own") else "strong"
 
 
-def _outside(item: Evidence) -> bool:
-    return item.says in ("ai-generated", "ai-edited") and item.kind not in ("credential", "ingredient")
+def _of_model(item: Evidence) -> bool:
+    return item.says in ("ai-generated", "ai-edited")
+
+
+def _signed(item: Evidence) -> bool:
+    return item.kind in ("credential", "ingredient")
 
 
 _SAYING: dict[Says, str] = {

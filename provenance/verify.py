@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import struct
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from provenance.evidence import Confidence, Evidence, Says
 from provenance.lookup import CatalogLookup
 from provenance.metadata import Finding, read_metadata
 from provenance.metadata.source import read_source
-from provenance.trustlist import TrustSet, load_trust
+from provenance.trustlist import ONLINE_HOSTS, TrustSet, load_trust
 from provenance.verdict import Verdict, credential_evidence, weigh
 
 Search = Literal["aligned", "full"]
@@ -40,9 +41,15 @@ class VerifyOptions:
     trust: Path | None = None  # a PEM file in place of the pinned C2PA list
     home: Path | None = None  # where the own anchors are
     catalog: CatalogLookup | None = None
-    online: bool = False  # fetch remote manifests and revocation answers
+    online: bool = False  # fetch manifests that lie elsewhere, from `online_hosts` only
+    online_hosts: tuple[str, ...] = ONLINE_HOSTS
     search: Search = "full"  # for the watermark: over scale, rotation and flip, or as the picture stands
     watermark_key: bytes | None = field(default=None, repr=False)
+
+    def load_trust(self) -> TrustSet:
+        """The trust set that these options name. Raises InputError for a trust file that can't be used."""
+        hosts = self.online_hosts if self.online else ()
+        return load_trust(self.trust, self.home, online_hosts=hosts)
 
 
 def verify_file(
@@ -60,8 +67,8 @@ def verify_file(
     Raises InputError only for a `trust` file that can't be used; whatever is wrong with the image itself is
     said in `Verdict.error`.
     """
-    options = VerifyOptions(trust, home, catalog_lookup, online, search, watermark_key)
-    return verify_path(path, options, load_trust(trust, home))
+    options = VerifyOptions(trust, home, catalog_lookup, online, search=search, watermark_key=watermark_key)
+    return verify_path(path, options, options.load_trust())
 
 
 def verify_path(path: Path, options: VerifyOptions, trust: TrustSet) -> Verdict:
@@ -76,11 +83,11 @@ def verify_path(path: Path, options: VerifyOptions, trust: TrustSet) -> Verdict:
 def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet) -> Verdict:
     """The verdict on an encoded image in memory; `path` is only a name for it."""
     mime = sniff_mime(data)
-    credential = read_credentials(data, mime, trust, online=options.online)
+    credential = read_credentials(data, mime, trust)
     pixels = Pixels(data, path)
     rgb = pixels.rgb()
     findings = list(read_metadata(read_source(data, mime, pixels.rgba)))
-    evidence = credential_evidence(credential) if credential.integrity != "unsigned" else []
+    evidence = credential_evidence(credential)
     evidence += [Evidence(f"metadata:{f.kind}", f.says, f.confidence, f"{f.detail}.") for f in findings]
     digest = hashlib.sha256(data).hexdigest()
     detection = _detect(rgb, options, evidence) if rgb is not None else None
@@ -169,6 +176,36 @@ class Pixels:
         return self._decoded
 
     def _decode(self) -> npt.NDArray[np.uint8]:
+        try:
+            return self._by_pillow()
+        except InputError:
+            pixels = self._by_libpng()
+            if pixels is None:
+                raise
+            return pixels
+
+    def _by_libpng(self) -> npt.NDArray[np.uint8] | None:
+        """A PNG that Pillow refuses (for a wrong checksum in a chunk of no matter) and browsers show."""
+        head = self._data[:33]
+        if sniff_mime(head) != "image/png" or len(head) < 33:
+            return None
+        width, height = struct.unpack(">II", head[16:24])
+        if not 0 < width * height <= self._max_pixels:
+            return None
+        import cv2
+
+        logging = cv2.utils.logging
+        level = logging.getLogLevel()
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # it would print what is wrong with the file
+        try:
+            decoded = cv2.imdecode(np.frombuffer(self._data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        except cv2.error:
+            return None
+        finally:
+            logging.setLogLevel(level)
+        return None if decoded is None else np.asarray(decoded, np.uint8)
+
+    def _by_pillow(self) -> npt.NDArray[np.uint8]:
         image = open_image(self._data, where=self._where, max_pixels=self._max_pixels)
         alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
         try:

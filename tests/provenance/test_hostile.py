@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from provenance_samples import picture
 
 from provenance.marking import MarkedFile
@@ -133,3 +133,17 @@ def test_two_stores_in_one_file(marked: dict[str, MarkedFile], ask: Callable[...
     (size,) = struct.unpack(">I", data[at : at + 4])
     twice = data[:at] + data[at : at + 12 + size] * 2 + data[at + 12 + size :]
     assert ask(twice).integrity != "intact"
+
+
+def test_a_wrong_checksum_that_browsers_overlook_hides_nothing(
+    marked: dict[str, MarkedFile], ask: Callable[..., Verdict]
+) -> None:
+    data = bytearray(marked["png"].data)
+    at = data.find(b"caBX") - 4
+    (size,) = struct.unpack(">I", data[at : at + 4])
+    data[at + 8 + size] ^= 1  # the chunk's checksum
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(data))
+    verdict = ask(bytes(data))
+    assert verdict.watermark is not None
+    assert verdict.verdict == "ai-generated"

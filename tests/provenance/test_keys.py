@@ -71,6 +71,7 @@ def _fingerprint(home: str) -> str:
     return keys.load_or_make(Path(home)).chain[-1].fingerprint(hashes.SHA256()).hex()
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_end_with_one_authority(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         roots = set(pool.map(_fingerprint, [str(tmp_path)] * 6))

@@ -287,3 +287,21 @@ def test_an_external_signer_that_fails_later_says_why(tmp_path: Path) -> None:
     signer = make_external_signer(sign, pair.chain)
     with pytest.raises(ProvenanceError, match="asleep"):
         signed_by(signer)
+
+
+def test_a_listed_camera_is_believed_until_something_speaks_against_it(tmp_path: Path) -> None:
+    chain, key, root = write_pair(tmp_path, Profile())
+    camera = open_signer(certificate=chain, private_key=key)
+    trust, options = load_trust(root, tmp_path), VerifyOptions(search="aligned")
+    settings = {"source_type": "digitalCapture", "recipe": {}, "generator": "Camera", "watermark": False}
+    photo = mark_image(picture(), request(**settings), camera)
+    verdict = verify_bytes(photo.data, "x", options, trust)
+    assert (verdict.verdict, verdict.confidence) == ("captured", "proven")
+    drawn = mark_image(picture(), request(credentials=False)).image
+    fraud = mark_image(drawn, request(**settings), camera)
+    assert verify_bytes(fraud.data, "x", options, trust).verdict == "conflict"
+    edited = request(
+        parents=(photo.data,), source_type="compositeWithTrainedAlgorithmicMedia", watermark=False
+    )
+    child = mark_image(picture(1), edited, camera)
+    assert verify_bytes(child.data, "x", options, trust).verdict == "ai-edited"

@@ -36,6 +36,14 @@ CASES = [
     ),
     ([item(CREDENTIAL, "captured", "proven"), item(XMP, "ai-generated", "claimed")], ("conflict", "claimed")),
     ([item(CREDENTIAL, "captured", "proven"), item(MARK, "ai-generated", "strong")], ("conflict", "strong")),
+    (
+        [
+            item(CREDENTIAL, "ai-edited", "proven"),
+            item(INGREDIENT, "captured", "proven"),
+            item(XMP, "ai-edited", "claimed"),
+        ],
+        ("ai-edited", "proven"),
+    ),
     ([item(XMP, "captured", "claimed"), item(MARK, "ai-generated", "strong")], ("ai-generated", "strong")),
     ([item("catalog", "conflict", "strong"), item(MARK, "ai-generated", "strong")], ("conflict", "strong")),
 ]

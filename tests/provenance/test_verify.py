@@ -236,11 +236,12 @@ def test_a_folder_in_worker_processes(tmp_path: Path, home: Path, marked: dict[s
     assert alone == verdicts
 
 
+@pytest.mark.slow
 def test_a_file_that_hangs_costs_one_verdict(tmp_path: Path, marked: dict[str, MarkedFile]) -> None:
     folder = folder_of(tmp_path, marked)
     options = VerifyOptions(home=tmp_path, search="aligned", catalog=Slow(shelf(marked["jpeg"]).records))
-    verdicts = {Path(v.path).name: v for v in verify_paths([folder], options=options, jobs=1, seconds=4)}
-    assert verdicts["fox.jpg"].error == "took longer than 4 s"
+    verdicts = {Path(v.path).name: v for v in verify_paths([folder], options=options, jobs=1, seconds=6)}
+    assert verdicts["fox.jpg"].error == "took longer than 6 s"
     assert verdicts["fox.png"].verdict == "ai-generated"
     assert len(verdicts) == 5
 
@@ -256,6 +257,7 @@ class Fatal(Shelf):
         return None
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_its_worker_costs_one_verdict(
     tmp_path: Path, marked: dict[str, MarkedFile]
 ) -> None:
