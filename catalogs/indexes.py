@@ -37,21 +37,28 @@ class SortedKeys:
 
 
 class OpenIndexes:
-    """The indexes that a reader has mapped, kept while their part is the same file."""
+    """What a reader has mapped or read of each part, kept while the file is the same."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], tuple[tuple[int, int, int], Any]] = {}
 
     def get(self, part: str, name: str, opener: Callable[[Path], T | None]) -> T | None:
         """What `opener` makes of the part's index, or None when it has none."""
+        return self._keep(part, name, index_path(Path(part), name), opener)
+
+    def of_part(self, part: str, name: str, reader: Callable[[Path], T | None]) -> T | None:
+        """What `reader` makes of the part itself, kept in memory under `name`."""
+        return self._keep(part, f"{name} in memory", Path(part), reader)
+
+    def _keep(self, part: str, name: str, file: Path, make: Callable[[Path], T | None]) -> T | None:
         try:
-            stat = os.stat(index_path(Path(part), name))
+            stat = os.stat(file)
         except OSError:
             return None
         stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
         kept = self._kept.get((part, name))
         if kept is None or kept[0] != stamp:
-            kept = (stamp, opener(Path(part)))
+            kept = (stamp, make(Path(part)))
             self._kept[part, name] = kept
         found: T | None = kept[1]
         return found
@@ -152,6 +159,6 @@ def _mapped(path: Path, kind: np.dtype[Any]) -> npt.NDArray[Any] | None:
         size = path.stat().st_size
         if size == 0 or size % kind.itemsize:
             return None
-        return np.memmap(path, kind, "r")
+        return np.memmap(path, kind, "c")  # private pages: torch warns about read-only ones
     except OSError:
         return None

@@ -57,6 +57,18 @@ def search(session: Session, choice: Choice) -> Places:
     return Places(found["filename"].to_pylist(), found["file_row_number"].to_pylist())
 
 
+def matching_numbers(session: Session, condition: str) -> dict[str, npt.NDArray[np.int64]]:
+    """For each part, the numbers of its rows that meet a checked condition."""
+    found = session.sql(
+        f"SELECT filename, list(file_row_number) AS numbers FROM {{catalog}} WHERE {condition} GROUP BY filename"
+    )
+    lists = found["numbers"].combine_chunks()
+    return {
+        file: np.asarray(lists[row].values.to_numpy(zero_copy_only=False), np.int64)
+        for row, file in enumerate(found["filename"].to_pylist())
+    }
+
+
 def fetch(session: Session, places: Places, columns: Sequence[str]) -> pa.Table:
     """The rows at those places, in their order, in the catalog's own types."""
     by_file: dict[str, list[int]] = {}
