@@ -15,8 +15,8 @@ from foundation.images import read_limited
 from provenance import catalog_match
 from provenance.credentials import CredentialReport, read_credentials, sniff_mime
 from provenance.lookup import CatalogLookup, CatalogRecord
+from provenance.pixels import Pixels
 from provenance.trustlist import load_trust
-from provenance.verify import Pixels
 
 
 @dataclass(frozen=True, slots=True)

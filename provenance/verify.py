@@ -6,32 +6,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import struct
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from foundation.errors import InputError
-from foundation.images import MAX_PIXELS, RGB, open_image, read_limited
-from provenance import catalog_match, vocabulary
+from foundation.images import read_limited
+from provenance import catalog_match
 from provenance.credentials import CredentialReport, read_credentials, sniff_mime
-from provenance.evidence import Confidence, Evidence, Says
+from provenance.evidence import Evidence
 from provenance.lookup import CatalogLookup
+from provenance.marks import Marks, Search, find_marks, marks_evidence
 from provenance.metadata import Finding, read_metadata
 from provenance.metadata.source import read_source
+from provenance.pixels import Pixels
 from provenance.trustlist import ONLINE_HOSTS, TrustSet, load_trust
 from provenance.verdict import Verdict, credential_evidence, weigh
-
-Search = Literal["aligned", "full"]
-
-_FULL_SEARCH_PIXELS = 16_000_000  # larger pictures are searched as they stand, not over scale and rotation
-_SAYS_BY_ORIGIN: dict[str, Says] = {"generated": "ai-generated", "partly-generated": "ai-edited"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +81,14 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
     evidence = credential_evidence(credential)
     evidence += [Evidence(f"metadata:{f.kind}", f.says, f.confidence, f"{f.detail}.") for f in findings]
     digest = hashlib.sha256(data).hexdigest()
-    detection = _detect(rgb, options, evidence) if rgb is not None else None
+    settled = weigh(evidence)[1] in ("strong", "proven")
+    marks = Marks()
+    if rgb is not None:
+        marks = find_marks(rgb, search=options.search, key=options.watermark_key, settled=settled)
     match = None
     if options.catalog is not None:
-        payload = None if detection is None else int(detection.payload)
-        match = catalog_match.find(options.catalog, digest, payload, rgb)
-    evidence += _watermark_evidence(detection, credential, match)
+        match = catalog_match.find(options.catalog, digest, marks.payload, rgb)
+    evidence += marks_evidence(marks, credential, match)
     if match is not None:
         evidence.append(match.evidence)
     answer, confidence = weigh(evidence)
@@ -110,9 +103,9 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
         signed_by=active.signed_by if active else None,
         signed_at=active.signed_at if active else None,
         time=active.time if active else "unknown",
-        generator=_generator(credential, findings, match),
+        generator=_generator(credential, findings, match) or marks.generator,
         digital_source_type=_source_types(credential, findings),
-        watermark=_watermark_json(detection),
+        watermark=marks.to_json(),
         catalog=match.to_json() if match is not None else None,
         recipe=_recipe(credential, findings, match),
         evidence=tuple(evidence),
@@ -141,131 +134,6 @@ def failed(path: str, error: str, trust: TrustSet) -> Verdict:
         trust_list=trust.to_json(),
         error=error,
     )
-
-
-class Pixels:
-    """An image's pixels, decoded once and only when asked for; `error` says why they could not be."""
-
-    def __init__(self, data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> None:
-        self._data = data
-        self._where = where
-        self._max_pixels = max_pixels
-        self._decoded: npt.NDArray[np.uint8] | None = None
-        self._done = False
-        self.error: str | None = None
-
-    def rgb(self) -> RGB | None:
-        """uint8 [H, W, 3] as stored, transparency ignored."""
-        pixels = self._pixels()
-        return None if pixels is None else np.ascontiguousarray(pixels[..., :3])
-
-    def rgba(self) -> npt.NDArray[np.uint8] | None:
-        """uint8 [H, W, 4]; None when the picture can't be decoded. Opaque pictures get alpha 255."""
-        pixels = self._pixels()
-        if pixels is None or pixels.shape[2] == 4:
-            return pixels
-        return np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
-
-    def _pixels(self) -> npt.NDArray[np.uint8] | None:
-        if not self._done:
-            self._done = True
-            try:
-                self._decoded = self._decode()
-            except InputError as error:
-                self.error = error.message
-        return self._decoded
-
-    def _decode(self) -> npt.NDArray[np.uint8]:
-        try:
-            return self._by_pillow()
-        except InputError:
-            pixels = self._by_libpng()
-            if pixels is None:
-                raise
-            return pixels
-
-    def _by_libpng(self) -> npt.NDArray[np.uint8] | None:
-        """A PNG that Pillow refuses (for a wrong checksum in a chunk of no matter) and browsers show."""
-        head = self._data[:33]
-        if sniff_mime(head) != "image/png" or len(head) < 33:
-            return None
-        width, height = struct.unpack(">II", head[16:24])
-        if not 0 < width * height <= self._max_pixels:
-            return None
-        import cv2
-
-        logging = cv2.utils.logging
-        level = logging.getLogLevel()
-        logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # it would print what is wrong with the file
-        try:
-            decoded = cv2.imdecode(np.frombuffer(self._data, np.uint8), cv2.IMREAD_COLOR_RGB)
-        except cv2.error:
-            return None
-        finally:
-            logging.setLogLevel(level)
-        return None if decoded is None else np.asarray(decoded, np.uint8)
-
-    def _by_pillow(self) -> npt.NDArray[np.uint8]:
-        image = open_image(self._data, where=self._where, max_pixels=self._max_pixels)
-        alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow remarks on every oddity of a stranger's file
-                return np.asarray(image.convert("RGBA" if alpha else "RGB"))
-        except Exception as error:  # broken pixel data, in whatever form the plugin says so
-            raise InputError(f"broken image data ({error})", where=self._where) from error
-
-
-def _detect(rgb: RGB, options: VerifyOptions, evidence: list[Evidence]) -> Any:
-    from provenance import watermark
-
-    found = watermark.detect(rgb, key=options.watermark_key, search="aligned")
-    settled = weigh(evidence)[1] in ("strong", "proven")
-    small = rgb.shape[0] * rgb.shape[1] <= _FULL_SEARCH_PIXELS
-    if found is None and options.search == "full" and small and not settled:
-        found = watermark.detect(rgb, key=options.watermark_key, search="full")
-    return found
-
-
-def _watermark_evidence(
-    detection: Any, credential: CredentialReport, match: catalog_match.Match | None
-) -> list[Evidence]:
-    if detection is None:
-        return []
-    from provenance import watermark
-
-    payload = f"{int(detection.payload):016x}"
-    active = credential.active
-    bound = {v for alg, v in (active.soft_bindings if active else ()) if alg == watermark.ALGORITHM}
-    if active and active.integrity == "intact" and bound and payload not in bound:
-        detail = f"The watermark {payload} is not the one that the credential names."
-        return [Evidence("watermark", "conflict", "strong", detail)]
-    # What a mark stands for is what its credential or record says; pictures of any origin can be marked.
-    uris: tuple[str, ...] = ("trainedAlgorithmicMedia",)
-    if active and payload in bound:
-        uris = active.source_types
-    elif match is not None:
-        uris = (match.record.source_type,)
-    origins = {vocabulary.origin_of(uri) for uri in uris}
-    says: Says = next((says for origin, says in _SAYS_BY_ORIGIN.items() if origin in origins), "nothing")
-    confidence: Confidence = "strong" if says != "nothing" else "none"
-    detail = f"The image carries nonesuch's watermark {payload}."
-    return [Evidence("watermark", says, confidence, detail)]
-
-
-def _watermark_json(detection: Any) -> dict[str, Any] | None:
-    if detection is None:
-        return None
-    from provenance import watermark
-
-    transform = dataclasses.asdict(detection.transform)
-    return {
-        "algorithm": watermark.ALGORITHM,
-        "payload": f"{int(detection.payload):016x}",
-        "score": round(float(detection.score), 2),
-        "false_alarm": float(detection.false_alarm),
-        "transform": {**transform, "shift": list(transform["shift"])},
-    }
 
 
 def _generator(

@@ -274,3 +274,33 @@ def test_patterns_name_files_folders_and_globs(tmp_path: Path, marked: dict[str,
     names = [p.name for p in expand_paths([str(folder / "deep" / "*.png"), folder / "[odd].png"])]
     assert names == ["fox.png", "[odd].png"]
     assert list(expand_paths([str(folder / "*.gif")])) == []
+
+
+def with_dwt_dct(image: RGB, bits: tuple[int, ...]) -> RGB:
+    """`image` with a message of invisible-watermark's dwtDct, written from its description."""
+    yuv = cv2.cvtColor(image, cv2.COLOR_RGB2YUV).astype(np.float64)
+    u = yuv[..., 1]
+    low = (u[0::2, 0::2] + u[0::2, 1::2] + u[1::2, 0::2] + u[1::2, 1::2]) / 2
+    number = 0
+    for row in range(low.shape[0] // 4):
+        for column in range(low.shape[1] // 4):
+            block = low[row * 4 : row * 4 + 4, column * 4 : column * 4 + 4].ravel()
+            at = 1 + int(np.argmax(np.abs(block[1:])))
+            wanted = (np.abs(block[at]) // 36 + 0.25 + 0.5 * bits[number % len(bits)]) * 36
+            change = (np.copysign(wanted, block[at]) - block[at]) / 2
+            y, x = (row * 4 + at // 4) * 2, (column * 4 + at % 4) * 2
+            u[y : y + 2, x : x + 2] += change
+            number += 1
+    return cv2.cvtColor(np.clip(np.rint(yuv), 0, 255).astype(np.uint8), cv2.COLOR_YUV2RGB)
+
+
+def test_the_mark_of_stable_diffusions_scripts_is_read(ask: Callable[..., Verdict]) -> None:
+    from provenance.watermark.foreign import KNOWN_MARKS
+
+    plain = np.clip(picture(3, 512).astype(int) // 4 + 96, 0, 255).astype(np.uint8)
+    assert ask(again(plain, "PNG")).watermark is None
+    verdict = ask(again(with_dwt_dct(plain, KNOWN_MARKS[0].bits), "PNG"))
+    assert verdict.watermark is not None
+    assert verdict.watermark["payload"] == "StableDiffusionV1"
+    assert (verdict.verdict, verdict.confidence) == ("ai-generated", "strong")
+    assert "Stable Diffusion" in str(verdict.generator)

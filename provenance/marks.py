@@ -1,0 +1,116 @@
+"""Watermarks as evidence: nonesuch's own, and those that other programs' defaults leave.
+
+What a mark of nonesuch stands for is what the credential that names it, or the catalog's record, says; pictures of
+any origin can be marked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from foundation.images import RGB
+from provenance import vocabulary
+from provenance.catalog_match import Match
+from provenance.credentials import CredentialReport
+from provenance.evidence import Confidence, Evidence, Says
+
+Search = Literal["aligned", "full"]
+
+_FULL_SEARCH_PIXELS = 16_000_000  # larger pictures are searched as they stand, and for nonesuch's mark only
+_SAYS_BY_ORIGIN: dict[str, Says] = {"generated": "ai-generated", "partly-generated": "ai-edited"}
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The watermarks found in a picture."""
+
+    own: Any = None  # watermark.Detection | None
+    foreign: tuple[Any, ...] = ()  # watermark.foreign.ForeignMark
+
+    @property
+    def payload(self) -> int | None:
+        """The 64 bits of nonesuch's mark."""
+        return None if self.own is None else int(self.own.payload)
+
+    @property
+    def generator(self) -> str | None:
+        """The software that a foreign mark names."""
+        return str(self.foreign[0].generator) if self.foreign else None
+
+    def to_json(self) -> dict[str, Any] | None:
+        """What a verdict's `watermark` says: nonesuch's mark, else the first foreign one."""
+        if self.own is not None:
+            return _own_json(self.own)
+        if not self.foreign:
+            return None
+        first = self.foreign[0]
+        return {
+            "algorithm": "dwtDct",
+            "payload": first.name,
+            "score": round(first.matched / first.length, 3),
+            "false_alarm": float(first.false_alarm),
+            "transform": None,
+        }
+
+
+def find_marks(rgb: RGB, *, search: Search, key: bytes | None, settled: bool) -> Marks:
+    """The watermarks of uint8 [H, W, 3]; the full search is made when `settled` is False and nothing was found."""
+    from provenance import watermark
+    from provenance.watermark.foreign import read_foreign
+
+    small = rgb.shape[0] * rgb.shape[1] <= _FULL_SEARCH_PIXELS
+    own = watermark.detect(rgb, key=key, search="aligned")
+    foreign = tuple(read_foreign(rgb)) if own is None and small else ()
+    if own is None and not foreign and search == "full" and small and not settled:
+        own = watermark.detect(rgb, key=key, search="full")
+    return Marks(own, foreign)
+
+
+def marks_evidence(marks: Marks, credential: CredentialReport, match: Match | None) -> list[Evidence]:
+    """What the watermarks say, in the light of the credential and the catalog."""
+    found = [
+        Evidence(
+            f"watermark:{mark.name}",
+            "ai-generated",
+            "strong",
+            f"The image carries the mark {mark.name} of {mark.generator} ({mark.matched} of {mark.length} bits).",
+        )
+        for mark in marks.foreign
+    ]
+    return found if marks.own is None else [*found, _own_evidence(marks.own, credential, match)]
+
+
+def _own_evidence(detection: Any, credential: CredentialReport, match: Match | None) -> Evidence:
+    from provenance import watermark
+
+    payload = f"{int(detection.payload):016x}"
+    active = credential.active
+    bound = {v for alg, v in (active.soft_bindings if active else ()) if alg == watermark.ALGORITHM}
+    if active and active.integrity == "intact" and bound and payload not in bound:
+        detail = f"The watermark {payload} is not the one that the credential names."
+        return Evidence("watermark", "conflict", "strong", detail)
+    uris: tuple[str, ...] = ("trainedAlgorithmicMedia",)
+    if active and payload in bound:
+        uris = active.source_types
+    elif match is not None:
+        uris = (match.record.source_type,)
+    origins = {vocabulary.origin_of(uri) for uri in uris}
+    says: Says = next((says for origin, says in _SAYS_BY_ORIGIN.items() if origin in origins), "nothing")
+    confidence: Confidence = "strong" if says != "nothing" else "none"
+    detail = f"The image carries nonesuch's watermark {payload}."
+    return Evidence("watermark", says, confidence, detail)
+
+
+def _own_json(detection: Any) -> dict[str, Any]:
+    from provenance import watermark
+
+    transform = dataclasses.asdict(detection.transform)
+    return {
+        "algorithm": watermark.ALGORITHM,
+        "payload": f"{int(detection.payload):016x}",
+        "score": round(float(detection.score), 2),
+        "false_alarm": float(detection.false_alarm),
+        "transform": {**transform, "shift": list(transform["shift"])},
+    }
