@@ -47,36 +47,16 @@ class Pixels:
 
     def _decode(self) -> npt.NDArray[np.uint8]:
         try:
-            return self._by_pillow()
+            return self._by_pillow(self._data)
         except InputError:
-            pixels = self._by_libpng()
-            if pixels is None:
+            # Pillow refuses a PNG for a wrong checksum in a chunk of no matter; browsers show it.
+            bare = essential_png(self._data)
+            if bare is None:
                 raise
-            return pixels
+            return self._by_pillow(bare)
 
-    def _by_libpng(self) -> npt.NDArray[np.uint8] | None:
-        """A PNG that Pillow refuses (for a wrong checksum in a chunk of no matter) and browsers show."""
-        head = self._data[:33]
-        if sniff_mime(head) != "image/png" or len(head) < 33:
-            return None
-        width, height = struct.unpack(">II", head[16:24])
-        if not 0 < width * height <= self._max_pixels:
-            return None
-        import cv2
-
-        logging = cv2.utils.logging
-        level = logging.getLogLevel()
-        logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # it would print what is wrong with the file
-        try:
-            decoded = cv2.imdecode(np.frombuffer(self._data, np.uint8), cv2.IMREAD_COLOR_RGB)
-        except cv2.error:
-            return None
-        finally:
-            logging.setLogLevel(level)
-        return None if decoded is None else np.asarray(decoded, np.uint8)
-
-    def _by_pillow(self) -> npt.NDArray[np.uint8]:
-        image = open_image(self._data, where=self._where, max_pixels=self._max_pixels)
+    def _by_pillow(self, data: bytes) -> npt.NDArray[np.uint8]:
+        image = open_image(data, where=self._where, max_pixels=self._max_pixels)
         alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
         try:
             with warnings.catch_warnings():
@@ -84,3 +64,22 @@ class Pixels:
                 return np.asarray(image.convert("RGBA" if alpha else "RGB"))
         except Exception as error:  # broken pixel data, in whatever form the plugin says so
             raise InputError(f"broken image data ({error})", where=self._where) from error
+
+
+def essential_png(data: bytes) -> bytes | None:
+    """A PNG's header, palette, transparency and picture alone; None for other files and for broken structures."""
+    if sniff_mime(data) != "image/png":
+        return None
+    kept, position = [data[:8]], 8
+    while position + 12 <= len(data):
+        (size,) = struct.unpack_from(">I", data, position)
+        end = position + 12 + size
+        kind = data[position + 4 : position + 8]
+        if end > len(data):
+            return None
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            kept.append(data[position:end])
+        if kind == b"IEND":
+            return b"".join(kept)
+        position = end
+    return None
