@@ -14,8 +14,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from foundation.errors import InputError
 from foundation.images import read_limited
 
-MAX_BYTES: Final = 16 << 20  # larger lists belong in a text, CSV or Parquet file beside the sweep
-MAX_NODES: Final = 2_000_000  # aliases included, so that a small file can't unfold into a huge one
+MAX_BYTES: Final = 4 << 20  # larger lists belong in a text, CSV or Parquet file beside the sweep
+MAX_NODES: Final = 200_000  # aliases included, so that a small file can't unfold into a huge one
 MAX_DEPTH: Final = 32
 
 Place: TypeAlias = tuple[str | int, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -87,6 +88,8 @@ def quieten() -> None:
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    for library in ("diffusers", "transformers", "huggingface_hub", "peft"):
+        warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
 
 
 def use_scheduler(pipe: Any, name: str, original: Any) -> None:
@@ -99,9 +102,8 @@ def use_scheduler(pipe: Any, name: str, original: Any) -> None:
         pipe.scheduler = type(original).from_config(original.config)
         return
     choice = SCHEDULERS[name]
-    compatible = {cls.__name__ for cls in original.compatibles} | {type(original).__name__}
-    if choice.cls not in compatible:
-        known = sorted(key for key, one in SCHEDULERS.items() if one.cls in compatible)
+    if not _compatible(choice.cls, original):
+        known = sorted(key for key, one in SCHEDULERS.items() if _compatible(one.cls, original))
         raise InputError(
             f"the scheduler {name} does not go with this model's {type(original).__name__}",
             where="scheduler",
@@ -113,6 +115,27 @@ def use_scheduler(pipe: Any, name: str, original: Any) -> None:
         raise InputError(
             f"the scheduler {name} can't be used: {_first_line(error)}", where="scheduler"
         ) from error
+
+
+def _compatible(cls: str, original: Any) -> bool:
+    """Whether a scheduler noises as the model's own does: by a schedule of betas, or by flow matching.
+
+    The schedulers' own lists of compatible ones are not mutual and leave out LCM and TCD, so what
+    their constructors take decides.
+    """
+    own = type(original)
+    if cls == own.__name__:
+        return True
+    if original.config.get("use_flow_sigmas"):
+        return False  # a schedule of betas in name only
+    return _noising(getattr(diffusers, cls)) == _noising(own)
+
+
+def _noising(scheduler: type) -> str:
+    parameters = inspect.signature(scheduler).parameters
+    if "beta_schedule" in parameters:
+        return "betas"
+    return "flow" if "shift" in parameters else scheduler.__name__
 
 
 def use_loras(pipe: Any, loras: Sequence[Lora]) -> None:

@@ -17,6 +17,8 @@ from generators.backends.prompts import returned_names
 from generators.recipe import Lora, Recipe
 from generators.schedulers import SCHEDULERS
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
+
 Pipelines = Callable[[str], Path]
 # float32 sums come out in another order in another batch: one step of 255 is rounding.
 TOLERANCE = 1
@@ -120,7 +122,7 @@ def test_every_scheduler_name_draws_or_says_why_not(pipelines: Pipelines) -> Non
     recipes = [dataclasses.replace(base, scheduler=name) for name in SCHEDULERS]
     drawings = draw(pipelines("sd1"), recipes, batch_size=1)
     refused = {drawing.recipe.scheduler for drawing in drawings if drawing.status == "failed"}
-    assert refused <= {"flow_euler", "flow_heun", "lms", "tcd"}, [one.reason for one in drawings]
+    assert refused <= {"flow_euler", "flow_heun", "lms"}, [one.reason for one in drawings]
     assert {"flow_euler", "flow_heun"} <= refused
     images = [drawing.image.tobytes() for drawing in drawings if drawing.image is not None]
     assert len(set(images)) > len(images) // 2
@@ -137,7 +139,9 @@ def test_a_flow_matching_model_keeps_to_its_schedulers(pipelines: Pipelines) -> 
 
 
 def test_one_recipe_s_failure_leaves_the_others(pipelines: Pipelines) -> None:
-    recipes = recipes_for(pipelines("sd1"), 6)
+    recipes = [
+        dataclasses.replace(recipe, seed=seed) for seed, recipe in enumerate(recipes_for(pipelines("sd1"), 6))
+    ]
     backend = open_backend(str(pipelines("sd1")), device="cpu", batch_size=6)
     backend.load()
     scheduler_refused = dataclasses.replace(recipes[5], scheduler="flow_euler")
@@ -301,10 +305,10 @@ def test_noise_is_seeded_by_the_recipe() -> None:
     assert first.image.shape == (17, 33, 3)
     assert difference(first, again) == 0
     assert difference(first, second) > 200
-    assert first.image[0, :4].tolist() == NOISE
+    assert first.image[0, :3].tolist() == NOISE
 
 
-NOISE = [[0, 0, 0]]
+NOISE = [[19, 203, 208], [234, 252, 209], [149, 199, 105]]
 
 
 def test_names_of_returned_values_are_read_from_source() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -111,20 +112,23 @@ def test_a_hub_id_that_is_not_here_is_planned_but_not_drawn() -> None:
         open_backend(facts, device="cpu").load()
 
 
-def test_a_cached_hub_model_is_pinned_to_its_commit(pipelines: Pipelines) -> None:
-    from huggingface_hub import constants
-
+def test_a_cached_hub_model_is_pinned_to_its_commit(pipelines: Pipelines, tmp_path: Path) -> None:
     commit = "12ab" * 10
-    repo = Path(constants.HF_HUB_CACHE) / "models--someone--cached"
+    repo = tmp_path / "hub" / "models--someone--cached"
     shutil.copytree(pipelines("sd1"), repo / "snapshots" / commit)
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(commit)
-    facts = model_facts("someone/cached")
-    assert facts.digest == f"someone/cached@{commit}"
-    assert (facts.revision, facts.defaults.width) == (commit, 64)
-    backend = open_backend(facts, device="cpu")
-    backend.load()
-    backend.close()
+    code = (
+        "from generators.backends import model_facts, open_backend;"
+        "facts = model_facts('someone/cached'); backend = open_backend(facts, device='cpu'); backend.load();"
+        "print(facts.digest, facts.revision, facts.defaults.width)"
+    )  # the hub client reads HF_HOME once, when it is imported
+    environment = os.environ | {"HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == [f"someone/cached@{commit}", commit, "64"]
+    assert done.stderr == ""
 
 
 def test_an_unreachable_hub_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
