@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from provenance.evidence import Confidence, Evidence
@@ -83,11 +84,15 @@ _HEADLINES = {
     "unreadable": "This could not be read as an image",
 }
 
+_CLAIMED_HEADLINES = {"ai-generated": "Said to be AI-generated", "ai-edited": "Said to be edited with AI"}
+
 
 def _headline(verdict: Verdict) -> tuple[str, str]:
     tone: str = verdict.verdict
     if tone == "no-evidence" and verdict.error is not None and verdict.integrity == "unreadable":
         tone = "unreadable"
+    if verdict.confidence == "claimed" and tone in _CLAIMED_HEADLINES:
+        return tone, _CLAIMED_HEADLINES[tone]
     return tone, _HEADLINES[tone]
 
 
@@ -97,7 +102,7 @@ def _lead(verdict: Verdict, tone: str) -> str:
     if tone == "no-evidence":
         if verdict.integrity == "unsigned":
             return "Nothing in this file or its pixels says how the image was made."
-        return "The file has a credential, but it does not say how the image was made."
+        return "The file has a credential, but none that says how the image was made."
     if tone == "conflict":
         return "Some of what was found can't be true together with the rest."
     if tone == "captured":
@@ -143,6 +148,8 @@ def _means(verdict: Verdict, tone: str) -> tuple[str, ...]:
             said.append(
                 "The signature was checked and holds: the statement is the signer's, and it was not changed."
             )
+        elif kinds & {"credential", "ingredient"} and verdict.confidence == "strong":
+            said.append("Whoever holds the signing key made that statement, and nobody has changed it since.")
         if "watermark" in kinds:
             said.append(_watermark_sentence(verdict.watermark))
         if "catalog" in kinds:
@@ -158,11 +165,13 @@ def _means(verdict: Verdict, tone: str) -> tuple[str, ...]:
             "Someone may have copied a watermark or a credential from another picture, or edited this one "
             "after it was signed. Read what was found below, and trust neither side."
         )
-    elif tone == "no-evidence":
+    elif tone == "no-evidence" and not verdict.evidence:
         said.append(
             "There is no credential, watermark, known metadata or catalog record that tells of its origin. "
             "That is so for most pictures on the web."
         )
+    elif tone == "no-evidence":
+        said.append("What was found tells of other things: who signed, or which program saved the file.")
     if verdict.integrity == "altered":
         said.append(
             "The image or its credential was changed after signing, so the credential counts as a claim only."
@@ -182,7 +191,9 @@ def _signer_sentences(verdict: Verdict) -> list[str]:
     if verdict.trust == "listed":
         said.append(f"{who} is on the trust list.")
     elif verdict.trust == "own":
-        said.append(f"You trust {who} yourself: it is one of your own anchors, not on the public list.")
+        said.append(
+            f"{who} is trusted here: it is one of this machine's own anchors, not on the public list."
+        )
     elif verdict.trust == "unlisted":
         said.append(f"{who} is on no trust list, so the name is the signer's own word.")
     if verdict.time == "expired-untimestamped":
@@ -275,7 +286,7 @@ _INTEGRITY = {
 }
 _TRUST = {
     "listed": "on the trust list",
-    "own": "one of your own anchors",
+    "own": "one of this machine's own anchors",
     "unlisted": "on no list",
     "none": "",
 }
@@ -284,12 +295,12 @@ _TIME = {"ok": "", "expired-untimestamped": "certificate expired, no timestamp",
 
 def _facts(verdict: Verdict) -> Sequence[tuple[str, str]]:
     mark, match = verdict.watermark or {}, verdict.catalog or {}
-    types = ", ".join(uri.rstrip("/").rsplit("/", 1)[-1] for uri in verdict.digital_source_type)
+    types = ", ".join(_source_type(uri) for uri in verdict.digital_source_type)
     return (
         ("Credential", _INTEGRITY[verdict.integrity]),
         ("Signed by", verdict.signed_by or ""),
         ("Signer", _TRUST[verdict.trust]),
-        ("Signed at", verdict.signed_at or ""),
+        ("Signed at", _time(verdict.signed_at)),
         ("Signing time", _TIME[verdict.time]),
         ("Made with", verdict.generator or ""),
         ("Source type", types),
@@ -297,6 +308,31 @@ def _facts(verdict: Verdict) -> Sequence[tuple[str, str]]:
         ("Catalog image", str(match.get("image_id") or "")),
         ("Found by", str(match.get("found_by") or "")),
     )
+
+
+_SOURCE_TYPES = {
+    "trainedAlgorithmicMedia": "made by a generative model",
+    "compositeWithTrainedAlgorithmicMedia": "edited or composed with a generative model",
+    "compositeSynthetic": "composed, with generated parts",
+    "algorithmicMedia": "made by an algorithm, no trained model",
+    "digitalCapture": "captured by a camera",
+    "computationalCapture": "captured by a camera, computed from several frames",
+    "digitalCreation": "made by a person with a program",
+    "humanEdits": "edited by a person",
+}
+
+
+def _source_type(uri: str) -> str:
+    name = uri.rstrip("/").rsplit("/", 1)[-1]
+    return f"{_SOURCE_TYPES[name]} ({name})" if name in _SOURCE_TYPES else name
+
+
+def _time(iso: str | None) -> str:
+    try:
+        signed = datetime.fromisoformat(iso or "")
+    except ValueError:
+        return iso or ""
+    return f"{signed.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, says a timestamp authority"
 
 
 def _recipe(recipe: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:

@@ -28,9 +28,14 @@ class Jobs:
     """What a worker can be asked; each method takes the header and the bytes and returns JSON-able data."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
+        from PIL import Image
+
         from provenance.trustlist import load_trust
         from provenance.verify import VerifyOptions
 
+        Image.MAX_IMAGE_PIXELS = (
+            None  # Pillow's own limit would hide how large a picture is; ours is below it
+        )
         catalog = settings["catalog"] and Path(settings["catalog"])
         trust = settings["trust"] and Path(settings["trust"])
         lookup = None

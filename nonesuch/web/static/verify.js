@@ -43,7 +43,7 @@ function show(html, file) {
   const headline = card?.dataset.headline;
   document.title = `${headline ?? "Verify an image"} · nonesuch`;
   tell("");
-  card?.focus({ preventScroll: true });
+  card?.querySelector("h2").focus({ preventScroll: true });  // a screen reader goes on from here
   card?.scrollIntoView({ block: "start", behavior: "auto" });
 }
 
