@@ -64,7 +64,7 @@ def mark_file(
     from provenance import watermark
 
     definition = manifest.assemble(
-        path.name,
+        f"image {number:016x}",  # not the file's name, which may be somebody's
         actions,
         assertions,
         binding=(watermark.ALGORITHM, number),

@@ -87,13 +87,19 @@ def _own_evidence(detection: Any, credential: CredentialReport, match: Match | N
 
     payload = f"{int(detection.payload):016x}"
     active = credential.active
-    bound = {v for alg, v in (active.soft_bindings if active else ()) if alg == watermark.ALGORITHM}
+    # A picture that was marked twice may show either mark, so every manifest of its history counts.
+    bound = {
+        value: manifest.source_types
+        for manifest in reversed(credential.manifests)
+        for algorithm, value in manifest.soft_bindings
+        if algorithm == watermark.ALGORITHM
+    }
     if active and active.integrity == "intact" and bound and payload not in bound:
         detail = f"The watermark {payload} is not the one that the credential names."
         return Evidence("watermark", "conflict", "strong", detail)
     uris: tuple[str, ...] = ("trainedAlgorithmicMedia",)
-    if active and payload in bound:
-        uris = active.source_types
+    if payload in bound:
+        uris = bound[payload]
     elif match is not None:
         uris = (match.record.source_type,)
     origins = {vocabulary.origin_of(uri) for uri in uris}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from provenance_samples import picture, request
+from provenance_samples import picture, request, schema
 
 from provenance.marking import MarkedFile, mark_image
 from provenance.signing import Signer, open_signer
@@ -41,10 +41,16 @@ def marked(signer: Signer) -> dict[str, MarkedFile]:
 
 @pytest.fixture(scope="session")
 def ask(home: Path, trust: TrustSet) -> Callable[..., Verdict]:
-    """The verdict on bytes, by someone who trusts this home's authority and searches as pictures stand."""
+    """The verdict on bytes, by someone who trusts this home's authority and searches as pictures stand.
+
+    Every verdict is held against the contract's JSON Schema.
+    """
+    contract = schema("verdict")
 
     def ask(data: bytes, **options: object) -> Verdict:
         settings = {"home": home, "search": "aligned", **options}
-        return verify_bytes(data, "picture", VerifyOptions(**settings), trust)  # type: ignore[arg-type]
+        verdict = verify_bytes(data, "picture", VerifyOptions(**settings), trust)  # type: ignore[arg-type]
+        contract.validate(verdict.to_json())
+        return verdict
 
     return ask

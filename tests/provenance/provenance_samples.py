@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
 import numpy as np
 
 from foundation.images import RGB
@@ -30,3 +35,9 @@ def request(**changes: object) -> MarkRequest:
         "generator_version": "1a2b",
     }
     return MarkRequest(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def schema(name: str) -> Any:
+    """A validator of one of the project's JSON Schemas."""
+    text = files("provenance").joinpath("schemas", f"{name}.schema.json").read_text()
+    return jsonschema.Draft202012Validator(json.loads(text))

@@ -118,3 +118,12 @@ def test_other_formats_become_png(tmp_path: Path, signer: Signer, ask: Callable[
     file = mark_file(path, signer)
     assert (file.mime, file.suffix) == ("image/png", ".png")
     assert ask(file.data).watermark is not None
+
+
+def test_a_picture_marked_twice_is_no_conflict(
+    tmp_path: Path, marked: dict[str, MarkedFile], signer: Signer, ask: Callable[..., Verdict]
+) -> None:
+    path = tmp_path / "once.png"
+    path.write_bytes(marked["png"].data)
+    twice = mark_file(path, signer, payload=99)
+    assert ask(twice.data).verdict == "ai-generated"

@@ -1,7 +1,6 @@
 import io
 import json
 from collections.abc import Callable
-from importlib.resources import files
 
 import c2pa
 import jsonschema
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from provenance_samples import PAYLOAD, RECIPE, picture, request
+from provenance_samples import PAYLOAD, RECIPE, picture, request, schema
 
 from foundation.errors import InputError
 from provenance import encoding, manifest, xmp
@@ -61,13 +60,11 @@ def test_the_stored_manifest_is_the_one_in_the_file(marked: dict[str, MarkedFile
 
 
 def test_the_recipe_assertion_keeps_to_its_schema(marked: dict[str, MarkedFile]) -> None:
-    path = files("provenance").joinpath("schemas", "recipe-assertion.schema.json")
-    schema = json.loads(path.read_text())
     found = assertions(marked["png"])["org.nonesuch.recipe"]
-    jsonschema.Draft202012Validator(schema).validate(found)
+    schema("recipe-assertion").validate(found)
     assert found["recipe"] == RECIPE
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**found, "image_id": "xyz"}, schema)
+        schema("recipe-assertion").validate({**found, "image_id": "xyz"})
 
 
 def test_prompts_and_folders_stay_out_when_they_shall(signer: Signer) -> None:
