@@ -67,6 +67,20 @@ def query(
         float | None,
         typer.Option(metavar="N", help="A reproducible random sample: N rows, or a fraction below 1."),
     ] = None,
+    like: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The images most like a text, by their embeddings.")
+    ] = None,
+    similar: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The images most like a picture, by their embeddings.")
+    ] = None,
+    near_duplicate_of: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Images that look nearly the same as a recipe's, by pHash."),
+    ] = None,
+    diverse: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="The best N by --order that are also unlike one another."),
+    ] = None,
     columns: Annotated[str | None, typer.Option(metavar="A,B,…", help="Columns to show, or 'all'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
@@ -88,18 +102,27 @@ def query(
     chosen = None if group else _columns(opened, columns, whole=as_json or as_csv)
     if sheet_file is not None or paths:
         chosen = None
-    table = opened.query(
-        where,
-        order=order,
-        descending=None if ascending is None else not ascending,
-        top=limit,
-        group=group,
-        top_per=top_per,
-        columns=chosen,
-        sample=sample,
-        as_arrow=True,
-    )
-    rows: list[dict[str, Any]] = table.to_pylist()
+    rows: list[dict[str, Any]]
+    if like is not None or similar is not None or near_duplicate_of is not None or diverse is not None:
+        if group or top_per or sample is not None or ascending is not None:
+            raise typer.BadParameter(
+                "likeness goes with --where, --order (for --diverse), --top and --columns only"
+            )
+        rows = _by_likeness(
+            opened, like, similar, near_duplicate_of, diverse, where, order, top or SHOWN, chosen
+        )
+    else:
+        rows = opened.query(
+            where,
+            order=order,
+            descending=None if ascending is None else not ascending,
+            top=limit,
+            group=group,
+            top_per=top_per,
+            columns=chosen,
+            sample=sample,
+            as_arrow=True,
+        ).to_pylist()
     if sheet_file is not None:
         _write_sheet(opened, rows, sheet_file)
     elif paths:
@@ -112,7 +135,7 @@ def query(
         print_csv(rows)
     else:
         print_table(rows)
-        if limit == SHOWN and top is None and len(rows) == SHOWN:
+        if limit == SHOWN and top is None and len(rows) == SHOWN and not (like or similar or diverse):
             typer.echo(f"the first {SHOWN} of {opened.count(where):,}; --top N shows more", err=True)
 
 
@@ -139,6 +162,35 @@ def sheet(
         condition, order=order, top=None if grid or top_per else top, top_per=top_per, as_arrow=True
     ).to_pylist()
     _write_sheet(opened, rows, out, grid=grid)
+
+
+def _by_likeness(
+    catalog: Catalog,
+    like: str | None,
+    similar: Path | None,
+    near_duplicate_of: str | None,
+    diverse: int | None,
+    where: str | None,
+    order: list[str] | None,
+    top: int,
+    columns: list[str] | None,
+) -> list[dict[str, Any]]:
+    from catalogs import likeness
+    from nonesuch.likeness import image_vector, text_vector
+
+    if sum(way is not None for way in (like, similar, near_duplicate_of, diverse)) > 1:
+        raise typer.BadParameter("choose one of --like, --similar, --near-duplicate-of and --diverse")
+    if near_duplicate_of is not None:
+        rows = likeness.near_duplicates_of(catalog, near_duplicate_of, top=top)
+        return [{name: row[name] for name in [*(columns or row), "distance"]} for row in rows]
+    if diverse is not None:
+        ranking = ", ".join(order) if order else "aesthetic"
+        found = likeness.diverse(catalog, diverse, order=ranking, where=where, columns=columns, as_arrow=True)
+    else:
+        vector = text_vector(catalog, like) if like is not None else image_vector(catalog, similar or Path())
+        found = likeness.most_alike(catalog, vector, top=top, where=where, columns=columns, as_arrow=True)
+    listed: list[dict[str, Any]] = found.to_pylist()
+    return listed
 
 
 def _columns(catalog: Catalog, asked: str | None, *, whole: bool) -> list[str] | None:
