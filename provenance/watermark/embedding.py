@@ -67,9 +67,9 @@ def _check_arguments(image: RGB, payload: int, strength: float) -> None:
 
 
 def _floors(height: int, width: int, strength: float) -> tuple[float, float]:
-    # pictures under 512 x 512 have fewer tiles to add up: 3 dB more power for each halving of their area
+    # pictures under 512 x 512 have fewer tiles to add up: more power for each halving of their area
     missing = max(0.0, float(np.log2(512 * 512 / (height * width))))
-    louder = 20.0 * float(np.log10(strength)) + min(1.5 * missing, 6.0)
+    louder = 20.0 * float(np.log10(strength)) + min(1.2 * missing, 4.8)
     return LEAST_PSNR - louder, 1.0 - (1.0 - LEAST_SSIM) * 10.0 ** (louder / 10.0)
 
 

@@ -1,0 +1,57 @@
+"""The message's armour: every message comes back from noisy soft values, and no other passes its check."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from provenance.watermark import code
+
+PAYLOADS = st.integers(0, 2**64 - 1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(PAYLOADS, st.binary(min_size=1, max_size=40), st.integers(0, 2**32))
+def test_round_trip_through_noise(payload: int, key: bytes, seed: int) -> None:
+    message = code.message_bits(payload, key)
+    noise = np.random.default_rng(seed).standard_normal(code.CODED_BITS)
+    soft = (1.0 - 2.0 * code.encode(message)) + 0.8 * noise
+    decoded = code.decode(soft.astype(np.float32))
+    assert (decoded == message).all()
+    assert code.checked_payload(decoded, key) == payload
+
+
+@settings(max_examples=50, deadline=None)
+@given(PAYLOADS, st.integers(0, code.MESSAGE_BITS - 1))
+def test_one_wrong_bit_fails_the_check(payload: int, place: int) -> None:
+    message = code.message_bits(payload, b"key")
+    message[place] ^= 1
+    assert code.checked_payload(message, b"key") is None
+
+
+@given(PAYLOADS)
+def test_check_depends_on_the_key(payload: int) -> None:
+    assert code.checked_payload(code.message_bits(payload, b"one"), b"two") is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(PAYLOADS, PAYLOADS)
+def test_code_is_linear(one: int, other: int) -> None:
+    a, b = code.message_bits(one, b""), code.message_bits(other, b"")
+    assert (code.encode(a ^ b) == code.encode(a) ^ code.encode(b)).all()
+
+
+def test_code_words_lie_as_far_apart_as_the_module_says() -> None:
+    # a single message bit drives all generators' taps: the weight of their impulse responses bounds the distance
+    single = np.zeros(code.MESSAGE_BITS, np.uint8)
+    single[5] = 1
+    assert code.encode(single).sum() == sum(g.bit_count() for g in code.GENERATORS)
+    weights = []
+    rng = np.random.default_rng(0)
+    for _ in range(3000):
+        message = np.zeros(code.MESSAGE_BITS, np.uint8)
+        message[:12] = rng.integers(0, 2, 12)
+        if message.any():
+            weights.append(int(code.encode(message).sum()))
+    assert min([*weights, int(code.encode(single).sum())]) >= 24
