@@ -14,6 +14,7 @@ from catalogs.parts import SCHEMA_FILE, catalog_folder, check_parts, part_files,
 from foundation.errors import CatalogError, InputError
 
 T = TypeVar("T")
+Stamp = tuple[int, int, int]  # inode, time of change, size: another one is another file
 _ATTEMPTS = 5  # how often a reader starts anew because parts it read were replaced meanwhile
 
 
@@ -26,18 +27,23 @@ class Engine:
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         self.folder = catalog_folder(path).resolve()
         self._connection = _connect(self.folder, threads)
+        self._schema: tuple[Stamp, pa.Schema] | None = None
         self.schema  # noqa: B018  a missing catalog is told at once
 
     @property
     def schema(self) -> pa.Schema:
         """Every column of the catalog as it is now."""
+        stamp = _stamp(self.folder / SCHEMA_FILE)
+        if stamp is not None and self._schema is not None and self._schema[0] == stamp:
+            return self._schema[1]
         schema = read_schema(self.folder)
-        if schema is None:
+        if schema is None or stamp is None:
             raise InputError(
                 "there is no catalog here",
                 where=str(self.folder),
                 hint="Name the folder that `nonesuch run` wrote with --out.",
             )
+        self._schema = (stamp, schema)
         return schema
 
     @property
@@ -71,14 +77,12 @@ class Engine:
             raise self._told(failure, schema.names) from failure
         raise CatalogError("kept changing while it was read", where=str(self.folder), hint="Try again.")
 
-    def _parts(self) -> dict[str, tuple[int, int, int]]:
+    def _parts(self) -> dict[str, Stamp]:
         stamps = {}
         for path in [self.folder / SCHEMA_FILE, *part_files(self.folder)]:
-            try:
-                stat = os.stat(path)
-            except FileNotFoundError:
-                continue
-            stamps[path.name] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            stamp = _stamp(path)
+            if stamp is not None:
+                stamps[path.name] = stamp
         return stamps
 
     def _told(self, error: Exception, names: Sequence[str]) -> Exception:
@@ -123,6 +127,14 @@ def parquet_source(files: Sequence[str]) -> str:
     """The SQL table function that reads those part files as one table."""
     listed = ", ".join(literal(file) for file in files)
     return f"read_parquet([{listed}], union_by_name=true, file_row_number=true, filename=true)"
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def _connect(folder: Path, threads: int | None) -> Any:

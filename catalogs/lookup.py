@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from catalogs.engine import Session, parquet_source
-from catalogs.hashes import distances
+from catalogs.hashes import NAMES, distances
 from catalogs.indexes import raw_hashes, sorted_keys
 from catalogs.query import Catalog
 from catalogs.rows import Places, fetch
@@ -81,7 +81,7 @@ def by_phash(catalog: Catalog, phash: int, *, max_distance: int = 8, top: int = 
             away += found["away"].to_pylist()
         best = sorted(range(len(files)), key=lambda i: (away[i], files[i], numbers[i]))[:top]
         places = Places([files[i] for i in best], [numbers[i] for i in best])
-        rows = fetch(session, places, catalog.column_names(None)).to_pylist()
+        rows = _plain(catalog, session, places)
         return [{**row, "distance": away[i]} for row, i in zip(rows, best, strict=True)]
 
     return catalog.engine.read(work)
@@ -113,10 +113,16 @@ def _by_key(
         if not files:
             return []
         places = Places(files[:_MOST], numbers[:_MOST])
-        rows = fetch(session, places, catalog.column_names(None)).to_pylist()
+        rows = _plain(catalog, session, places)
         return [row for row in rows if fits(row[column])]  # an index holds only 64 bits of a key
 
     return catalog.engine.read(work)
+
+
+def _plain(catalog: Catalog, session: Session, places: Places) -> list[Row]:
+    rows: list[Row] = fetch(session, places, catalog.column_names(None), as_stored=False).to_pylist()
+    numbers = [name for name in ("watermark_id", *NAMES) if rows and name in rows[0]]
+    return [row | {name: row[name] or 0 for name in numbers} for row in rows]
 
 
 def _key_range(digits: str) -> tuple[int, int]:

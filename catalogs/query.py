@@ -165,7 +165,7 @@ class Catalog:
                 down = True if down is None else down
                 expression = checked_expression(self.engine.parser, key, schema.names, what="order")
             keys.append(f"{expression} {'DESC' if down else 'ASC'} NULLS LAST")
-        return ", ".join([*keys, "plan_index", "recipe_id"])  # ties fall the same way however it is stored
+        return ", ".join([*keys, "plan_index"])  # ties fall in the plan's order
 
     def _grouped(
         self,

@@ -43,10 +43,12 @@ class Places:
 
 def chosen_rows(session: Session, choice: Choice, columns: Sequence[str]) -> pa.Table:
     """The chosen rows with those columns, in the catalog's own types."""
-    if choice.top is None and choice.top_per is None and choice.sample is None:
+    if choice.top_per is None and choice.sample is None:
+        # The engine itself fetches the rows of a top list late; of windows and samples it does not.
         listed = ", ".join(identifier(name) for name in columns)
         order = f" ORDER BY {choice.order}" if choice.order else ""
-        table = session.sql(f"SELECT {listed} FROM {{catalog}} WHERE {choice.where}{order}")
+        limit = f" LIMIT {choice.top}" if choice.top is not None else ""
+        table = session.sql(f"SELECT {listed} FROM {{catalog}} WHERE {choice.where}{order}{limit}")
         return typed(table, session.schema)
     return fetch(session, search(session, choice), columns)
 
@@ -69,8 +71,8 @@ def matching_numbers(session: Session, condition: str) -> dict[str, npt.NDArray[
     }
 
 
-def fetch(session: Session, places: Places, columns: Sequence[str]) -> pa.Table:
-    """The rows at those places, in their order, in the catalog's own types."""
+def fetch(session: Session, places: Places, columns: Sequence[str], *, as_stored: bool = True) -> pa.Table:
+    """The rows at those places, in their order; unless `as_stored`, words come as plain strings, which is faster."""
     by_file: dict[str, list[int]] = {}
     for file, number in zip(places.files, places.numbers, strict=True):
         by_file.setdefault(file, []).append(number)
@@ -97,11 +99,16 @@ def fetch(session: Session, places: Places, columns: Sequence[str]) -> pa.Table:
     found = zip(table["filename"].to_pylist(), table["file_row_number"].to_pylist(), strict=True)
     row_of = {place: row for row, place in enumerate(found)}
     order = [row_of[place] for place in zip(places.files, places.numbers, strict=True)]
-    missing = [name for name in columns if name not in table.column_names]
-    table = table.take(pa.array(order, pa.int64()))
-    for name in missing:
-        table = table.append_column(name, pa.nulls(len(table)))
-    return typed(table.select(list(columns)), session.schema)
+    if order != list(range(table.num_rows)):
+        table = table.take(pa.array(order, pa.int64()))
+    for name in columns:
+        if name not in table.column_names:
+            kind = session.schema.field(name).type
+            table = table.append_column(
+                name, pa.nulls(len(table), pa.uint64() if kind == pa.uint64() else None)
+            )
+    table = table.select(list(columns))
+    return typed(table, session.schema) if as_stored else table
 
 
 def typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -136,7 +143,7 @@ def _search(choice: Choice) -> str:
         sql += f" QUALIFY row_number() OVER (PARTITION BY {group} ORDER BY {order}) <= {choice.top_per[1]}"
         order = f"{group} NULLS LAST, {order}"
     elif not order:
-        order = "plan_index, recipe_id" if choice.sample is not None else ""
+        order = "plan_index" if choice.sample is not None else ""
     if order:
         sql += f" ORDER BY {order}"
     return sql + (f" LIMIT {choice.top}" if choice.top is not None else "")
