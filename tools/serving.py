@@ -14,9 +14,13 @@ _ADDRESS = re.compile(r"http://\S+/")
 
 
 @contextmanager
-def serving(*options: str | Path, home: Path | None = None) -> Iterator[str]:
-    """The address of a running server, with its slash; it is stopped at the end."""
-    environment = {**os.environ, **({"NONESUCH_HOME": str(home)} if home else {})}
+def serving(*options: str | Path, home: Path | None = None, temporary: Path | None = None) -> Iterator[str]:
+    """The address of a running server, with its slash; it is stopped at the end.
+
+    `home` is its configuration folder, `temporary` where it would put temporary files.
+    """
+    folders = {"NONESUCH_HOME": home, "TMPDIR": temporary}
+    environment = {**os.environ, **{name: str(path) for name, path in folders.items() if path}}
     process = subprocess.Popen(
         [sys.executable, "-m", "nonesuch", "serve", "--port", "0", *map(str, options)],
         stderr=subprocess.PIPE,

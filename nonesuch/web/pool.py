@@ -45,10 +45,10 @@ class Pool:
                 async with asyncio.timeout(self._seconds):
                     reply = await _exchange(process, header, data)
             except TimeoutError as error:
-                _kill(process)
+                await _end(process)
                 raise WorkerFailed(f"took longer than {self._seconds:g} s") from error
             except (OSError, ValueError, EOFError) as error:
-                _kill(process)
+                await _end(process)
                 raise WorkerFailed("the file broke the process that read it") from error
             except BaseException:  # cancelled: its answer would be taken for that to the next image
                 _kill(process)
@@ -59,9 +59,7 @@ class Pool:
     async def stop(self) -> None:
         """Kill the workers that wait."""
         while self._idle:
-            process = self._idle.pop()
-            _kill(process)
-            await process.wait()
+            await _end(self._idle.pop())
 
     async def _take(self) -> Process:
         while self._idle:
@@ -85,7 +83,7 @@ class Pool:
             async with asyncio.timeout(_START_SECONDS):
                 await _exchange(process, self._settings + b"\n", b"")
         except (TimeoutError, OSError, ValueError, EOFError) as error:
-            _kill(process)
+            await _end(process)
             raise WorkerFailed("the process that reads images could not be started") from error
         except BaseException:
             _kill(process)
@@ -104,6 +102,11 @@ async def _exchange(process: Process, header: bytes, data: bytes) -> dict[str, A
         raise EOFError
     reply: dict[str, Any] = json.loads(line)
     return reply
+
+
+async def _end(process: Process) -> None:
+    _kill(process)
+    await process.wait()
 
 
 def _kill(process: Process) -> None:

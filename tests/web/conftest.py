@@ -38,9 +38,15 @@ def out(tmp_path_factory: pytest.TempPathFactory, marked: dict[int, MarkedFile])
 
 
 @pytest.fixture(scope="session")
-def server(out: Path, home: Path) -> Iterator[str]:
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server would put temporary files."""
+    return tmp_path_factory.mktemp("web-temporary")
+
+
+@pytest.fixture(scope="session")
+def server(out: Path, home: Path, temporary: Path) -> Iterator[str]:
     """The address of a server with a catalog."""
-    with serving("--catalog", out, home=home) as address:
+    with serving("--catalog", out, home=home, temporary=temporary) as address:
         yield address
 
 

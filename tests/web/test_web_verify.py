@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -10,7 +12,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import serving
 from web_samples import HOSTILE, encoded, hostile_png, huge_png_header, picture
 
 from nonesuch.web.models import VerdictBody
@@ -55,7 +56,7 @@ def test_the_server_agrees_with_the_command_line(
     (tmp_path / "a.jpg").write_bytes(stripped)
     told = subprocess.run(
         [sys.executable, "-m", "nonesuch", "verify", tmp_path / "a.jpg", "--catalog", out, "--json"],
-        capture_output=True, text=True, check=True, env={**_environment(), "NONESUCH_HOME": str(home)},
+        capture_output=True, text=True, check=True, env={**os.environ, "NONESUCH_HOME": str(home)},
     )  # fmt: skip
     assert {**json.loads(told.stdout), "path": "upload"} == verify(client, stripped, "image/jpeg")
 
@@ -96,11 +97,12 @@ def test_formats_that_run_programs_are_refused(client: httpx.Client) -> None:
 
 
 def test_too_many_bytes_are_refused_by_what_the_header_says(client: httpx.Client) -> None:
-    request = client.build_request("POST", "/api/verify", content=b"x")
-    request.headers["Content-Length"] = str(65 << 20)
-    request.headers["Expect"] = "100-continue"
-    answer = client.send(request)
-    assert answer.status_code == 413
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=60) as raw:
+        raw.sendall(
+            b"POST /api/verify HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+            b"Content-Length: 68157440\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize(
@@ -254,6 +256,14 @@ def test_other_methods_and_paths_are_refused(client: httpx.Client) -> None:
         assert client.get(path).status_code == 404
 
 
+def test_uploads_leave_nothing_in_the_temporary_folder(client: httpx.Client, temporary: Path) -> None:
+    data = encoded(picture(5, 1024))
+    assert len(data) > 1 << 20
+    assert client.post("/api/verify", content=data).status_code == 200
+    assert client.post("/verdict", files={"file": ("a.png", data)}).status_code == 200
+    assert list(temporary.iterdir()) == []
+
+
 def test_a_bad_start_is_told_in_one_message(tmp_path: Path, server: str) -> None:
     port = server.rstrip("/").rsplit(":", 1)[1]
     (tmp_path / "empty.pem").write_text("")
@@ -264,19 +274,25 @@ def test_a_bad_start_is_told_in_one_message(tmp_path: Path, server: str) -> None
     ):
         told = subprocess.run(
             [sys.executable, "-m", "nonesuch", "serve", "--port", "0", *options],
-            capture_output=True, text=True, check=False, env=_environment(),
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert told.returncode == 2, told.stderr
         assert "Traceback" not in told.stderr
         assert told.stdout == ""
 
 
-def test_it_listens_on_loopback_unless_told(home: Path) -> None:
-    with serving(home=home) as address:
-        assert address.startswith("http://127.0.0.1:")
+def test_it_listens_on_loopback_unless_told(server: str) -> None:
+    assert server.startswith("http://127.0.0.1:")
 
 
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
+def test_help_imports_no_web_framework() -> None:
+    script = (
+        "import sys, atexit\n"
+        "sys.argv = ['nonesuch', 'serve', '--help']\n"
+        "heavy = {'fastapi', 'starlette', 'uvicorn', 'jinja2', 'c2pa', 'cv2', 'numpy', 'duckdb'}\n"
+        "atexit.register(lambda: print('HEAVY', sorted(heavy & set(sys.modules))))\n"
+        "from nonesuch.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout
