@@ -123,15 +123,16 @@ def _described(facts: ModelFacts, folder: Path) -> ModelFacts:
     defaults = Defaults(width=side or 512, height=side or 512)
     settings = _stated_settings(stated, folder / "defaults.json")
     sizes = {
-        name: value
-        for name in ("size_multiple", "min_size", "max_size")
-        if isinstance(value := stated.get(name), int) and value > 0
+        name: stated[name] if isinstance(stated.get(name), int) and stated[name] > 0 else fallback
+        for name, fallback in (("size_multiple", multiple), ("min_size", multiple), ("max_size", MAX_SIZE))
     }
     return replace(
         facts,
         pipeline=index.get("_class_name"),
         defaults=replace(defaults, **settings),
-        **{"size_multiple": multiple, "min_size": multiple, **sizes},
+        size_multiple=sizes["size_multiple"],
+        min_size=sizes["min_size"],
+        max_size=sizes["max_size"],
     )
 
 
