@@ -56,18 +56,19 @@ def chosen_rows(session: Session, choice: Choice, columns: Sequence[str]) -> pa.
 def search(session: Session, choice: Choice) -> Places:
     """The places of the chosen rows, found by reading only the columns that decide."""
     found = session.sql(_search(choice))
-    return Places(found["filename"].to_pylist(), found["file_row_number"].to_pylist())
+    files = [session.files[number] for number in found["file_index"].to_pylist()]
+    return Places(files, found["file_row_number"].to_pylist())
 
 
 def matching_numbers(session: Session, condition: str) -> dict[str, npt.NDArray[np.int64]]:
     """For each part, the numbers of its rows that meet a checked condition."""
     found = session.sql(
-        f"SELECT filename, list(file_row_number) AS numbers FROM {{catalog}} WHERE {condition} GROUP BY filename"
+        f"SELECT file_index, list(file_row_number) AS numbers FROM {{catalog}} WHERE {condition} GROUP BY ALL"
     )
     lists = found["numbers"].combine_chunks()
     return {
-        file: np.asarray(lists[row].values.to_numpy(zero_copy_only=False), np.int64)
-        for row, file in enumerate(found["filename"].to_pylist())
+        session.files[number]: np.asarray(lists[row].values.to_numpy(zero_copy_only=False), np.int64)
+        for row, number in enumerate(found["file_index"].to_pylist())
     }
 
 
@@ -131,13 +132,13 @@ def typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
 def _search(choice: Choice) -> str:
     where = choice.where
     drawn = f"md5_number_lower(recipe_id || ':{int(choice.sample_seed)}')"
-    source = f"SELECT * FROM {{catalog}} WHERE {where}"
+    source = f"SELECT *, file_index FROM {{catalog}} WHERE {where}"
     if choice.sample is not None and choice.sample < 1:
         source += f" AND {drawn} < {int(choice.sample * 2**64)}"
     elif choice.sample is not None:
         source += f" ORDER BY {drawn} LIMIT {int(choice.sample)}"
     order = choice.order
-    sql = f"SELECT filename, file_row_number FROM ({source})"
+    sql = f"SELECT file_index, file_row_number FROM ({source})"
     if choice.top_per is not None:
         group = identifier(choice.top_per[0])
         sql += f" QUALIFY row_number() OVER (PARTITION BY {group} ORDER BY {order}) <= {choice.top_per[1]}"
