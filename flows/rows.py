@@ -1,4 +1,4 @@
-"""A catalog row from what each room has to say of one image: the only place where their words meet."""
+"""What each room has to say of one image, in the words of the next: the mark it asks for, its catalog row."""
 
 from __future__ import annotations
 
@@ -7,13 +7,38 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
+from flows.job import Job
 from generators.backends import Drawing
+from generators.recipe import Recipe
 from generators.shards import Shard
-from provenance.marking import MarkedFile
+from provenance.marking import MarkedFile, MarkRequest
 
 _VERSIONED = ("nonesuch", "torch", "diffusers", "transformers", "open_clip_torch", "c2pa-python", "imagehash")
+
+
+def mark_request(recipe: Recipe, job: Job) -> MarkRequest:
+    """The mark of a recipe's image. Folders of this machine stay out of it: files are named, not located."""
+    marking, image_format = job.sweep.marking, job.sweep.format
+    told = json.loads(recipe.to_json())
+    told["loras"] = [{**lora, "path": Path(lora["path"]).name} for lora in told["loras"]]
+    if job.facts(recipe).folder is not None:
+        told["model"] = Path(recipe.model).name
+    return MarkRequest(
+        watermark_payload=recipe.watermark_id,
+        recipe=told,
+        title=f"{recipe.id[:16]}.{image_format.type}",
+        generator=told["model"],
+        generator_version=recipe.model_digest,
+        format=image_format.type,
+        quality=image_format.quality,
+        strength=marking.strength,
+        watermark=marking.watermark,
+        credentials=marking.credentials,
+        include_prompt=marking.include_prompt,
+    )
 
 
 def catalog_row(

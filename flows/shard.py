@@ -24,13 +24,14 @@ from flows import resident
 from flows.job import Job
 from flows.output import SCRATCH, image_path
 from flows.progress import Counter
-from flows.rows import catalog_row
-from foundation.errors import NonesuchError, StorageError
+from flows.rows import catalog_row, mark_request
+from foundation.errors import StorageError
 from foundation.files import atomic_write
 from generators.backends import Drawing
 from generators.shards import Shard
-from provenance.marking import MarkedFile, MarkRequest, mark_image
-from scoring.scores import Caption, Scores, score_images
+from provenance.marking import mark_image
+from provenance.sidecar import write_pack
+from scoring.scores import Caption, score_images
 
 FIRST_BATCH = 4  # images of a shard that are scored first, so that a person soon sees some
 SCORE_BATCH = 32  # images that are scored together later, and the most that wait to be marked
@@ -47,24 +48,40 @@ class ShardReport:
     seconds: float  # from the first draw to the published part
 
 
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    drawing: Drawing
+    scores: dict[str, Any]  # score columns of its row
+    problem: str | None  # why it could not be scored
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    row: dict[str, Any]
+    manifest: bytes | None  # its manifest store, for the sidecar
+
+
 def run_shard(shard: Shard, job: Job, counter: Counter) -> ShardReport:
     """Draw and publish one shard.
 
     One recipe's failure becomes a status and a reason in its row. Raises StorageError when the
-    output can't be written, DrawingError when the model can't be loaded.
+    output can't be written, DrawingError or DependencyError when a model can't be loaded.
     """
     begun = perf_counter()
-    rows: list[dict[str, Any]] = []
+    finished: list[_Finished] = []
     with ThreadPoolExecutor(MARKING_THREADS, thread_name_prefix="mark") as pool:
-        waiting: list[Future[dict[str, Any]]] = []
+        waiting: list[Future[_Finished]] = []
         for drawings in _batches(_draw(shard, job)):
             scored = _score(drawings, job)
             while waiting:
-                rows.append(_collect(waiting.pop(0), counter))
-            waiting = [pool.submit(_finish, drawing, scores, shard, job) for drawing, scores in scored]
-        rows.extend(_collect(future, counter) for future in waiting)
+                finished.append(_collect(waiting.pop(0), counter))
+            waiting = [pool.submit(_finish, one, shard, job) for one in scored]
+        finished.extend(_collect(future, counter) for future in waiting)
     order = {recipe.id: place for place, recipe in enumerate(shard.recipes)}
-    rows.sort(key=lambda row: order[row["recipe_id"]])
+    rows = sorted((one.row for one in finished), key=lambda row: order[row["recipe_id"]])
+    manifests = [one.manifest for one in finished if one.manifest is not None]
+    if manifests:
+        write_pack(job.out, shard.name, manifests)
     publish_shard(job.out, shard.name, rows, job.schema(_embedding_dim(rows)))
     failed = sum(row["status"] == "failed" for row in rows)
     return ShardReport(shard.key, len(rows) - failed, failed, perf_counter() - begun)
@@ -85,57 +102,44 @@ def _batches(drawings: Iterator[Drawing]) -> Iterator[list[Drawing]]:
         size = min(2 * size, SCORE_BATCH)
 
 
-def _score(drawings: Sequence[Drawing], job: Job) -> list[tuple[Drawing, dict[str, Any]]]:
-    """Each drawing with its row's score columns; drawings without an image have none."""
+def _score(drawings: Sequence[Drawing], job: Job) -> list[_Scored]:
+    """Each drawing with its row's score columns; drawings without an image have none.
+
+    A scorer that fails leaves its batch unscored and says so; the images are kept.
+    """
     drawn = [drawing for drawing in drawings if drawing.image is not None] if job.scorers else []
-    by_id: dict[str, dict[str, Any]] = {}
-    if drawn:
-        begun = perf_counter()
-        encoder, scorers = resident.scoring_for(job)
-        captions = [Caption(d.recipe.prompt, dict(d.recipe.facets)) for d in drawn]
-        images = [d.image for d in drawn if d.image is not None]
-        scores: Scores = score_images(images, captions, encoder, scorers)
-        seconds = (perf_counter() - begun) / len(drawn)
-        for place, drawing in enumerate(drawn):
-            by_id[drawing.recipe.id] = {
-                **{name: _scalar(values[place]) for name, values in scores.columns.items()},
-                "encoder": " ".join(
-                    scores.facts[f"encoder{part}"] for part in ("", "_tag", "_preprocessing")
-                ),
-                "score_facts": json.dumps(scores.facts),
-                "embedding": scores.embeddings[place].astype(np.float16),
-                "score_seconds": seconds,
-            }
-    return [(drawing, by_id.get(drawing.recipe.id, {})) for drawing in drawings]
+    if not drawn:
+        return [_Scored(drawing, {}, None) for drawing in drawings]
+    begun = perf_counter()
+    encoder, scorers = resident.scoring_for(job)
+    captions = [Caption(d.recipe.prompt, dict(d.recipe.facets)) for d in drawn]
+    try:
+        scores = score_images([d.image for d in drawn if d.image is not None], captions, encoder, scorers)
+    except Exception as error:  # a user's own scorer may raise anything
+        return [_Scored(drawing, {}, f"scoring: {error}") for drawing in drawings]
+    seconds = (perf_counter() - begun) / len(drawn)
+    by_id = {
+        drawing.recipe.id: {
+            **{name: values[place].item() for name, values in scores.columns.items()},
+            "encoder": " ".join(scores.facts[f"encoder{part}"] for part in ("", "_tag", "_preprocessing")),
+            "score_facts": json.dumps(scores.facts),
+            "embedding": scores.embeddings[place].astype(np.float16),
+            "score_seconds": seconds,
+        }
+        for place, drawing in enumerate(drawn)
+    }
+    return [_Scored(drawing, by_id.get(drawing.recipe.id, {}), None) for drawing in drawings]
 
 
-def _finish(drawing: Drawing, scores: dict[str, Any], shard: Shard, job: Job) -> dict[str, Any]:
+def _finish(scored: _Scored, shard: Shard, job: Job) -> _Finished:
     """Mark and write one image; the row that says so."""
-    facets = job.facet_values(drawing.recipe)
-    revision = job.facts(drawing.recipe).revision
+    drawing, recipe = scored.drawing, scored.drawing.recipe
+    shared = (drawing, shard, job.facts(recipe).revision, job.facet_values(recipe), scored.scores)
     if drawing.image is None:
-        return catalog_row(drawing, shard, revision, facets, scores, None, {})
-    recipe = drawing.recipe
-    marking, image_format = job.sweep.marking, job.sweep.format
+        return _Finished(catalog_row(*shared, None, {}), None)
     try:
         begun = perf_counter()
-        marked: MarkedFile = mark_image(
-            drawing.image,
-            MarkRequest(
-                watermark_payload=recipe.watermark_id,
-                recipe=json.loads(recipe.to_json()),
-                title=f"{recipe.id}.{image_format.type}",
-                generator=recipe.model,
-                generator_version=recipe.model_digest,
-                format=image_format.type,
-                quality=image_format.quality,
-                strength=marking.strength,
-                watermark=marking.watermark,
-                credentials=marking.credentials,
-                include_prompt=marking.include_prompt,
-            ),
-            resident.signer_for(job),
-        )
+        marked = mark_image(drawing.image, mark_request(recipe, job), resident.signer_for(job))
         path = image_path(job.sweep.name, recipe.id, marked.suffix)
         atomic_write(job.out / path, marked.data, scratch=job.out / SCRATCH)
         facts = {
@@ -146,22 +150,18 @@ def _finish(drawing: Drawing, scores: dict[str, Any], shard: Shard, job: Job) ->
         }
     except StorageError:
         raise
-    except NonesuchError as error:
-        return catalog_row(
-            drawing, shard, revision, facets, scores, None, {"reason": f"marking: {error.message}"}
-        )
-    return catalog_row(drawing, shard, revision, facets, scores, marked, facts)
+    except Exception as error:  # whatever one picture does to an encoder belongs to its row
+        return _Finished(catalog_row(*shared, None, {"reason": f"marking: {error}"}), None)
+    if scored.problem is not None:
+        facts |= {"status": "flagged", "reason": scored.problem}
+    return _Finished(catalog_row(*shared, marked, facts), marked.manifest)
 
 
-def _collect(future: Future[dict[str, Any]], counter: Counter) -> dict[str, Any]:
-    row = future.result()
-    counter.count(row["status"])
-    return row
+def _collect(future: Future[_Finished], counter: Counter) -> _Finished:
+    finished = future.result()
+    counter.count(finished.row["status"])
+    return finished
 
 
 def _embedding_dim(rows: Sequence[dict[str, Any]]) -> int | None:
     return next((len(row["embedding"]) for row in rows if "embedding" in row), None)
-
-
-def _scalar(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value

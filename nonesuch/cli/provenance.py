@@ -1,4 +1,4 @@
-"""`nonesuch verify`, `mark` and `keys`: questioning images, marking others' pictures, the keys that sign."""
+"""`nonesuch verify`, `mark`, `recover` and `keys`: questioning images, marking others' pictures, the keys that sign."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def add_commands(app: typer.Typer) -> None:
     """Put this module's commands on the command line."""
     app.command()(verify)
     app.command()(mark)
+    app.command()(recover)
     app.add_typer(keys, name="keys")
 
 
@@ -91,6 +92,36 @@ def mark(
             print(f"{done.out}  watermark {done.watermark_id}", flush=True)
     if failed:
         raise typer.Exit(1 if failed == len(paths) else 3)
+
+
+def recover(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="An image that lost its credential.")],
+    catalog: Annotated[Path, typer.Option("--catalog", metavar="DIR", help="The catalog it may be from.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the original file here.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Find a stripped image in a catalog by watermark or fingerprint; give back recipe, manifest and original."""
+    import json
+
+    from nonesuch.lookup import recover_from
+
+    found = recover_from(catalog, path)
+    if found is None:
+        typer.echo(f"nonesuch: {path}: the catalog does not know this image", err=True)
+        raise typer.Exit(1)
+    written = None
+    if out is not None:
+        written = found.write(out)
+    told = {**found.to_json(), "written": None if written is None else str(written)}
+    if as_json:
+        print(json.dumps(told, ensure_ascii=False))
+    else:
+        print(f"{path}: found by {told['found_by']} as {told['image_id']}")
+        print(f"  prompt {told['prompt']}")
+        print(f"  original {'written to ' + str(written) if written else told['original']}")
+        print(f"  manifest {told['manifest_digest'] or 'not kept'}")
 
 
 def _counted(verdicts: Iterable[Verdict]) -> Iterator[Verdict]:

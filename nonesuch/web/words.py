@@ -6,6 +6,7 @@ Nothing here says that an image is real, and nothing says more than the evidence
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from provenance.evidence import Confidence, Evidence
 from provenance.verdict import Verdict
 
 _LONGEST = 2000  # characters of foreign text that are shown
+_DIGEST = re.compile(r"\b([0-9a-f]{16})[0-9a-f]{16,}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def explain(verdict: Verdict) -> Explanation:
         found=_findings(verdict),
         means=_means(verdict, tone),
         does_not_mean=_does_not_mean(verdict, tone),
-        facts=tuple((label, plain(value)) for label, value in _facts(verdict) if value),
+        facts=tuple((label, _short(plain(value))) for label, value in _facts(verdict) if value),
         recipe=_recipe(verdict.recipe),
     )
 
@@ -254,6 +256,8 @@ def _does_not_mean(verdict: Verdict, tone: str) -> tuple[str, ...]:
         said.append(
             "A watermark can be copied onto another picture; compare with the catalog where you have one."
         )
+    if (verdict.catalog or {}).get("found_by") == "fingerprint":
+        said.append("Looking the same is not being the same: a close copy or another edit matches too.")
     return tuple(said)
 
 
@@ -308,6 +312,10 @@ def _facts(verdict: Verdict) -> Sequence[tuple[str, str]]:
         ("Catalog image", str(match.get("image_id") or "")),
         ("Found by", str(match.get("found_by") or "")),
     )
+
+
+def _short(text: str) -> str:
+    return _DIGEST.sub(r"\1…", text)
 
 
 _SOURCE_TYPES = {

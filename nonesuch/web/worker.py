@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from provenance.trustlist import TrustSet
     from provenance.verify import VerifyOptions
 
-MAX_MEMORY = 6 << 30  # bytes of address space, libraries included
+MAX_MEMORY = 4 << 30  # bytes of private memory, of which the libraries reserve over 1 GB without using it
 # What Pillow may decode here: EPS would run Ghostscript, and the exotic formats have had the most holes.
 FORMATS = frozenset(("PNG", "JPEG", "MPO", "WEBP", "AVIF", "HEIF", "TIFF", "GIF", "BMP"))
 
@@ -99,7 +99,7 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a terminal reaches us too; the parent decides
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     settings = json.loads(sys.stdin.buffer.readline())
 
     import cv2
