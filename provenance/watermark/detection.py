@@ -61,7 +61,7 @@ def detect(
         return _detection(found, 1.0, 0.0, bounds.ALIGNED_BOUND)
     if search == "aligned":
         return None
-    for rank, guess in enumerate(_guesses(flat, secret)):
+    for rank, guess in enumerate(_guesses(plane, flat, secret)):
         upright = luma.flatten(geometry.undo(plane, guess.scale, guess.rotation))
         groups = luma.carriers(luma.fold(upright))
         found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=int(rank == 0))
@@ -70,10 +70,10 @@ def detect(
     return None
 
 
-def _guesses(flat: luma.Floats, key: bytes) -> Iterator[geometry.Geometry]:
+def _guesses(plane: luma.Floats, flat: luma.Floats, key: bytes) -> Iterator[geometry.Geometry]:
     lattices = geometry.candidates(flat, bounds.LATTICES)
     yield from lattices[:4]
-    yield from scan.scan(flat, key)
+    yield from scan.scan(plane, flat, key)
     yield from lattices[4:]
 
 

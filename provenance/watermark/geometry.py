@@ -164,7 +164,6 @@ def undo(plane: Floats, scale: float, rotation: float) -> Floats:
     columns = min(LARGEST, round((width * cosine + height * sine) / scale))
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -rotation, 1.0 / scale)
     matrix[:, 2] += ((columns - width) / 2, (rows - height) / 2)
-    turned = cv2.warpAffine(
-        plane, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    way = cv2.INTER_LANCZOS4 if scale < 0.75 else cv2.INTER_CUBIC if scale < 1.3 else cv2.INTER_LINEAR
+    turned = cv2.warpAffine(plane, matrix, (columns, rows), flags=way, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(turned, dtype=np.float32)

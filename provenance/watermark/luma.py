@@ -32,15 +32,15 @@ def local_mean(plane: Floats, window: int) -> Floats:
     return np.asarray(cv2.blur(plane, (window, window)), dtype=np.float32)
 
 
-def flatten(plane: Floats) -> Floats:
+def flatten(plane: Floats, window: int = WINDOW) -> Floats:
     """[H, W] high-passed, divided by its local standard deviation and cut off at +-2.5."""
-    return flattened(plane)[0]
+    return flattened(plane, window)[0]
 
 
-def flattened(plane: Floats) -> tuple[Floats, Floats]:
+def flattened(plane: Floats, window: int = WINDOW) -> tuple[Floats, Floats]:
     """What `flatten` returns, and the local standard deviation [H, W] it divided by."""
-    detail = plane - local_mean(plane, WINDOW)
-    deviation = local_mean(detail * detail, WINDOW)
+    detail = plane - local_mean(plane, window)
+    deviation = local_mean(detail * detail, window)
     deviation += np.float32(_SILENCE)
     np.sqrt(deviation, out=deviation)
     detail /= deviation
@@ -53,13 +53,12 @@ def fold(plane: Floats) -> Floats:
     The tile that starts at (0, 0) belongs to group 0; incomplete tiles count as far as they go.
     """
     height, width = plane.shape
-    groups = np.zeros((4, TILE, TILE), np.float32)
-    for top in range(0, height, TILE):
-        for left in range(0, width, TILE):
-            part = plane[top : top + TILE, left : left + TILE]
-            group = 2 * (top // TILE % 2) + left // TILE % 2
-            groups[group, : part.shape[0], : part.shape[1]] += part
-    return groups
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    if (rows * TILE, columns * TILE) != (height, width):
+        plane = np.pad(plane, ((0, rows * TILE - height), (0, columns * TILE - width)))
+    tiles = plane.reshape(rows, TILE, columns, TILE)
+    groups = [tiles[top::2, :, left::2].sum(axis=(0, 2)) for top in range(2) for left in range(2)]
+    return np.stack(groups)
 
 
 def carriers(tiles: Floats) -> Complex:

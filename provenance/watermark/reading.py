@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from provenance.watermark import code, layout, shaping
-from provenance.watermark.layout import DIHEDRAL, KX, PILOTS, RING, RINGS, ROWS, TILE
+from provenance.watermark.layout import DIHEDRAL, HIGHEST, KX, PILOTS, RING, RINGS, ROWS, TILE
 
 _LIMIT = 2.0  # whitened carriers are cut off here, in standard deviations
 _PEAKS = 2  # pilot peaks tried for each turn and weighting
@@ -111,12 +111,13 @@ def _pilot_peaks(values: Complex, weights: Floats, key: bytes, turn: int) -> Ite
     variants = layout.layouts(key)
     pilot = variants[0].pilot
     weighted = weights[pilot] * values[pilot]
-    spectrum = np.zeros((PILOTS, TILE, TILE // 2 + 1), np.complex64)
+    # the inverse transform adds each carrier and its mirror image: twice the real part
+    weighted /= 2.0 * np.sqrt(0.5 * float(np.vdot(weighted, weighted).real) + 1e-12)
+    spectrum = np.zeros((PILOTS, TILE, int(HIGHEST)), np.complex64)
     for number, variant in enumerate(variants):
         spectrum[number, ROWS[pilot], KX[pilot]] = weighted * variant.pilot_values.conj()
-    # irfft2 adds each carrier and its mirror image: twice the real part
-    surface = fft.irfft2(spectrum, s=(TILE, TILE), norm="forward") / 2.0
-    surface /= np.sqrt(0.5 * float((np.abs(weighted) ** 2).sum()) + 1e-12)
+    columns = fft.ifft(spectrum, axis=1, norm="forward", overwrite_x=True)
+    surface = fft.irfft(columns, n=TILE, axis=2, norm="forward", overwrite_x=True)
     for _ in range(_PEAKS):
         place = int(surface.argmax())
         number, dy, dx = (int(i) for i in np.unravel_index(place, surface.shape))

@@ -8,6 +8,7 @@ commonest changes, a new size or a slight tilt alone, are searched outright on t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,21 +19,30 @@ from provenance.watermark.geometry import Geometry, middle
 from provenance.watermark.luma import Floats
 
 _SIDE = 512  # pixels looked at, at the size when marked
-_STEP = 0.005  # of log scale and, in radians, of angle: a turn of phase of less than 1 at the edge
+_STEP = 0.006  # of log scale and, in radians, of angle: a turn of phase of less than 1 at the edge
 _SCALES = (0.49, 2.04)
 _TILT = 5.5  # degrees each way
-_FINER = (-0.0025, 0.0025)
+_FINER = (-0.003, 0.003)
+_FINE_WINDOW = 5  # pixels
 _STEPS = int(np.log(_SCALES[1] / _SCALES[0]) / _STEP) + 1
 _TILTS = 2 * int(np.radians(_TILT) / _STEP) + 1
 
 
-def scan(flat: Floats, key: bytes) -> list[Geometry]:
-    """The best guesses at scale alone or tilt alone for a flattened luma plane [H, W], best first.
+@dataclass(frozen=True, slots=True)
+class _Planes:
+    fine: Floats  # flattened over few pixels, for pictures made smaller
+    usual: Floats  # as when marked
+    soft: Floats  # without what lies above the band, for pictures made larger
+
+
+def scan(plane: Floats, flat: Floats, key: bytes) -> list[Geometry]:
+    """The best guesses at scale alone or tilt alone for a luma plane [H, W], also given flattened, best first.
 
     A guess's score is the height of its pilot's peak.
     """
-    softened = np.asarray(cv2.GaussianBlur(flat, (0, 0), 0.7), dtype=np.float32)
-    guesses = [_tried(flat, softened, scale, tilt, key) for scale, tilt in _hypotheses()]
+    fine = luma.flatten(middle(plane, _SIDE), _FINE_WINDOW)
+    planes = _Planes(fine, flat, np.asarray(cv2.GaussianBlur(flat, (0, 0), 0.7), dtype=np.float32))
+    guesses = [_tried(planes, scale, tilt, key) for scale, tilt in _hypotheses()]
     guesses.sort(key=lambda guess: -guess.score)
     refined = []
     for guess in guesses[:SCAN_KEPT]:
@@ -40,7 +50,7 @@ def scan(flat: Floats, key: bytes) -> list[Geometry]:
         for step in _FINER:
             scale = guess.scale if guess.rotation else guess.scale * float(np.exp(step))
             tilt = guess.rotation + float(np.degrees(step)) if guess.rotation else 0.0
-            near.append(_tried(flat, softened, scale, tilt, key))
+            near.append(_tried(planes, scale, tilt, key))
         refined.append(max(near, key=lambda found: found.score))
     return sorted(refined, key=lambda guess: -guess.score)
 
@@ -52,15 +62,16 @@ def _hypotheses() -> Iterator[tuple[float, float]]:
         yield 1.0, float(np.degrees((number - _TILTS // 2) * _STEP))
 
 
-def _tried(flat: Floats, softened: Floats, scale: float, tilt: float, key: bytes) -> Geometry:
-    # flattened planes hold much above the band: it must not fold down into it
-    plane = middle(softened if scale > 1.3 else flat, round(_SIDE * scale))
+def _tried(planes: _Planes, scale: float, tilt: float, key: bytes) -> Geometry:
+    source = planes.fine if scale < 0.9 else planes.soft if scale > 1.3 else planes.usual
+    plane = middle(source, round(_SIDE * scale))
     height, width = plane.shape
     if tilt:
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -tilt, 1.0)
         upright = cv2.warpAffine(plane, matrix, (width, height), flags=cv2.INTER_LINEAR)
     else:
         size = (round(width / scale), round(height / scale))
-        upright = cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)
+        way = cv2.INTER_CUBIC if scale < 0.9 else cv2.INTER_LINEAR
+        upright = cv2.resize(plane, size, interpolation=way)
     groups = luma.carriers(luma.fold(np.asarray(upright, dtype=np.float32)))
     return Geometry(scale, tilt, reading.pilot_height(groups, key))
