@@ -77,7 +77,8 @@ def main() -> int:
     parser.add_argument("--packages", type=Path, help="folder that holds invisible-watermark")
     parser.add_argument("--attacks", help="only these, separated by commas")
     parser.add_argument("--limit", type=int, default=40, help="pictures of each kind")
-    parser.add_argument("--slow-limit", type=int, default=4, help="pictures of each kind for rivaGan")
+    parser.add_argument("--others-limit", type=int, default=10, help="the same for dwtDct and dwtDctSvd")
+    parser.add_argument("--slow-limit", type=int, default=4, help="the same for rivaGan")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     pictures = {"photographs": photographs(options.photos)}
@@ -91,7 +92,8 @@ def main() -> int:
         except NonesuchError as error:
             print(f"left out: {error}")
             continue
-        limit = options.slow_limit if wanted == "rivaGan" else options.limit
+        limits = {"nonesuch": options.limit, "rivaGan": options.slow_limit}
+        limit = limits.get(wanted, options.others_limit)
         for kind, found in pictures.items():
             step = max(1.0, len(found) / limit)
             chosen = [list(found)[int(i * step)] for i in range(min(limit, len(found)))]
