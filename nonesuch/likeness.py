@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 def text_vector(catalog: Catalog, text: str) -> Vectors:
     """The embedding of a text, float32 [dim], by the encoder that made the catalog's embeddings."""
-    vectors: Vectors = catalog_encoder(catalog).texts([text])
-    return vectors[0]
+    vector: Vectors = catalog_encoder(catalog).texts([text])[0]
+    return vector
 
 
 def image_vector(catalog: Catalog, path: Path) -> Vectors:
     """The embedding of an image file, float32 [dim], by the encoder that made the catalog's embeddings."""
     image = decode_rgb(read_limited(path), where=str(path))
-    vectors: Vectors = catalog_encoder(catalog).images([image])
-    return vectors[0]
+    vector: Vectors = catalog_encoder(catalog).images([image])[0]
+    return vector
 
 
 def catalog_encoder(catalog: Catalog) -> Encoder:
