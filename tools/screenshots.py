@@ -41,7 +41,6 @@ def main() -> None:
         ImageOps.mirror(Image.open(signed).convert("RGB")).save(foreign, pnginfo=text)
         with browser(Path(folder) / "a", height=700) as light:
             light.get(address)
-            write(light, "verify-empty.png")
             ask(light, signed)
             write(light, "verify-page.png")
         with browser(Path(folder) / "b", height=700, dark=True) as dark:
