@@ -35,10 +35,12 @@ def embed(image: RGB, payload: int, *, strength: float = 1.0, key: bytes | None 
     host = luma.carriers(luma.fold(flat).sum(axis=0))
     host_power = shaping.ring_powers(host)
     amplitudes = shaping.ring_amplitudes(host_power / (height * width), float((local * local).mean()))[RING]
-    psnr, ssim = _floors(height, width, strength)
-    factor = shaping.gain(amplitudes, local, variance, least_psnr=psnr, least_ssim=ssim)
+    loudness = _loudness(height, width, strength)
+    psnr = LEAST_PSNR - 20.0 * float(np.log10(loudness))
+    ssim = 1.0 - (1.0 - LEAST_SSIM) * loudness**2
+    factor = shaping.gain(amplitudes, local, variance, least_psnr=psnr, least_ssim=ssim, loudness=loudness)
     # what one unit of the tile's carriers becomes after flattening and folding
-    response = factor * float((local / deviation).mean()) * height * width / TILE**2
+    response = factor * float((local[::3, ::3] / deviation[::3, ::3]).mean()) * height * width / TILE**2
     place = informed.best_place(host, host_power, amplitudes, payload, secret)
     tile = _tile(informed.resisting(place, host, host_power, amplitudes, response))
     local *= np.tile(tile, (-(-height // TILE), -(-width // TILE)))[:height, :width]
@@ -66,11 +68,10 @@ def _check_arguments(image: RGB, payload: int, strength: float) -> None:
         raise InputError(f"watermark strength {strength} is out of range", hint="Use 0.1 to 10; 1 is usual.")
 
 
-def _floors(height: int, width: int, strength: float) -> tuple[float, float]:
-    # pictures under 512 x 512 have fewer tiles to add up: more power for each halving of their area
-    missing = max(0.0, float(np.log2(512 * 512 / (height * width))))
-    louder = 20.0 * float(np.log10(strength)) + min(1.2 * missing, 4.8)
-    return LEAST_PSNR - louder, 1.0 - (1.0 - LEAST_SSIM) * 10.0 ** (louder / 10.0)
+def _loudness(height: int, width: int, strength: float) -> float:
+    # pictures under 512 x 512 have fewer tiles to add up: 1.2 dB more for each halving of their area, 4.8 at most
+    halvings = max(0.0, float(np.log2(512 * 512 / (height * width))))
+    return float(strength * 10.0 ** (min(1.2 * halvings, 4.8) / 20.0))
 
 
 def _tile(values: luma.Complex) -> luma.Floats:

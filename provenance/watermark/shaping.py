@@ -16,6 +16,8 @@ from provenance.watermark.layout import KX, KY, RING, RING_SIZE, RING_WIDTH, RIN
 from provenance.watermark.luma import local_mean
 
 _FAINT = 5.0  # variance in squared grey levels that a flat neighbourhood is taken to have
+_BARE = 0.65  # factor where nothing varies at all
+_BARE_MOST = 0.55  # grey levels, root mean square, of the mark there at strength 1
 _STRONG = 3600.0  # and the most that any is taken to have
 _CODEC_POWER = 100.0  # squared grey levels a codec destroys at low frequencies
 _CODEC_CORNER = 0.1  # cycles a pixel where that has doubled
@@ -37,6 +39,8 @@ def local_strength(plane: Floats) -> tuple[Floats, Floats]:
     mean *= np.float32(0.05)
     mean += np.float32(0.4)
     strength *= np.clip(mean, 0.4, 1.0, out=mean)
+    # a painted surface without any grain shows the least change
+    strength *= np.minimum(variance * np.float32(1.4) + np.float32(_BARE), np.float32(1.0))
     return strength, variance
 
 
@@ -77,17 +81,27 @@ def power_allowed(least_psnr: float) -> float:
 
 
 def gain(
-    amplitudes: Floats, strength: Floats, variance: Floats, *, least_psnr: float, least_ssim: float
+    amplitudes: Floats,
+    strength: Floats,
+    variance: Floats,
+    *,
+    least_psnr: float,
+    least_ssim: float,
+    loudness: float,
 ) -> float:
     """Largest factor on `strength` * unit-variance tile that keeps the expected PSNR (dB) and SSIM.
 
-    `amplitudes` [n] are those of the carriers; rounding to whole grey levels is counted in.
+    `amplitudes` [n] are those of the carriers; rounding to whole grey levels is counted in. Bare
+    surfaces get no more than half a grey level times `loudness`, whatever the floors allow.
     """
     power = amplitudes**2
     seen = float((power * _SEEN).sum() / power.sum())
+    # every third pixel each way tells these means well enough
+    strength, variance = strength[::3, ::3], variance[::3, ::3]
     square = strength * strength
     by_psnr = power_allowed(least_psnr) / float(square.mean())
     weight = 1.0 / (2.0 * variance + _SSIM_C2)
     lost = max(1.0 - least_ssim - _ROUNDING * float(weight.mean()), 0.0)
     by_ssim = lost / (seen * float((square * weight).mean()))
-    return float(np.sqrt(min(by_psnr, by_ssim)))
+    bare = _BARE_MOST * loudness / (_BARE * float(np.sqrt(_FAINT)))
+    return min(float(np.sqrt(min(by_psnr, by_ssim))), bare)
