@@ -240,9 +240,11 @@ def test_posts_from_other_sites_are_refused(client: httpx.Client) -> None:
 def test_the_api_is_described(client: httpx.Client) -> None:
     schema = client.get("/openapi.json").json()
     assert {
-        "/api/verify", "/matches/byBinding", "/matches/byContent", "/manifests/{manifest_id}",
+        "/api/verify", "/matches/byBinding", "/matches/byContent", "/manifests/{manifestId}",
         "/services/supportedAlgorithms",
     } == set(schema["paths"])  # fmt: skip
+    answers = [o["responses"] for methods in schema["paths"].values() for o in methods.values()]
+    assert not [a for a in answers if "422" in a]  # broken queries get 400, as the C2PA specification has it
     verdict = schema["components"]["schemas"]["VerdictBody"]
     assert set(verdict["properties"]) == KEYS
     page = client.get("/api").text

@@ -10,7 +10,7 @@ import base64
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
@@ -27,6 +27,7 @@ MOST = 100  # matches that one query returns
 _LONGEST_QUERY = 2000  # characters of a URL's query
 _INVALID: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "Invalid query value"},
+    "4XX": {"model": ErrorBody, "description": "Refused"},
     503: {"model": ErrorBody, "description": "The server was started without a catalog"},
 }
 
@@ -97,7 +98,7 @@ async def by_content(
 
 
 @router.get(
-    "/manifests/{manifest_id}",
+    "/manifests/{manifestId}",
     summary="A manifest store, by the id of its active manifest",
     operation_id="getManifestById",
     response_class=Response,
@@ -109,7 +110,7 @@ async def by_content(
 )
 async def manifest(
     request: Request,
-    manifest_id: str,
+    manifest_id: Annotated[str, Path(alias="manifestId", description="urn:c2pa:…, from a match.")],
     active: Annotated[
         bool,
         Query(

@@ -37,7 +37,7 @@ UPLOAD_ERRORS: dict[int | str, dict[str, Any]] = {
     summary="Say whether an image is AI-generated, who says so, and how sure that is",
     description=(
         "Send the image as the body, or as the file of a multipart form. It is held in memory while it is looked at, "
-        "and not kept. A file that can't be read gets a verdict too, with `error` set."
+        "and not kept. A file that can't be read gets a verdict too, with its error set."
     ),
     operation_id="verify",
     response_model=VerdictBody,
