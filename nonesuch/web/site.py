@@ -10,11 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from nonesuch.web.facts import plain
 from nonesuch.web.limits import Limits, Refused
 from nonesuch.web.pool import Pool, WorkerFailed
 from nonesuch.web.repository import Repository
 from nonesuch.web.uploads import Upload, read_upload
-from nonesuch.web.words import plain
 from provenance.trustlist import TrustSet
 from provenance.verdict import Verdict
 from provenance.verify import failed

@@ -6,26 +6,12 @@ Nothing here says that an image is real, and nothing says more than the evidence
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from provenance.evidence import Confidence, Evidence
+from nonesuch.web.facts import Finding, facts, findings, plain, recipe_lines, sentence
+from provenance.evidence import Confidence
 from provenance.verdict import Verdict
-
-_LONGEST = 2000  # characters of foreign text that are shown
-_DIGEST = re.compile(r"\b([0-9a-f]{16})[0-9a-f]{16,}\b")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One piece of evidence as a visitor reads it."""
-
-    name: str  # what kind of thing it is
-    detail: str  # one sentence
-    grade: str  # how far it can be believed; empty when it says nothing of the origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +40,12 @@ def explain(verdict: Verdict) -> Explanation:
         lead=_lead(verdict, tone),
         level=level,
         sure=sure,
-        found=_findings(verdict),
+        found=findings(verdict),
         means=_means(verdict, tone),
         does_not_mean=_does_not_mean(verdict, tone),
-        facts=tuple((label, _short(plain(value))) for label, value in _facts(verdict) if value),
-        recipe=_recipe(verdict.recipe),
+        facts=facts(verdict),
+        recipe=recipe_lines(verdict.recipe),
     )
-
-
-def plain(text: Any) -> str:
-    """Foreign text as one line: control and direction characters dropped, cut at 2000 characters."""
-    line = " ".join(str(text).split())
-    shown = "".join(c for c in line[: 2 * _LONGEST] if c.isprintable())
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
 
 _SURE: dict[Confidence, tuple[int, str]] = {
@@ -75,7 +54,6 @@ _SURE: dict[Confidence, tuple[int, str]] = {
     "strong": (2, "Strong evidence"),
     "proven": (3, "Proven"),
 }
-_GRADES: dict[Confidence, str] = {"none": "", "claimed": "a claim", "strong": "strong", "proven": "proven"}
 
 _HEADLINES = {
     "ai-generated": "AI-generated",
@@ -100,7 +78,7 @@ def _headline(verdict: Verdict) -> tuple[str, str]:
 
 def _lead(verdict: Verdict, tone: str) -> str:
     if tone == "unreadable":
-        return f"{_sentence(verdict.error)} Nothing can be said about it."
+        return f"{sentence(verdict.error)} Nothing can be said about it."
     if tone == "no-evidence":
         if verdict.integrity == "unsigned":
             return "Nothing in this file or its pixels says how the image was made."
@@ -183,7 +161,7 @@ def _means(verdict: Verdict, tone: str) -> tuple[str, ...]:
     if verdict.integrity == "intact":
         said += _signer_sentences(verdict)
     if verdict.error is not None and tone != "unreadable":
-        said.append(f"Not all of the file could be read: {_sentence(verdict.error)}")
+        said.append(f"Not all of the file could be read: {sentence(verdict.error)}")
     return tuple(said)
 
 
@@ -259,98 +237,3 @@ def _does_not_mean(verdict: Verdict, tone: str) -> tuple[str, ...]:
     if (verdict.catalog or {}).get("found_by") == "fingerprint":
         said.append("Looking the same is not being the same: a close copy or another edit matches too.")
     return tuple(said)
-
-
-_KINDS = {
-    "credential": "Credential",
-    "ingredient": "Credential of an ingredient",
-    "watermark": "Watermark",
-    "catalog": "Catalog",
-    "metadata": "Metadata",
-}
-
-
-def _findings(verdict: Verdict) -> tuple[Finding, ...]:
-    return tuple(_finding(item) for item in verdict.evidence)
-
-
-def _finding(item: Evidence) -> Finding:
-    kind, _, program = item.kind.partition(":")
-    name = _KINDS.get(kind, kind)
-    return Finding(
-        f"{name} ({plain(program)})" if program else name, plain(item.detail), _GRADES[item.confidence]
-    )
-
-
-_INTEGRITY = {
-    "intact": "intact",
-    "altered": "there, but the image changed after signing",
-    "unsigned": "none",
-    "unreadable": "can't be read",
-}
-_TRUST = {
-    "listed": "on the trust list",
-    "own": "one of this machine's own anchors",
-    "unlisted": "on no list",
-    "none": "",
-}
-_TIME = {"ok": "", "expired-untimestamped": "certificate expired, no timestamp", "unknown": ""}
-
-
-def _facts(verdict: Verdict) -> Sequence[tuple[str, str]]:
-    mark, match = verdict.watermark or {}, verdict.catalog or {}
-    types = ", ".join(_source_type(uri) for uri in verdict.digital_source_type)
-    return (
-        ("Credential", _INTEGRITY[verdict.integrity]),
-        ("Signed by", verdict.signed_by or ""),
-        ("Signer", _TRUST[verdict.trust]),
-        ("Signed at", _time(verdict.signed_at)),
-        ("Signing time", _TIME[verdict.time]),
-        ("Made with", verdict.generator or ""),
-        ("Source type", types),
-        ("Watermark", str(mark.get("payload") or "")),
-        ("Catalog image", str(match.get("image_id") or "")),
-        ("Found by", str(match.get("found_by") or "")),
-    )
-
-
-def _short(text: str) -> str:
-    return _DIGEST.sub(r"\1…", text)
-
-
-_SOURCE_TYPES = {
-    "trainedAlgorithmicMedia": "made by a generative model",
-    "compositeWithTrainedAlgorithmicMedia": "edited or composed with a generative model",
-    "compositeSynthetic": "composed, with generated parts",
-    "algorithmicMedia": "made by an algorithm, no trained model",
-    "digitalCapture": "captured by a camera",
-    "computationalCapture": "captured by a camera, computed from several frames",
-    "digitalCreation": "made by a person with a program",
-    "humanEdits": "edited by a person",
-}
-
-
-def _source_type(uri: str) -> str:
-    name = uri.rstrip("/").rsplit("/", 1)[-1]
-    return f"{_SOURCE_TYPES[name]} ({name})" if name in _SOURCE_TYPES else name
-
-
-def _time(iso: str | None) -> str:
-    try:
-        signed = datetime.fromisoformat(iso or "")
-    except ValueError:
-        return iso or ""
-    return f"{signed.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, says a timestamp authority"
-
-
-def _recipe(recipe: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
-    shown = []
-    for key, value in (recipe or {}).items():
-        if value not in (None, "", [], {}) and isinstance(value, str | int | float | bool):
-            shown.append((plain(key).replace("_", " "), plain(value)))
-    return tuple(shown)
-
-
-def _sentence(text: str | None) -> str:
-    line = plain(text or "It could not be opened")
-    return f"{line[:1].upper()}{line[1:]}{'' if line.endswith(('.', '!', '?')) else '.'}"

@@ -17,11 +17,12 @@ from web_samples import encoded, picture
 
 from foundation.errors import InputError
 from nonesuch.web.app import create_app
+from nonesuch.web.facts import plain
 from nonesuch.web.limits import Limits, Refused
 from nonesuch.web.pool import Pool, WorkerFailed
 from nonesuch.web.repository import FINGERPRINT, active_only, parse_binding
 from nonesuch.web.uploads import parse_form
-from nonesuch.web.words import explain, plain
+from nonesuch.web.words import explain
 from provenance.evidence import Evidence
 from provenance.verdict import Verdict
 
