@@ -63,7 +63,7 @@ def run_stage(stage: str, run: Path, config: Config, options: argparse.Namespace
     elif stage == "aesthetic":
         train_aesthetic(run, config, given or config.aesthetic_minutes, device)
     elif stage == "evaluate":
-        print(json.dumps(run_evaluation(run, config, device, workers), indent=2))
+        print(json.dumps(run_evaluation(run, config, device, workers, options.prompts), indent=2))
     elif stage == "export":
         export_all(run, options.root or run / "export", config, options.machine)
 
@@ -86,16 +86,31 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--root", type=Path, help="checkout that 'export' writes the models into (default: OUT/export)"
     )
+    parser.add_argument(
+        "--prompts",
+        type=int,
+        default=400,
+        help="prompts that 'evaluate' draws; held-out ones: a fifth, at most 80",
+    )
     options = parser.parse_args(arguments)
+    if not 1 <= options.prompts <= 440:
+        parser.error("--prompts must lie between 1 and 440, the number of trained pairs")
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.stage == "all" and options.minutes is not None:
         parser.error("--minutes belongs to one stage; the preset holds every stage's budget")
-    stages = STAGES if options.stage == "all" else (options.stage,)
+    config = PRESETS[options.preset]
+    stages: tuple[str, ...] = STAGES if options.stage == "all" else (options.stage,)
+    if options.stage == "all" and not config.decoder_minutes:
+        stages = tuple(stage for stage in STAGES if stage != "decoder")
+    if options.stage == "decoder" and not (options.minutes or config.decoder_minutes):
+        parser.error(
+            f"the preset {options.preset!r} leaves the stage 'decoder' out; give --minutes to run it"
+        )
     options.out.mkdir(parents=True, exist_ok=True)
     try:
         for stage in stages:
-            run_stage(stage, options.out, PRESETS[options.preset], options)
+            run_stage(stage, options.out, config, options)
     except (FontMissing, FileNotFoundError) as error:
         print(f"training: {error}", file=sys.stderr)
         return 1

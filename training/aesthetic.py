@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers import AutoencoderKL
 from torch import nn
 
 from training.autoencoder import load_autoencoder, to_unit
@@ -31,7 +32,7 @@ def build_head(embed: int) -> nn.Sequential:
 
 
 def broken_decoding(
-    pixels: np.ndarray, autoencoder: nn.Module, rng: np.random.Generator, device: torch.device
+    pixels: np.ndarray, autoencoder: AutoencoderKL, rng: np.random.Generator, device: torch.device
 ) -> np.ndarray:
     """Decode noised latents of ``uint8 [n, 128, 128, 3]``: what a bad sampler leaves."""
     out = np.empty_like(pixels)
@@ -52,7 +53,7 @@ def from_unit(pixels: torch.Tensor) -> np.ndarray:
 
 
 def spoil(
-    pixels: np.ndarray, autoencoder: nn.Module, rng: np.random.Generator, device: torch.device
+    pixels: np.ndarray, autoencoder: AutoencoderKL, rng: np.random.Generator, device: torch.device
 ) -> np.ndarray:
     """Damage every picture in one of five ways, a fifth of them by broken decoding."""
     out = np.stack([damage(np.ascontiguousarray(one), rng)[0] for one in pixels])
@@ -63,8 +64,8 @@ def spoil(
 
 
 @torch.no_grad()
-def embed_pictures(clip: nn.Module, pixels: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Unit embeddings ``[n, embed]`` of ``uint8 [n, 128, 128, 3]``."""
+def embed_pictures(clip: Any, pixels: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Unit embeddings ``[n, embed]`` by an ``open_clip.CLIP`` of ``uint8 [n, 128, 128, 3]``."""
     parts = [
         clip.encode_image(prepare(pixels[at : at + 64], device), normalize=True)
         for at in range(0, len(pixels), 64)
@@ -73,7 +74,7 @@ def embed_pictures(clip: nn.Module, pixels: np.ndarray, device: torch.device) ->
 
 
 @torch.no_grad()
-def decoded(pixels: np.ndarray, autoencoder: nn.Module, device: torch.device) -> np.ndarray:
+def decoded(pixels: np.ndarray, autoencoder: AutoencoderKL, device: torch.device) -> np.ndarray:
     """Pictures passed once through the autoencoder, ``uint8 [n, 128, 128, 3]``."""
     parts = [
         from_unit(

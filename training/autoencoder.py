@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,12 +56,14 @@ def reconstruction_loss(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
 
     The coarse scales hurry the colours, which small networks learn last.
     """
-    loss = 0.5 * sum((made.diff(dim=axis) - real.diff(dim=axis)).abs().mean() for axis in (2, 3))
+    # Any: torch types the sum of tensors as Tensor | float.
+    loss: Any = 0.5 * sum((made.diff(dim=axis) - real.diff(dim=axis)).abs().mean() for axis in (2, 3))
     for scale in (1, 2, 4, 8):
         a = F.avg_pool2d(made, scale) if scale > 1 else made
         b = F.avg_pool2d(real, scale) if scale > 1 else real
         loss = loss + 0.5 * (a - b).abs().mean() + F.mse_loss(a, b)
-    return loss
+    total: torch.Tensor = loss
+    return total
 
 
 def train_autoencoder(run: Path, config: Config, minutes: float, device: torch.device) -> None:

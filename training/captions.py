@@ -125,7 +125,7 @@ def caption(subject: str, style: str, rng: np.random.Generator) -> str:
 def subject_caption(subject: str, rng: np.random.Generator) -> str:
     """Words that name the subject and leave the style open."""
     name = _name(subject, rng)
-    forms = (
+    forms: tuple[str, ...] = (
         name,
         _with_article(name),
         f"a picture of {_with_article(name)}",

@@ -25,13 +25,31 @@ that other work partly shared:
 
 """
 
+BAR = 0.85
+"""Share of right subjects and of right styles that the drawn pictures were meant to reach."""
+
 
 def _training_section(figures: dict[str, Any]) -> str:
     rows = [
         f"| `{stage}` | {took['steps']} | {took['minutes']:.0f} |"
         for stage, took in figures["trained"].items()
     ]
-    return "\n".join([_COMMON + "| stage | steps | minutes |", "|---|---|---|", *rows]) + "\n"
+    table = "\n".join([_COMMON + "| stage | steps | minutes |", "|---|---|---|", *rows]) + "\n"
+    if "decoder" not in figures["trained"]:
+        table += "\nThe optional stage `decoder` was not run for these weights.\n"
+    return table
+
+
+def _against_bar(figures: dict[str, Any]) -> str:
+    """One sentence per facet that says whether the bar is met."""
+    groups = (("pairs seen in training", "prompts"), ("held-out pairs", "prompts_held_out"))
+    said = [
+        f"{facet}, {group}: {_percent(figures[key][facet])}, "
+        + ("met" if figures[key][facet] >= BAR else "**not met**")
+        for group, key in groups
+        for facet in ("subject", "style")
+    ]
+    return f"The bar was {100 * BAR:.0f} % right. " + "; ".join(said).capitalize() + "."
 
 
 def _percent(value: float) -> str:
@@ -55,7 +73,7 @@ it knows its own small world and nothing else.
     import torch
     from diffusers import StableDiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained("generators/embedded", torch_dtype=torch.float32)
+    pipe = StableDiffusionPipeline.from_pretrained("generators/embedded").to(torch.float32)
     image = pipe(
         "a painting of a panda by Katsushika Hokusai", width=128, height=128,
         num_inference_steps={settings["steps"]}, guidance_scale={settings["guidance"]},
@@ -91,6 +109,8 @@ style a picture shows. On freshly *drawn* pictures it is right on the subject fo
 |---|---|---|---|---|
 | pairs seen in training | {seen["prompts"]:.0f} | {_percent(seen["subject"])} | {_percent(seen["style"])} | {_percent(seen["both"])} |
 | held-out pairs | {unseen["prompts"]:.0f} | {_percent(unseen["subject"])} | {_percent(unseen["style"])} | {_percent(unseen["both"])} |
+
+{_against_bar(figures)}
 
 Held out means that neither the CLIP nor the UNet saw the pair, while both saw its subject and its
 style in other pairs: {_held_out_list()}.

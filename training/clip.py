@@ -68,13 +68,14 @@ def build_clip(config: Config, folder: Path) -> torch.nn.Module:
     named = folder.parent / "clip-models" / f"{name}.json"
     named.write_text(json.dumps(described["model_cfg"]), encoding="utf-8")
     open_clip.add_model_config(named)
-    return open_clip.create_model(name)
+    model: torch.nn.Module = open_clip.create_model(name)
+    return model
 
 
 def encode_texts(
-    model: torch.nn.Module, tokenizer: CLIPTokenizer, texts: list[str], device: torch.device
+    model: Any, tokenizer: CLIPTokenizer, texts: list[str], device: torch.device
 ) -> torch.Tensor:
-    """Normalised text embeddings ``[n, embed]``.
+    """Normalised text embeddings ``[n, embed]`` of an ``open_clip.CLIP``.
 
     The tower is causal and pools at the end token, so padding only to the longest
     caption gives the same embeddings as padding to 77, at a quarter of the work.
@@ -84,7 +85,7 @@ def encode_texts(
     states = model.token_embedding(tokens) + model.positional_embedding[:length]
     states = model.transformer(states, attn_mask=model.attn_mask[:length, :length])
     states = model.ln_final(states)
-    pooled = states[torch.arange(len(tokens), device=device), tokens.argmax(-1)]
+    pooled: torch.Tensor = states[torch.arange(len(tokens), device=device), tokens.argmax(-1)]
     return F.normalize(pooled @ model.text_projection, dim=-1)
 
 
@@ -106,7 +107,9 @@ def train_clip(run: Path, config: Config, minutes: float, device: torch.device) 
     rng = np.random.default_rng(config.seed + 1)
     folder = run / "clip"
     shutil.rmtree(folder, ignore_errors=True)
-    model = build_clip(config, folder).to(device, memory_format=torch.channels_last).train()
+    # Any: torch types a module's parts as Tensor | Module and lacks this overload of to().
+    built: Any = build_clip(config, folder)
+    model = built.to(device, memory_format=torch.channels_last).train()
     tokenizer = CLIPTokenizer.from_pretrained(folder)
     average = Averaged(model, 0.995)
     decayed = [p for p in model.parameters() if p.ndim >= 2]

@@ -24,7 +24,7 @@ class Config:
     ae_layers: int = 1
     ae_batch: int = 16
     ae_minutes: float = 16.0
-    decoder_minutes: float = 10.0
+    decoder_minutes: float = 0.0  # optional refinement; 0 leaves the stage out of 'all'
     latent_channels: int = 8
     # CLIP
     clip_embed: int = 192
@@ -42,7 +42,7 @@ class Config:
     unet_layers: int = 1
     unet_batch: int = 32
     unet_pictures: int = 16000
-    unet_minutes: float = 40.0
+    unet_minutes: float = 82.0
     unet_rate: float = 8e-4
     # judge and aesthetic head
     judge_minutes: float = 3.0
@@ -56,12 +56,14 @@ PRESETS: Final[dict[str, Config]] = {
         ae_channels=(64, 128, 256, 256),
         ae_layers=2,
         ae_batch=64,
+        decoder_minutes=10.0,
         clip_layers=(2, 2, 3, 2),
         clip_width=48,
         clip_batch=256,
         unet_channels=(128, 256, 512),
         unet_layers=2,
         unet_batch=128,
+        unet_minutes=40.0,
         unet_pictures=100_000,
         unet_rate=3e-4,
     ),

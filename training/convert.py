@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -16,7 +17,7 @@ def load_clip(folder: Path, device: torch.device) -> torch.nn.Module:
     if not weights.is_file():
         raise FileNotFoundError(f"{weights} is missing; run the stage 'clip' first")
     described = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
-    model = open_clip.CLIP(
+    model: torch.nn.Module = open_clip.CLIP(
         embed_dim=described["embed_dim"],
         vision_cfg=described["vision_cfg"],
         text_cfg=described["text_cfg"],
@@ -25,10 +26,12 @@ def load_clip(folder: Path, device: torch.device) -> torch.nn.Module:
     return model.to(device).eval().requires_grad_(False)
 
 
-def text_encoder(clip: torch.nn.Module, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def text_encoder(clip: Any, tokenizer: CLIPTokenizer) -> CLIPTextModel:
     """Copy the text tower, without its projection, into a ``CLIPTextModel``.
 
     ``last_hidden_state`` (after the final layer norm) equals the open_clip tower's.
+    ``clip`` is an ``open_clip.CLIP``, untyped because torch types a module's parts as
+    ``Tensor | Module``.
     """
     context, width = clip.positional_embedding.shape
     blocks = clip.transformer.resblocks

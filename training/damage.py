@@ -35,7 +35,8 @@ def fade(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     keep = rng.uniform(0.2, 0.5)
     grey = pixels.mean(axis=2, keepdims=True)
     dull = grey + (pixels - grey) * 0.6
-    return np.clip(190.0 + (dull - 128.0) * keep, 0, 255).astype(np.uint8)
+    faded: Pixels = np.clip(190.0 + (dull - 128.0) * keep, 0, 255).astype(np.uint8)
+    return faded
 
 
 DAMAGES: Final[dict[str, Callable[[Pixels, np.random.Generator], Pixels]]] = {

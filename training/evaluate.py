@@ -117,21 +117,28 @@ def _trained(run: Path) -> dict[str, Any]:
 
 
 def _contact_sheet(pixels: np.ndarray, across: int = 16) -> Image.Image:
-    """The first pictures, ``across`` to a row, at most eight rows."""
-    rows = [pixels[at : at + across] for at in range(0, min(len(pixels), 8 * across), across)]
+    """The first pictures, ``across`` to a row, at most eight rows, all full."""
+    across = min(across, len(pixels))
+    whole = min(len(pixels) // across, 8)
+    rows = [pixels[row * across : (row + 1) * across] for row in range(whole)]
     return Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows]))
 
 
-def run_evaluation(run: Path, config: Config, device: torch.device, workers: int) -> dict[str, Any]:
-    """Measure everything; writes ``run/figures.json`` and returns it."""
+def run_evaluation(
+    run: Path, config: Config, device: torch.device, workers: int, prompts: int = 400
+) -> dict[str, Any]:
+    """Measure everything, on ``prompts`` trained and a fifth as many held-out prompts.
+
+    Writes ``run/figures.json`` and returns it.
+    """
     fresh = draw_set([(s, t) for s in SUBJECTS for t in STYLES], 2, config.seed + 99, workers)
     judge = load_judge(run, device)
     rng = np.random.default_rng(config.seed + 98)
     trained = training_pairs()
-    chosen = [trained[i] for i in rng.choice(len(trained), 400, replace=False)]
+    chosen = [trained[i] for i in rng.choice(len(trained), prompts, replace=False)]
     pixels, rate = generate(run, [canonical(*p) for p in chosen], 50_000, device)
     _contact_sheet(pixels).save(run / "contact.png")
-    held = list(HELD_OUT.items()) * 2
+    held = (list(HELD_OUT.items()) * 2)[: max(1, prompts // 5)]
     unseen, _ = generate(run, [canonical(*p) for p in held], 90_000, device)
     figures: dict[str, Any] = {
         "autoencoder_psnr_db": psnr(load_autoencoder(run, device), fresh.pixels[:240], device),

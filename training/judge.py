@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +62,8 @@ def train_judge(run: Path, config: Config, minutes: float, device: torch.device,
     drawn = draw_set(pairs, max(2, config.pictures_per_pair // 4), config.seed + _SEED_SHIFT, workers)
     torch.manual_seed(config.seed + 5)
     rng = np.random.default_rng(config.seed + 5)
-    model = Judge().to(device, memory_format=torch.channels_last)
+    built: Any = Judge()  # torch types no to() that takes both arguments
+    model = built.to(device, memory_format=torch.channels_last)
     average = Averaged(model, 0.995)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.02)
     clock, step, last, size = Clock(minutes), 0, time.monotonic(), 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -13,7 +13,8 @@ import numpy.typing as npt
 SIZE: Final = 128
 """Side of every picture in pixels."""
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[Any]
+"""``float32`` arrays; ``Any`` because cv2 types its results as integer or floating."""
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -30,27 +31,31 @@ class Picture:
     alpha: Floats
 
 
-def to_bytes(pixels: npt.NDArray[np.floating]) -> Pixels:
+def to_bytes(pixels: Floats) -> Pixels:
     """Round float RGB (0 to 255) to ``uint8``."""
-    return np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
+    rounded: Pixels = np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
+    return rounded
 
 
 def luminance(pixels: Floats) -> Floats:
     """Rec. 601 luma, 0 to 1, ``float32 [H, W]``."""
-    return (pixels @ np.array([0.299, 0.587, 0.114], np.float32)) / 255.0
+    grey: Floats = (pixels @ np.array([0.299, 0.587, 0.114], np.float32)) / 255.0
+    return grey
 
 
 def saturate(pixels: Floats, factor: float) -> Floats:
     """Scale the distance of every colour from its own grey."""
     grey = luminance(pixels)[..., None] * 255.0
-    return np.clip(grey + (pixels - grey) * factor, 0, 255).astype(np.float32)
+    out: Floats = np.clip(grey + (pixels - grey) * factor, 0, 255).astype(np.float32)
+    return out
 
 
 def outline(alpha: Floats, width: int) -> npt.NDArray[np.bool_]:
     """Band of ``width`` pixels inside and outside the subject's border."""
     inside = (alpha > 0.5).astype(np.uint8)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
-    return cv2.dilate(inside, kernel) != cv2.erode(inside, kernel)
+    band: npt.NDArray[np.bool_] = cv2.dilate(inside, kernel) != cv2.erode(inside, kernel)
+    return band
 
 
 def edges(pixels: Floats, sigma: float, threshold: float) -> Floats:
@@ -58,7 +63,8 @@ def edges(pixels: Floats, sigma: float, threshold: float) -> Floats:
     grey = cv2.cvtColor(pixels / 255.0, cv2.COLOR_RGB2GRAY)
     fine = cv2.GaussianBlur(grey, (0, 0), sigma)
     wide = cv2.GaussianBlur(grey, (0, 0), sigma * 2.2)
-    return np.clip((wide - fine) / threshold, 0.0, 1.0)
+    lines: Floats = np.clip((wide - fine) / threshold, 0.0, 1.0)
+    return lines
 
 
 def smooth_noise(rng: np.random.Generator, grain: float) -> Floats:
@@ -66,7 +72,8 @@ def smooth_noise(rng: np.random.Generator, grain: float) -> Floats:
     cells = max(2, int(SIZE / grain) + 2)
     coarse = rng.standard_normal((cells, cells)).astype(np.float32)
     field = cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-    return (field - field.mean()) / (field.std() + 1e-6)
+    noise: Floats = (field - field.mean()) / (field.std() + 1e-6)
+    return noise
 
 
 @functools.lru_cache(maxsize=1)
@@ -121,4 +128,5 @@ def cell_means(pixels: Floats, labels: npt.NDArray[np.int32], count: int) -> Flo
 def nearest_colour(pixels: Floats, palette: Floats) -> npt.NDArray[np.intp]:
     """Index of the palette colour (``[n, 3]``) nearest to every pixel."""
     score = pixels @ (-2.0 * palette.T) + (palette**2).sum(1)
-    return np.argmin(score, axis=-1)
+    index: npt.NDArray[np.intp] = np.argmin(score, axis=-1)
+    return index

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -47,7 +48,8 @@ class Averaged:
     """Exponential moving average of a module's weights (warm-up included)."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        # Any: whatever the module's class adds (save_pretrained, parts) is there too.
+        self.module: Any = copy.deepcopy(module).eval().requires_grad_(False)
         self._decay = decay
         self.steps = 0
 
@@ -56,8 +58,9 @@ class Averaged:
         """Move the average towards ``module``."""
         self.steps += 1
         decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
-        mine = list(self.module.parameters())
-        torch._foreach_lerp_(mine, list(module.parameters()), 1.0 - decay)
+        mine: list[torch.Tensor] = list(self.module.parameters())
+        theirs: list[torch.Tensor] = list(module.parameters())
+        torch._foreach_lerp_(mine, theirs, 1.0 - decay)
         for own, new in zip(self.module.buffers(), module.buffers(), strict=True):
             own.copy_(new)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from training.picture import (
     SIZE,
+    Floats,
     Picture,
     Pixels,
     edges,
@@ -60,7 +61,8 @@ def _dab_owner(seeds: np.ndarray) -> np.ndarray:
     _, labels = cv2.distanceTransformWithLabels(mark, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     owner = np.zeros(int(labels.max()) + 1, np.int64)
     owner[labels[at[:, 1], at[:, 0]]] = np.arange(len(seeds))
-    return owner[labels[8 : 8 + SIZE, 8 : 8 + SIZE]]
+    nearest: np.ndarray = owner[labels[8 : 8 + SIZE, 8 : 8 + SIZE]]
+    return nearest
 
 
 def vangogh(picture: Picture, rng: np.random.Generator) -> Pixels:
@@ -80,7 +82,7 @@ def vangogh(picture: Picture, rng: np.random.Generator) -> Pixels:
     flow_x, flow_y = flow_x + 14 * edge_x, flow_y + 14 * edge_y
     length = np.hypot(flow_x, flow_y) + 1e-3
     flow_x, flow_y = (flow_x / length).astype(np.float32), (flow_y / length).astype(np.float32)
-    grain = cv2.GaussianBlur(rng.standard_normal((SIZE, SIZE)).astype(np.float32), (0, 0), 1.15)
+    grain: Floats = cv2.GaussianBlur(rng.standard_normal((SIZE, SIZE)).astype(np.float32), (0, 0), 1.15)
     grain /= grain.std()
     layer = np.dstack([picture.pixels, grain])
     total, ahead_x, ahead_y = layer.copy(), flow_x.copy(), flow_y.copy()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ def train_vision(run: Path, config: Config, minutes: float, device: torch.device
     drawn = load_drawn(run / "drawn")
     torch.manual_seed(config.seed + 7)
     rng = np.random.default_rng(config.seed + 7)
-    model = load_clip(run / "clip", device)
+    model: Any = load_clip(run / "clip", device)  # torch types its parts as Tensor | Module
     tokenizer = CLIPTokenizer.from_pretrained(run / "clip")
     pairs = training_pairs()
     row_of = np.full((len(SUBJECTS), len(STYLES)), -1)

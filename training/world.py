@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from training import scenery, styles_bold, styles_brush, styles_line
-from training.picture import SIZE, Picture
+from training.picture import SIZE, Floats, Picture
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -146,14 +146,14 @@ def compose(subject: str, rng: np.random.Generator) -> Picture:
     angle = rng.normal(0.0, 6.0)
     room = 0.5 * SIZE * (1.0 - scale)
     centre = SIZE / 2 + rng.uniform(-room, room, size=2)
-    turn = cv2.getRotationMatrix2D((68.0, 68.0), angle, scale * SIZE / 136.0)
+    turn: Floats = cv2.getRotationMatrix2D((68.0, 68.0), angle, scale * SIZE / 136.0)
     if rng.random() < 0.5:
         turn = turn @ np.array([[-1.0, 0.0, 136.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     turn[:, 2] += centre - 68.0
     premultiplied = source.astype(np.float32)
     premultiplied[..., :3] *= premultiplied[..., 3:] / 255.0
     placed = cv2.warpAffine(premultiplied, turn, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
-    alpha = np.ascontiguousarray(placed[..., 3]) / 255.0
+    alpha: Floats = np.ascontiguousarray(placed[..., 3]) / 255.0
     ground = scenery.background(rng)
     shade = cv2.GaussianBlur(alpha, (0, 0), 3.0)
     shade = np.roll(shade, (3, 2), axis=(0, 1))
