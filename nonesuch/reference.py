@@ -37,11 +37,11 @@ def _command(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
     usage = " ".join(
-        [name, *(p.make_metavar(_context(command)) for p in arguments), *(["[OPTIONS]"] if options else [])]
+        [name, *(p.metavar or p.name.upper() for p in arguments), *(["[OPTIONS]"] if options else [])]
     )
     lines = [f"## {name}", "", str(command.help).strip(), "", "```", usage, "```", ""]
     rows = [
-        f"| `{', '.join([*p.opts, *p.secondary_opts])}` | {_value(p, command)} | {(p.help or '').strip()} |"
+        f"| `{', '.join([*p.opts, *p.secondary_opts])}` | {_value(p)} | {(p.help or '').strip()} |"
         for p in options
     ]
     if rows:
@@ -49,18 +49,14 @@ def _command(name: str, command: Any) -> str:
     return "\n".join(lines)
 
 
-def _value(option: Any, command: Any) -> str:
+def _value(option: Any) -> str:
     if option.is_flag:
         return ""
-    shown = f"`{option.make_metavar(_context(command))}`".replace("|", "\\|")
+    shown = f"`{option.metavar or option.name.upper()}`".replace("|", "\\|")
     default = option.default
     if default is None or callable(default) or default in ((), []):
         return shown
     return f"{shown}, default `{default}`"
-
-
-def _context(command: Any) -> Any:
-    return command.make_context("nonesuch", [], resilient_parsing=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ facets:
   subject: [panda, fox]
   artist: [Hokusai, "<b>Munch</b>"]
 seeds: {count: 3}
-settings: {width: 128, height: 128, steps: 1}
+settings: {width: 132, height: 132, steps: 1}
 scoring: {scorers: [technical]}
 """
 
@@ -58,7 +58,7 @@ def test_plan_counts_without_drawing(tmp_path: Path) -> None:
         ("seeds:", "sedes:", "seeds"),
         ("[panda, fox]", "[]", "subject"),
         ("[panda, fox]", "[panda, panda]", "panda"),
-        ("width: 128", "width: 131", "131"),
+        ("model: noise", "model: embedded", "132"),
     ],
 )
 def test_a_mistake_in_a_sweep_gets_one_message_with_its_place(
