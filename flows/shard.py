@@ -28,6 +28,7 @@ from flows.rows import catalog_row, mark_request
 from foundation.errors import StorageError
 from foundation.files import atomic_write
 from generators.backends import Drawing
+from generators.plan import record_speed
 from generators.shards import Shard
 from provenance.marking import mark_image
 from provenance.sidecar import write_pack
@@ -84,7 +85,10 @@ def run_shard(shard: Shard, job: Job, counter: Counter) -> ShardReport:
         write_pack(job.out, shard.name, manifests)
     publish_shard(job.out, shard.name, rows, job.schema(_embedding_dim(rows)))
     failed = sum(row["status"] == "failed" for row in rows)
-    return ShardReport(shard.key, len(rows) - failed, failed, perf_counter() - begun)
+    seconds = perf_counter() - begun
+    if not failed:
+        record_speed(shard.recipes, seconds)
+    return ShardReport(shard.key, len(rows) - failed, failed, seconds)
 
 
 def _draw(shard: Shard, job: Job) -> Iterator[Drawing]:

@@ -15,6 +15,9 @@ from foundation.errors import InputError
 MAX_BYTES = 256 << 20  # largest file that is read
 MAX_PIXELS = 120_000_000  # largest picture that is decoded: 360 MB as RGB
 
+# What is opened at all: other formats of Pillow's are rare here, and some start other programs (EPS, Ghostscript).
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM")
+
 RGB = npt.NDArray[np.uint8]  # [H, W, 3], sRGB, 0–255
 
 
@@ -43,9 +46,11 @@ def open_image(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> Imag
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise InputError("is not an image that Pillow can read", where=where) from error
+        raise InputError(
+            "is not an image of a known format", where=where, hint=f"Known: {', '.join(FORMATS)}."
+        ) from error
     except Exception as error:  # Pillow's plugins raise many kinds on hostile headers
         raise InputError(f"broken image header ({error})", where=where) from error
     if image.width * image.height > max_pixels:

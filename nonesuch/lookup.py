@@ -114,7 +114,7 @@ _RECIPE_COLUMNS = (
 def _record(row: Mapping[str, Any], folder: Path) -> CatalogRecord:
     file = folder / row["file"]
     recipe = {name: row[name] for name in _RECIPE_COLUMNS}
-    recipe |= {"loras": json.loads(row["loras"]), "options": json.loads(row["options"])}
+    recipe |= {"loras": json.loads(row["loras"] or "[]"), "options": json.loads(row["options"] or "{}")}
     return CatalogRecord(
         image_id=row["recipe_id"],
         watermark_id=row["watermark_id"] or None,
