@@ -45,7 +45,7 @@ class Config:
     unet_minutes: float = 82.0
     unet_rate: float = 8e-4
     # judge and aesthetic head
-    judge_minutes: float = 3.0
+    judge_minutes: float = 10.0
     aesthetic_minutes: float = 1.0
 
 
