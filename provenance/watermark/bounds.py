@@ -22,11 +22,11 @@ import math
 from provenance.watermark.code import CHECK_BITS
 from provenance.watermark.layout import PILOTS, TILE
 
-SCAN_HYPOTHESES = 288  # scales and tilts that a scan tries
+SCAN_HYPOTHESES = 340  # scales and tilts that a scan tries
 SCAN_KEPT = 6  # of them that are read
 
 TARGET = 1e-9  # false alarms a check, the whole search included
-LATTICES = 20  # candidate scales and rotations taken from the autocorrelation
+LATTICES = 16  # candidate scales and rotations taken from the autocorrelation
 _ATTEMPT = 2.0**-CHECK_BITS
 _TURNS_WEIGHTINGS = 8 * 2
 _HYPOTHESES = PILOTS * TILE * TILE * _TURNS_WEIGHTINGS  # with variants and shifts

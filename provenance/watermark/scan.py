@@ -19,10 +19,10 @@ from provenance.watermark.geometry import Geometry, middle
 from provenance.watermark.luma import Floats
 
 _SIDE = 512  # pixels looked at, at the size when marked
-_STEP = 0.006  # of log scale and, in radians, of angle: a turn of phase of less than 1 at the edge
+_STEP = 0.005  # of log scale and, in radians, of angle: a turn of phase of less than 1 at the edge
 _SCALES = (0.49, 2.04)
 _TILT = 5.5  # degrees each way
-_FINER = (-0.003, 0.003)
+_FINER = (-0.0025, 0.0025)
 _FINE_WINDOW = 5  # pixels
 _STEPS = int(np.log(_SCALES[1] / _SCALES[0]) / _STEP) + 1
 _TILTS = 2 * int(np.radians(_TILT) / _STEP) + 1
