@@ -85,6 +85,8 @@ def main() -> int:
     if options.generated:
         pictures["generated"] = generated(options.generated)
     attacks = options.attacks.split(",") if options.attacks else [*REQUIRED, *REPORTED]
+    if unknown := set(attacks) - {*REQUIRED, *REPORTED}:
+        parser.error(f"unknown attacks {sorted(unknown)}; known: {', '.join([*REQUIRED, *REPORTED])}")
     records = []
     for wanted in options.methods.split(","):
         try:

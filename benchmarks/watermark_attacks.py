@@ -173,7 +173,7 @@ REQUIRED: dict[str, Attack] = {
     "median 3": _median,
     "sharpen": _sharpened,
     "flip": _flipped,
-    "turn 90, 180, 270": _quarter,
+    "quarter turns": _quarter,
     "rotate 0.5": _tilted(0.5, 0.5),
     "rotate 0.5-5": _tilted(0.5, 5.0),
     "greyscale": _grey,
@@ -181,7 +181,7 @@ REQUIRED: dict[str, Attack] = {
 }
 
 # what "three in a row" draws from: one geometric, one of tone or filter, one codec
-_GEOMETRIC = ("scale 0.5-2.0", "crop 10 %", "crop 30 %", "flip", "turn 90, 180, 270", "rotate 0.5-5")
+_GEOMETRIC = ("scale 0.5-2.0", "crop 10 %", "crop 30 %", "flip", "quarter turns", "rotate 0.5-5")
 _TONAL = (
     "brightness +20 %", "brightness -20 %", "contrast +20 %", "contrast -20 %", "gamma 0.8", "gamma 1.25",
     "noise 5", "blur 1", "median 3", "sharpen", "greyscale", "resize 0.75 and back",
