@@ -16,7 +16,7 @@ MAX_BYTES = 256 << 20  # largest file that is read
 MAX_PIXELS = 120_000_000  # largest picture that is decoded: 360 MB as RGB
 
 # What is opened at all: other formats of Pillow's are rare here, and some start other programs (EPS, Ghostscript).
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM")
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP")
 
 RGB = npt.NDArray[np.uint8]  # [H, W, 3], sRGB, 0–255
 

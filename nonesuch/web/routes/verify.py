@@ -27,7 +27,7 @@ UPLOAD_ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "No image, or a broken form"},
     408: {"model": ErrorBody, "description": "The upload took too long"},
     413: {"model": ErrorBody, "description": "Too many bytes or pixels"},
-    415: {"model": ErrorBody, "description": "A format that is not read here, or a compressed body"},
+    415: {"model": ErrorBody, "description": "A compressed body"},
     503: {"model": ErrorBody, "description": "Too many uploads at once"},
 }
 
