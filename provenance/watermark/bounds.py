@@ -11,8 +11,8 @@ The bound is over the draw of the key and holds for every picture, however it wa
    and candidate geometries.
 3. A decoded message passes its 32-bit keyed check with probability 2^-32.
 
-A search also decodes the highest peak of the picture as it is, and of the best geometry, whatever their
-height; each such attempt costs 2^-32 by fact 3 alone.
+A search also decodes the highest peak of the picture as it is, and of the scan's best guess, whatever
+their height; each such attempt costs 2^-32 by fact 3 alone.
 """
 
 from __future__ import annotations

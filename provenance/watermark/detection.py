@@ -61,20 +61,23 @@ def detect(
         return _detection(found, 1.0, 0.0, bounds.ALIGNED_BOUND)
     if search == "aligned":
         return None
-    for rank, guess in enumerate(_guesses(plane, flat, secret)):
+    for guess, spare in _guesses(plane, flat, secret):
         upright = luma.flatten(geometry.undo(plane, guess.scale, guess.rotation))
         groups = luma.carriers(luma.fold(upright))
-        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=int(rank == 0))
+        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare)
         if found is not None:
             return _detection(found, guess.scale, guess.rotation, bounds.ALIGNED_BOUND + bounds.SEARCH_BOUND)
     return None
 
 
-def _guesses(plane: luma.Floats, flat: luma.Floats, key: bytes) -> Iterator[geometry.Geometry]:
+def _guesses(plane: luma.Floats, flat: luma.Floats, key: bytes) -> Iterator[tuple[geometry.Geometry, int]]:
+    """Guesses, likeliest first, and how many peaks below the threshold to decode at each."""
     lattices = geometry.candidates(flat, bounds.LATTICES)
-    yield from lattices[:4]
-    yield from scan.scan(plane, flat, key)
-    yield from lattices[4:]
+    yield from ((guess, 0) for guess in lattices[:4])
+    for rank, guess in enumerate(scan.scan(plane, flat, key)):
+        # only busy pictures come this far, whose pilot may stand just under the threshold
+        yield guess, int(rank == 0)
+    yield from ((guess, 0) for guess in lattices[4:])
 
 
 def _detection(found: reading.Reading, scale: float, rotation: float, bound: float) -> Detection:
