@@ -72,6 +72,7 @@ def assert_whole(out: Path) -> pd.DataFrame:
     return table[SAME].sort_values("recipe_id").reset_index(drop=True)
 
 
+@pytest.mark.timeout(1800)
 def test_a_run_killed_at_random_points_ends_as_an_undisturbed_one(
     tmp_path: Path, sweep_file: Path, prefect_server: str
 ) -> None:
