@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from catalogs.expressions import literal, unknown_column
+from catalogs.beside import Beside, names_any
+from catalogs.expressions import identifier, literal, unknown_column
 from catalogs.parts import SCHEMA_FILE, catalog_folder, check_parts, part_files, read_schema
 from foundation.errors import CatalogError, InputError
 
@@ -21,11 +22,18 @@ _ATTEMPTS = 5  # how often a reader starts anew because parts it read were repla
 class Engine:
     """Runs SQL over a catalog; keeps the connection, so that footers are read once.
 
-    Raises InputError when there is no catalog at `path`.
+    `beside` are columns that do not lie in the parts. Raises InputError when there is no catalog at `path`.
     """
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        beside: Callable[[Path], Sequence[Beside]] = lambda folder: (),
+    ) -> None:
         self.folder = catalog_folder(path).resolve()
+        self._beside = beside(self.folder.parent)
         self._connection = _connect(self.folder, threads)
         self._schema: tuple[Stamp, pa.Schema] | None = None
         self.schema  # noqa: B018  a missing catalog is told at once
@@ -47,6 +55,11 @@ class Engine:
         return schema
 
     @property
+    def fields(self) -> pa.Schema:
+        """Every column that a query may name: the catalog's and those beside it."""
+        return with_beside(self.schema, self._beside)
+
+    @property
     def parser(self) -> Any:
         """A connection for parsing expressions."""
         return self._connection.cursor()
@@ -63,7 +76,8 @@ class Engine:
         schema = self.schema
         for _ in range(_ATTEMPTS):
             before = self._parts()
-            session = Session(self._connection.cursor(), schema, [str(self.folder / name) for name in before])
+            files = [str(self.folder / name) for name in before]
+            session = Session(self._connection.cursor(), schema, files, self._beside)
             failure: duckdb.Error | None = None
             try:
                 result = work(session)
@@ -74,7 +88,7 @@ class Engine:
                 continue
             if failure is None:
                 return result
-            raise self._told(failure, schema.names) from failure
+            raise self._told(failure, self.fields.names) from failure
         raise CatalogError("kept changing while it was read", where=str(self.folder), hint="Try again.")
 
     def _parts(self) -> dict[str, Stamp]:
@@ -110,17 +124,59 @@ class Engine:
 
 
 class Session:
-    """One view of the catalog: its columns, and SQL over its parts."""
+    """One view of the catalog: its columns, and SQL over its parts and what lies beside them."""
 
-    def __init__(self, connection: Any, schema: pa.Schema, files: list[str]) -> None:
+    def __init__(
+        self, connection: Any, schema: pa.Schema, files: list[str], beside: Sequence[Beside] = ()
+    ) -> None:
         self._connection = connection
+        self._beside = [(f"beside_{number}", side) for number, side in enumerate(beside)]
+        self._registered: set[str] = set()
         self.schema = schema
+        self.fields = with_beside(schema, beside)
         self.files = files
 
     def sql(self, text: str) -> pa.Table:
         """The answer as an Arrow table; `{catalog}` stands for the rows with `filename` and `file_row_number`."""
         source = parquet_source(self.files)
+        columns, joins = self._joined(text)
+        if joins:
+            source = f"(SELECT part.*, part.file_index, {columns} FROM {source} AS part {joins})"
         return self._connection.sql(text.replace("{catalog}", source)).to_arrow_table()
+
+    def beside(self, keys: pa.Table, names: Sequence[str]) -> pa.Table:
+        """Columns beside the catalog for rows with those recipe_id, filename and file_row_number, in their order."""
+        columns, joins = self._joined(" ".join(names))
+        self._connection.register(
+            "wanted", keys.append_column("place", pa.array(range(len(keys)), pa.int64()))
+        )
+        table = self._connection.sql(f"SELECT {columns} FROM wanted AS part {joins} ORDER BY place")
+        return table.to_arrow_table().select(list(names))
+
+    def _joined(self, text: str) -> tuple[str, str]:
+        columns, joins = [], ""
+        for alias, side in self._beside:
+            names = [
+                name
+                for name in side.fields.names
+                if name in self.fields.names and name not in self.schema.names
+            ]
+            if not names or not names_any(text, names):
+                continue
+            if alias not in self._registered:
+                self._connection.register(alias, side.table(self.files))
+                self._registered.add(alias)
+            columns += [f"{alias}.{identifier(name)}" for name in names]
+            same = " AND ".join(f"part.{key} = {alias}.{key}" for key in side.key)
+            joins += f" LEFT JOIN {alias} ON {same}"
+        return ", ".join(columns), joins
+
+
+def with_beside(schema: pa.Schema, beside: Sequence[Beside]) -> pa.Schema:
+    """The schema and the columns beside the catalog; a column of the parts hides one of its name."""
+    taken = {name.lower() for name in schema.names}
+    more = [field for side in beside for field in side.fields if field.name not in taken]
+    return pa.schema([*schema, *more], metadata=schema.metadata)
 
 
 def parquet_source(files: Sequence[str]) -> str:

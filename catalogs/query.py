@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from catalogs.beside import PickColumns
 from catalogs.engine import Engine
 from catalogs.expressions import checked_expression, identifier, plain_column, unknown_column
 from catalogs.indexes import OpenIndexes
@@ -31,13 +32,21 @@ class Catalog:
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
-        self.engine = Engine(Path(path), threads=threads)
+        self.engine = Engine(Path(path), threads=threads, beside=lambda folder: (PickColumns(folder),))
         self.indexes = OpenIndexes()
 
     @property
     def schema(self) -> pa.Schema:
         """Every column with its type; description and role are in each field's metadata."""
         return self.engine.schema
+
+    @property
+    def fields(self) -> pa.Schema:
+        """Every column that expressions may name: the schema's, and those that lie beside the catalog.
+
+        Of the log of picks: pick, stars, tags and note.
+        """
+        return self.engine.fields
 
     @property
     def folder(self) -> Path:
@@ -85,7 +94,7 @@ class Catalog:
         group        facets or other columns: one row for each value instead, with `images`, `failed` and
                      `<score>_mean` of every score; `order` may then name a score for its mean
         top_per      ("subject", 3): the first 3 rows of each subject, in `order`
-        columns      which columns, in that order; by default all but the embedding
+        columns      which columns, in that order; by default all of `schema` but the embedding
         sample       a whole number of rows, or a fraction below 1, drawn by a hash of the recipe id and
                      `sample_seed`: the same rows however the catalog is cut into parts
 
@@ -108,7 +117,7 @@ class Catalog:
         """`where` as a checked SQL condition."""
         if where is None or not where.strip():
             return "true"
-        return checked_expression(self.engine.parser, where, self.schema.names, what="where")
+        return checked_expression(self.engine.parser, where, self.fields.names, what="where")
 
     def choice(
         self,
@@ -143,7 +152,7 @@ class Catalog:
         return [self._column(name, "columns") for name in columns]
 
     def _column(self, name: str, what: str) -> str:
-        names = self.schema.names
+        names = self.fields.names
         found = plain_column(name, names)
         if found is None:
             raise unknown_column(name, names, where=what)
@@ -152,7 +161,7 @@ class Catalog:
     def _order(self, order: str | Sequence[str] | None, descending: bool | None) -> str:
         if order is None:
             return ""
-        schema = self.schema
+        schema = self.fields
         keys = []
         for text in [order] if isinstance(order, str) else order:
             key, down = _direction(text, descending)

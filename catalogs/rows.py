@@ -49,7 +49,7 @@ def chosen_rows(session: Session, choice: Choice, columns: Sequence[str]) -> pa.
         order = f" ORDER BY {choice.order}" if choice.order else ""
         limit = f" LIMIT {choice.top}" if choice.top is not None else ""
         table = session.sql(f"SELECT {listed} FROM {{catalog}} WHERE {choice.where}{order}{limit}")
-        return typed(table, session.schema)
+        return typed(table, session.fields)
     return fetch(session, search(session, choice), columns)
 
 
@@ -102,6 +102,11 @@ def fetch(session: Session, places: Places, columns: Sequence[str], *, as_stored
     order = [row_of[place] for place in zip(places.files, places.numbers, strict=True)]
     if order != list(range(table.num_rows)):
         table = table.take(pa.array(order, pa.int64()))
+    outside = [name for name in columns if name not in session.schema.names]
+    if outside:
+        found_beside = session.beside(table.select(["recipe_id", "filename", "file_row_number"]), outside)
+        for name in outside:
+            table = table.append_column(name, found_beside[name])
     for name in columns:
         if name not in table.column_names:
             kind = session.schema.field(name).type
@@ -109,7 +114,7 @@ def fetch(session: Session, places: Places, columns: Sequence[str], *, as_stored
                 name, pa.nulls(len(table), pa.uint64() if kind == pa.uint64() else None)
             )
     table = table.select(list(columns))
-    return typed(table, session.schema) if as_stored else table
+    return typed(table, session.fields) if as_stored else table
 
 
 def typed(table: pa.Table, schema: pa.Schema) -> pa.Table:

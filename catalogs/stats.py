@@ -241,10 +241,10 @@ def _known(catalog: Catalog, asked: Sequence[str] | None, default: list[str], wh
 
 def catalog_columns(catalog: Catalog, asked: Sequence[str], what: str) -> list[str]:
     """The named columns in the catalog's spelling. Raises InputError for one that is not there."""
-    known = {name.lower(): name for name in catalog.schema.names}
+    known = {name.lower(): name for name in catalog.fields.names}
     for name in asked:
         if name.lower() not in known:
-            raise unknown_column(name, catalog.schema.names, where=what)
+            raise unknown_column(name, catalog.fields.names, where=what)
     return [known[name.lower()] for name in asked]
 
 
