@@ -53,6 +53,7 @@ class ManifestReport:
     soft_bindings: tuple[tuple[str, str], ...]  # (algorithm, value)
     recipe: dict[str, Any] | None  # the org.nonesuch.recipe assertion
     path: tuple[str, ...]  # labels from the active manifest down to this one
+    stamped: bool = False  # an authority, trusted or not, timestamped its signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +248,7 @@ class _Walk:
             soft_bindings=assertions.soft_bindings(found),
             recipe=assertions.recipe(found),
             path=path,
+            stamped=assertions.text(signature.get("time")) is not None,
         )
 
 

@@ -39,6 +39,7 @@ def mark_file(
     format: ImageFormat | None = None,
     quality: int | None = None,
     strength: float = 1.0,
+    watermark_key: bytes | None = None,
     training_use: TrainingUse = "notAllowed",
 ) -> MarkedFile:
     """The picture at `path` with a watermark and a credential.
@@ -46,7 +47,7 @@ def mark_file(
     A picture that has a credential keeps it as the parent ingredient, also a broken one, which
     `MarkedFile.parents` then says. `payload` (64 bits) defaults to the first bits of the file's SHA-256.
     `source_type`, an IPTC name or URI, is what the user says of a picture's origin. `format` defaults to the
-    file's own, else PNG.
+    file's own, else PNG. `watermark_key` makes a mark that only its holder can read; None uses the public key.
     Raises InputError for files that can't be read or would lose something: animations, 16-bit pictures.
     """
     data = read_limited(path)
@@ -55,7 +56,7 @@ def mark_file(
     image = _open(data, path)
     number = int.from_bytes(hashlib.sha256(data).digest()[:8], "big") if payload is None else payload
     started = time.perf_counter()
-    marked, psnr = _watermark(image, number, strength)
+    marked, psnr = _watermark(image, number, strength, watermark_key)
     watermarked = time.perf_counter()
     encoded_bytes = _encode(marked, image, read_source(data, mime), target, quality, number, source_type)
     encoded = time.perf_counter()
@@ -126,7 +127,9 @@ def _open(data: bytes, path: Path) -> Image.Image:
     return image
 
 
-def _watermark(image: Image.Image, payload: int, strength: float) -> tuple[Image.Image, float]:
+def _watermark(
+    image: Image.Image, payload: int, strength: float, key: bytes | None
+) -> tuple[Image.Image, float]:
     import cv2
 
     from provenance import watermark
@@ -134,7 +137,7 @@ def _watermark(image: Image.Image, payload: int, strength: float) -> tuple[Image
     alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     pixels = np.asarray(image.convert("RGBA" if alpha else "RGB"))
     rgb = np.ascontiguousarray(pixels[..., :3])
-    marked = watermark.embed(rgb, payload, strength=strength)
+    marked = watermark.embed(rgb, payload, strength=strength, key=key)
     error = float(cv2.norm(rgb, marked, cv2.NORM_L2SQR)) / rgb.size
     psnr = float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
     return Image.fromarray(np.dstack([marked, pixels[..., 3]]) if alpha else marked), psnr

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 _MAX_DEPTH = 8
 _X5CHAIN = (33, "x5chain")  # the registered label, and the name that early signers wrote
@@ -30,6 +31,12 @@ def signing_chains(store: bytes) -> dict[str, tuple[x509.Certificate, ...]]:
                 if chain:
                     chains[label] = chain
     return chains
+
+
+def leaf_fingerprint(store: bytes | None, label: str) -> str | None:
+    """SHA-256, hex, of the certificate that signed a store's manifest; None when there is none to read."""
+    chain = signing_chains(store).get(label) if store else None
+    return chain[0].fingerprint(hashes.SHA256()).hex() if chain else None
 
 
 def _labelled(data: bytes) -> Iterator[tuple[str, bytes]]:

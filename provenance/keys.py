@@ -151,7 +151,7 @@ def load_pair(certificate: Path, private_key: Path) -> KeyPair:
 
     Raises InputError when a file is missing, unreadable, encrypted, or a key that others may read.
     """
-    _refuse_loose_mode(private_key)
+    refuse_loose_mode(private_key)
     key = _parse_key(_read(private_key), private_key)
     return KeyPair(key, load_chain(certificate), where=f"{certificate}, {private_key}")
 
@@ -258,8 +258,8 @@ def _write_pair(path: Path, pair: KeyPair) -> None:
 
 
 def _read_pair(path: Path) -> KeyPair:
-    _refuse_loose_mode(path.parent)
-    _refuse_loose_mode(path)
+    refuse_loose_mode(path.parent)
+    refuse_loose_mode(path)
     data = _read(path)
     return KeyPair(_parse_key(data, path), load_chain(path), where=str(path))
 
@@ -284,7 +284,8 @@ def _parse_key(data: bytes, path: Path) -> PrivateKey:
     return key
 
 
-def _refuse_loose_mode(path: Path) -> None:
+def refuse_loose_mode(path: Path) -> None:
+    """Raise InputError for a secret's file or folder that other users may read, and for one that is missing."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
@@ -292,7 +293,7 @@ def _refuse_loose_mode(path: Path) -> None:
     if mode & 0o077:
         wanted = "700" if path.is_dir() else "600"
         raise InputError(
-            f"its mode {mode:04o} lets other users at the private key",
+            f"its mode {mode:04o} lets other users at the key",
             where=str(path),
             hint=f"Run: chmod {wanted} {path}",
         )

@@ -78,7 +78,8 @@ def _watermark(image: RGB, request: MarkRequest) -> tuple[RGB, str | None, float
 
     from provenance import watermark
 
-    marked = watermark.embed(image, request.watermark_payload, strength=request.strength)
+    key = request.watermark_key
+    marked = watermark.embed(image, request.watermark_payload, strength=request.strength, key=key)
     error = float(cv2.norm(image, marked, cv2.NORM_L2SQR)) / image.size
     psnr = float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
     return marked, watermark.ALGORITHM, psnr

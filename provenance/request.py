@@ -11,6 +11,8 @@ from foundation.images import RGB
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 TrainingUse = Literal["allowed", "notAllowed"]
+# What to do when the timestamp authority can't be reached: raise; sign now and stamp later; go on without.
+TimestampPolicy = Literal["fail", "queue", "continue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class MarkRequest:
     quality: int | None = None  # 1–100; PNG ignores it, WebP without one is lossless
     strength: float = 1.0  # of the watermark
     watermark: bool = True
+    watermark_key: bytes | None = field(default=None, repr=False)  # secret; None marks with the public key
     credentials: bool = True
     include_prompt: bool = True  # False leaves prompts and facets out of credential and XMP
     prompt_writer: str | None = None  # a person's name: personal data, only when asked for
@@ -33,6 +36,21 @@ class MarkRequest:
     parents: tuple[Path | bytes, ...] = ()  # files it was made from; the first is the one that was edited
     training_use: TrainingUse = "notAllowed"  # what cawg.training-mining says
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class SignerChoice:
+    """Whose key signs, and who vouches for the time; all left out: the local authority, no timestamp."""
+
+    certificate: Path | None = (
+        None  # PEM chain, signing certificate first; with exactly one of the next three
+    )
+    private_key: Path | None = None  # PEM, unencrypted, mode 0600
+    command: tuple[str, ...] = ()  # a program that signs, see provenance.external
+    plugin: str | None = None  # a signer that a package registered under nonesuch.signers
+    algorithm: str | None = None  # one of keys.ALGORITHMS; what the certificate implies, else es256
+    timestamp_url: str | None = None  # of an RFC 3161 authority
+    timestamp_policy: TimestampPolicy = "fail"
 
 
 @dataclass(frozen=True, slots=True)

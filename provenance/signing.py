@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import io
 import struct
-import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from foundation.errors import InputError, ProvenanceError
 from provenance import certificates, external, keys, vocabulary
-
-# What to do when the timestamp authority can't be reached: raise; hold the image and try again; go on without.
-TimestampPolicy = Literal["fail", "queue", "continue"]
-
-QUEUE_SECONDS = 600.0  # that an image is held under "queue" before signing fails
+from provenance.request import SignerChoice, TimestampPolicy
+from provenance.timestamps import Authority
 
 _BUILD_SETTINGS: dict[str, Any] = {
     # Thumbnails cost 15 times the signature; verifying after signing costs as much again.
@@ -37,6 +34,8 @@ _BUILD_SETTINGS: dict[str, Any] = {
     },
     "trust": {"trust_config": "\n".join(certificates.SIGNING_USES)},
 }
+# A c2pa.time-stamp assertion for the manifest below the update.
+_STAMPING = {"auto_timestamp_assertion": {"enabled": True, "skip_existing": True, "fetch_scope": "parent"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Signer:
     timestamp_policy: TimestampPolicy
     _native: Any = field(repr=False)
     _timed: Any = field(repr=False)  # the native signer that asks the timestamp authority; None without one
-    _context: Any = field(repr=False)
+    _authority: Authority = field(repr=False)
     _external_errors: list[Exception] = field(
         repr=False
     )  # why an external signer failed: the SDK keeps it quiet
@@ -78,24 +77,28 @@ class Signer:
         self, data: bytes, mime: str, manifest: dict[str, Any], ingredients: Sequence[Ingredient] = ()
     ) -> SignedFile:
         """Sign an encoded image of type `mime`. Raises ProvenanceError when the SDK or the authority refuses."""
+        work = (data, mime, manifest, ingredients)
+        if self._timed is None or (self.timestamp_policy != "fail" and self._authority.rests()):
+            return self._sign(self._native, *work)
+        try:
+            return self._sign(self._timed, *work)
+        except ProvenanceError:
+            if self.timestamp_policy == "fail":
+                raise
+            # Whatever is not the authority's fault fails here as well.
+            untimed = self._sign(self._native, *work)
+            self._authority.failed()
+            return untimed
+
+    def stamp(self, data: bytes, mime: str, manifest: dict[str, Any]) -> SignedFile:
+        """Add an update manifest with timestamps for itself and for the manifest that was the active one.
+
+        See provenance.stamping, which checks before and after. Raises ProvenanceError when there is no
+        authority or it refuses.
+        """
         if self._timed is None:
-            return self._sign(self._native, data, mime, manifest, ingredients)
-        held_until = time.monotonic() + QUEUE_SECONDS
-        pause = 1.0
-        while True:
-            try:
-                return self._sign(self._timed, data, mime, manifest, ingredients)
-            except ProvenanceError:
-                if self.timestamp_policy == "fail":
-                    raise
-                # Whatever is not the authority's fault fails here as well.
-                untimed = self._sign(self._native, data, mime, manifest, ingredients)
-                if self.timestamp_policy == "continue":
-                    return untimed
-                if time.monotonic() + pause > held_until:
-                    raise
-            time.sleep(pause)
-            pause = min(2 * pause, 30.0)
+            raise ProvenanceError("a late timestamp needs a timestamp authority", hint="Name its address.")
+        return self._sign(self._timed, data, mime, manifest, (), update=True)
 
     def _sign(
         self,
@@ -104,11 +107,15 @@ class Signer:
         mime: str,
         manifest: dict[str, Any],
         ingredients: Sequence[Ingredient],
+        *,
+        update: bool = False,
     ) -> SignedFile:
         import c2pa
 
         try:
-            with c2pa.Builder(manifest, context=self._context) as builder:
+            with c2pa.Builder(manifest, context=_context(update)) as builder:
+                if update:
+                    builder.set_intent(c2pa.C2paBuilderIntent.UPDATE)
                 for ingredient in ingredients:
                     builder.add_ingredient(
                         ingredient.definition, ingredient.mime, io.BytesIO(ingredient.data)
@@ -142,8 +149,8 @@ def open_signer(
     PEM file, or is used by `command` (see provenance.external) or by the registered `plugin`.
     `algorithm` (default es256, or what the certificate implies) is one of keys.ALGORITHMS.
     `timestamp_url` names an RFC 3161 authority; when it can't be reached, `timestamp_policy` "fail" raises
-    ProvenanceError, "queue" holds the image and tries again for QUEUE_SECONDS, and "continue" signs without
-    a timestamp (SignedFile.timestamped is False).
+    ProvenanceError; "queue" and "continue" sign without a timestamp (SignedFile.timestamped is False) and ask
+    again a minute later. What "queue" left behind is stamped later, see provenance.stamping.
     Raises InputError, before anything is signed, for a certificate that validators would refuse.
     """
     holders = [holder for holder in (private_key, command, plugin) if holder is not None]
@@ -162,6 +169,20 @@ def open_signer(
     else:
         sign, where = external.SIGNERS.get(str(plugin))(), f"{certificate}, {plugin}"
     return make_external_signer(sign, keys.load_chain(certificate), algorithm, *timestamps, where=where)
+
+
+def open_chosen(choice: SignerChoice, home: Path | None = None) -> Signer:
+    """The signer that a choice describes. Raises InputError as open_signer does."""
+    return open_signer(
+        home,
+        certificate=choice.certificate,
+        private_key=choice.private_key,
+        algorithm=choice.algorithm,
+        command=choice.command or None,
+        plugin=choice.plugin,
+        timestamp_url=choice.timestamp_url,
+        timestamp_policy=choice.timestamp_policy,
+    )
 
 
 def make_signer(
@@ -246,13 +267,21 @@ def _assemble(
             timestamp_policy=timestamp_policy,
             _native=native(None),
             _timed=native(timestamp_url) if timestamp_url else None,
-            _context=c2pa.Context.from_dict(_BUILD_SETTINGS),
+            _authority=Authority(),
             _external_errors=errors,
         )
     except c2pa.C2paError as error:
         raise InputError(f"the SDK refuses the certificate ({error})", where=where) from error
     check_signer(signer)
     return signer
+
+
+@cache
+def _context(update: bool) -> Any:
+    import c2pa
+
+    builder = _BUILD_SETTINGS["builder"] | (_STAMPING if update else {})
+    return c2pa.Context.from_dict({**_BUILD_SETTINGS, "builder": builder})
 
 
 def check_signer(signer: Signer) -> None:

@@ -206,19 +206,6 @@ def test_a_timestamp_outlives_the_certificate(tmp_path: Path, monkeypatch: pytes
     assert known.signed_at.startswith(f"{signer.not_after:%Y-%m-%d}")
 
 
-def test_an_image_is_held_until_the_authority_is_back(home: Path, tmp_path: Path) -> None:
-    with authority(tmp_path) as (url, _):
-        pass  # the port is known, and nobody listens there any more
-    port = int(url.rsplit(":", 1)[1].strip("/"))
-    signer = open_signer(home, timestamp_url=url, timestamp_policy="queue")
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(signed_by, signer)
-        time.sleep(0.5)
-        assert not waiting.done()
-        with authority(tmp_path, port=port):
-            assert waiting.result(timeout=60).timestamped
-
-
 SIGN_COMMAND = """
 import sys
 from cryptography.hazmat.primitives import hashes, serialization
