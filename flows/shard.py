@@ -20,6 +20,7 @@ import numpy as np
 
 from catalogs.hashes import perceptual_hashes
 from catalogs.parts import publish_shard
+from catalogs.thumbnails import write_thumbnail
 from flows import resident
 from flows.job import Job
 from flows.output import SCRATCH, image_path
@@ -146,6 +147,7 @@ def _finish(scored: _Scored, shard: Shard, job: Job) -> _Finished:
         marked = mark_image(drawing.image, mark_request(recipe, job), resident.signer_for(job))
         path = image_path(job.sweep.name, recipe.id, marked.suffix)
         atomic_write(job.out / path, marked.data, scratch=job.out / SCRATCH)
+        write_thumbnail(job.out, recipe.id, drawing.image, scratch=job.out / SCRATCH)
         facts = {
             **perceptual_hashes(drawing.image),
             "file": path,
