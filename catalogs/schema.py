@@ -68,6 +68,8 @@ FIXED: tuple[Column, ...] = (
     Column("options", WORD, "recipe", "JSON object of every other option that changes pixels"),
     Column("init_digest", TEXT, "recipe", "SHA-256 of the picture it started from, hex"),
     Column("strength", pa.float64(), "recipe", "how far to leave that picture, 0 to 1"),
+    Column("mask_digest", TEXT, "recipe", "SHA-256 of the inpainting mask, hex"),
+    Column("parent", TEXT, "recipe", "recipe id of the catalogued image it started from"),
     Column(
         "status",
         WORD,
@@ -109,6 +111,7 @@ EMBEDDING = "embedding"
 RESERVED: frozenset[str] = frozenset(
     {c.name for c in FIXED}
     | {EMBEDDING, "images", "failed", "catalog", "filename", "file_row_number", "likeness"}
+    | {"pick", "stars", "tags", "note", "taste"}
 )
 
 

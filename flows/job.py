@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from catalogs.schema import FIXED, catalog_schema
+from flows.init_images import find_images
 from foundation.errors import InputError
 from generators.matrix import Matrix
 from generators.models import ModelFacts
@@ -64,7 +65,7 @@ def prepare(sweep_file: Path, out: Path, *, online: bool) -> Job:
     Raises InputError for whatever is wrong in the file, with its line or key, and DependencyError when
     `online` and a model's hub can't be reached.
     """
-    sweep = load_sweep(sweep_file)
+    sweep = load_sweep(sweep_file, find_images=find_images)
     matrix = open_matrix(sweep, network=online)
     facets = {name: _NUMBERS.get(name, "string") for name in sweep.values if name not in _SETTING_COLUMNS}
     scorers = DEFAULT_SCORERS if sweep.scoring.scorers is None else tuple(sweep.scoring.scorers)

@@ -24,6 +24,8 @@ def mark_request(recipe: Recipe, job: Job) -> MarkRequest:
     marking, image_format = job.sweep.marking, job.sweep.format
     told = json.loads(recipe.to_json())
     told["loras"] = [{**lora, "path": Path(lora["path"]).name} for lora in told["loras"]]
+    for name in ("init_image", "mask"):
+        told.pop(name)  # its digest stays; a file's name may name a person
     if job.facts(recipe).folder is not None:
         told["model"] = Path(recipe.model).name
     return MarkRequest(
@@ -38,6 +40,10 @@ def mark_request(recipe: Recipe, job: Job) -> MarkRequest:
         watermark=marking.watermark,
         credentials=marking.credentials,
         include_prompt=marking.include_prompt,
+        source_type="trainedAlgorithmicMedia"
+        if recipe.init_image is None
+        else "compositeWithTrainedAlgorithmicMedia",
+        parents=() if recipe.init_image is None else (Path(recipe.init_image),),
     )
 
 
@@ -76,9 +82,11 @@ def catalog_row(
         "scheduler": recipe.scheduler,
         "dtype": drawing.dtype,
         "loras": json.dumps([[lora.path, lora.digest, lora.weight] for lora in recipe.loras]),
-        "options": json.dumps(dict(recipe.options)),
+        "options": json.dumps(dict(recipe.options) | ({} if recipe.fit is None else {"fit": recipe.fit})),
         "init_digest": recipe.init_image_digest,
         "strength": recipe.strength,
+        "mask_digest": recipe.mask_digest,
+        "parent": recipe.parent,
         **facets,
         **scores,
         **_outcome(drawing, scores, marked),

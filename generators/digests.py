@@ -52,6 +52,14 @@ def lora_digest(path: Path, *, where: str) -> str:
     return _remembered(path.parent, [path])[path]
 
 
+def file_digests(paths: list[Path]) -> dict[Path, str]:
+    """SHA-256 of each file, 64 hex digits; files that have not changed since last time are not read again."""
+    found: dict[Path, str] = {}
+    for folder in {path.parent for path in paths}:
+        found |= _remembered(folder, [path for path in paths if path.parent == folder])
+    return found
+
+
 def _remembered(folder: Path, files: list[Path]) -> dict[Path, str]:
     """The files' digests; read anew only where size or modification time has changed since last time."""
     key = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:32]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
@@ -16,6 +17,7 @@ from generators.settings import SETTING_NAMES, Settings, Strict, setting_of_face
 from generators.source import Place, Source
 
 MAX_VALUES: Final = 1_000_000  # values of one facet; they are held in memory
+_PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,46 @@ class DynamicFacet(Strict):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+class ImagesFacet(Strict):
+    """Pictures to start from: each file of a folder or glob is a value that sets `init_image`."""
+
+    images: Annotated[str, Field(min_length=1, description="folder or glob, relative to the sweep file")]
+
+
+class CatalogFacet(Strict):
+    """Pictures to start from, chosen in a catalog: each is a value that sets `init_image` and `parent`.
+
+    Its text in the prompt is the prompt that drew it.
+    """
+
+    catalog: Annotated[str, Field(min_length=1, description="output folder, relative to the sweep file")]
+    where: Annotated[str, Field(description="SQL condition, as of nonesuch query")] | None = None
+    order: Annotated[str, Field(description="column or expression, the best first")] | None = None
+    top: Annotated[int, Field(ge=1, le=100_000, description="images at most")] = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """One image that a CatalogFacet chose."""
+
+    recipe_id: str  # 64 hex digits
+    path: Path  # of its file
+    prompt: str  # the one that drew it
+
+
+FindImages: TypeAlias = Callable[[CatalogFacet, Path], Sequence[FoundImage]]
+"""Looks a CatalogFacet up; its folder is relative to the second argument. Raises InputError."""
+
+
 def _form(value: Any) -> str:
     """Which form a facet is written in, so that a complaint is about that form alone."""
-    for key, cls in (("file", FileFacet), ("dynamic", DynamicFacet)):
+    forms = (
+        ("file", FileFacet),
+        ("dynamic", DynamicFacet),
+        ("images", ImagesFacet),
+        ("catalog", CatalogFacet),
+    )
+    for key, cls in forms:
         if isinstance(value, cls) or (isinstance(value, dict) and key in value):
             return f"form:{key}"
     return "form:mapping" if isinstance(value, dict | ListedFacet) else "form:list"
@@ -87,15 +126,23 @@ Facet: TypeAlias = Annotated[
     Annotated[Annotated[list[Entry], Field(min_length=1)], Tag("form:list")]
     | Annotated[ListedFacet, Tag("form:mapping")]
     | Annotated[FileFacet, Tag("form:file")]
-    | Annotated[DynamicFacet, Tag("form:dynamic")],
+    | Annotated[DynamicFacet, Tag("form:dynamic")]
+    | Annotated[ImagesFacet, Tag("form:images")]
+    | Annotated[CatalogFacet, Tag("form:catalog")],
     Discriminator(_form),
 ]
 
 
-def facet_values(name: str, facet: Facet, source: Source, wildcards: Path | None) -> tuple[FacetValue, ...]:
+def facet_values(
+    name: str,
+    facet: Facet,
+    source: Source,
+    wildcards: Path | None,
+    find_images: FindImages | None = None,
+) -> tuple[FacetValue, ...]:
     """The values of a facet, in order: lists as written, files read, random texts drawn, combinations made.
 
-    Raises InputError for an unreadable file, a missing column, no values, too many values, two values
+    Pictures of a catalog come from `find_images`. Raises InputError for an unreadable file, a missing column, no values, too many values, two values
     of one name, and two values that would do exactly the same.
     """
     place: Place = ("facets", name)
@@ -105,6 +152,10 @@ def facet_values(name: str, facet: Facet, source: Source, wildcards: Path | None
 
         texts = draw_texts(facet.dynamic, facet.draws, facet.seed, wildcards, where=where)
         values = [_value(name, text, where) for text in texts]
+    elif isinstance(facet, ImagesFacet):
+        values = _image_files(facet, source, where)
+    elif isinstance(facet, CatalogFacet):
+        values = _catalog_images(facet, source, where, find_images)
     elif isinstance(facet, FileFacet):
         from generators.value_files import read_values
 
@@ -124,6 +175,49 @@ def facet_values(name: str, facet: Facet, source: Source, wildcards: Path | None
         raise InputError(f"the facet has over {MAX_VALUES:,} values", where=where)
     _refuse_doubles(values, where)
     return tuple(values)
+
+
+def _image_files(facet: ImagesFacet, source: Source, where: str) -> list[FacetValue]:
+    """A value for each picture, named by its file; names of one stem keep their suffix."""
+    wanted = source.folder / facet.images
+    pattern = wanted / "*" if wanted.is_dir() else wanted
+    paths = sorted(
+        path
+        for path in Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
+        if path.suffix.lower() in _PICTURES and path.is_file()
+    )
+    if not paths:
+        raise InputError(
+            f"there are no pictures in {wanted}", where=where, hint=f"Known: {', '.join(sorted(_PICTURES))}."
+        )
+    stems = Counter(path.stem for path in paths)
+    names = [path.stem if stems[path.stem] == 1 else path.name for path in paths]
+    return [
+        FacetValue(name, name, "", Settings(init_image=str(path.resolve())))
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def _catalog_images(
+    facet: CatalogFacet, source: Source, where: str, find_images: FindImages | None
+) -> list[FacetValue]:
+    if find_images is None:
+        raise InputError("a facet of a catalog's images needs a catalog to look in", where=where)
+    try:
+        found = find_images(facet, source.folder)
+    except InputError as error:
+        raise InputError(error.message, where=where, hint=error.hint) from error
+    if not found:
+        raise InputError(f"no image in {facet.catalog} meets the condition", where=where)
+    return [
+        FacetValue(
+            image.recipe_id[:12],
+            image.prompt,
+            "",
+            Settings(init_image=str(image.path), parent=image.recipe_id),
+        )
+        for image in found
+    ]
 
 
 def _value(facet: str, entry: Entry, where: str) -> FacetValue:

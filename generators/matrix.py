@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 from foundation.errors import InputError
 from generators.combined import combinations, combine, setting_facets, slowness
 from generators.digests import lora_digest
 from generators.facets import FacetValue
+from generators.init_images import DEFAULT_FIT, DEFAULT_STRENGTH, check_mask, picture_digest
 from generators.models import ModelFacts
 from generators.recipe import Lora, Recipe
 from generators.settings import sorted_options
@@ -46,6 +48,7 @@ class Matrix:
     def __init__(self, sweep: Sweep, facts: Mapping[tuple[str, str | None], ModelFacts]) -> None:
         self.sweep = sweep
         self._facts = facts
+        self._digests: dict[Path, str] = {}  # of the pictures that recipes start from
         source, facets = sweep.source, sweep.values
         self._prompt = parse_template(sweep.prompt, facets, where=source.where(("prompt",)))
         self._negative = parse_template(sweep.negative, facets, where=source.where(("negative",)))
@@ -128,7 +131,40 @@ class Matrix:
             "dtype": combined.get("dtype", defaults.dtype),
             "loras": tuple(self._lora(lora.path, lora.weight) for lora in combined.get("loras", ())),
             "options": sorted_options(combined.get("options", {})),
+            **self._start(combined),
         }
+
+    def _start(self, combined: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of the picture that a recipe starts from; empty for text alone."""
+        init_image, mask = combined.get("init_image"), combined.get("mask")
+        if init_image is None:
+            for name in ("mask", "strength", "fit", "parent"):
+                if name in combined:
+                    raise InputError(
+                        f"{name} says nothing without an init_image",
+                        where=self.sweep.source.where(("settings", name)),
+                        hint="Name the picture to start from: settings: {init_image: picture.png}.",
+                    )
+            return {}
+        folder = self.sweep.source.folder
+        where = self.sweep.source.where(("settings", "init_image"))
+        start: dict[str, Any] = {
+            "init_image": str(folder / init_image),
+            "init_image_digest": self._digest(folder / init_image, where),
+            "strength": float(combined.get("strength", DEFAULT_STRENGTH)),
+            "fit": combined.get("fit", DEFAULT_FIT),
+            "parent": combined.get("parent"),
+        }
+        if mask is not None:
+            where = self.sweep.source.where(("settings", "mask"))
+            check_mask(folder / mask, folder / init_image, where=where)
+            start |= {"mask": str(folder / mask), "mask_digest": self._digest(folder / mask, where)}
+        return start
+
+    def _digest(self, picture: Path, where: str) -> str:
+        if picture not in self._digests:
+            self._digests[picture] = picture_digest(picture, where=where)
+        return self._digests[picture]
 
     def _lora(self, path: str, weight: float) -> Lora:
         file = self.sweep.source.folder / path

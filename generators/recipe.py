@@ -47,9 +47,12 @@ class Recipe:
     dtype: str  # "auto" (the device decides), "float32", "bfloat16" or "float16"
     loras: tuple[Lora, ...] = ()
     options: tuple[tuple[str, Scalar], ...] = ()  # sorted; further arguments of the pipeline
-    init_image_digest: str | None = None  # SHA-256 of the picture it starts from
-    strength: float | None = None  # how far to leave the init image, 0 … 1
-    mask_digest: str | None = None  # SHA-256 of the inpainting mask
+    init_image: str | None = None  # where the picture it starts from lies; not part of the identity
+    init_image_digest: str | None = None  # SHA-256 of that file
+    strength: float | None = None  # how far to leave the init image, above 0 … 1
+    fit: str | None = None  # "crop", "pad" or "stretch": how the init image comes to width x height
+    mask: str | None = None  # where the inpainting mask lies; not part of the identity
+    mask_digest: str | None = None  # SHA-256 of that file; white is drawn anew
     parent: str | None = None  # id of the recipe whose image it starts from
     facets: tuple[tuple[str, str], ...] = ()  # (facet, value name); not part of the identity
     plan_index: int = 0  # place in the sweep's expansion; not part of the identity
@@ -126,6 +129,8 @@ class Recipe:
             form["init_image"] = self.init_image_digest
         if self.strength is not None:
             form["strength"] = float(self.strength)
+        if self.fit is not None:
+            form["fit"] = self.fit
         if self.mask_digest is not None:
             form["mask"] = self.mask_digest
         if self.parent is not None:

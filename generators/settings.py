@@ -51,8 +51,36 @@ class Settings(Strict):
         Annotated[dict[str, bool | int | float | str], Field(description="further arguments of the pipeline")]
         | None
     ) = None
+    init_image: (
+        Annotated[str, Field(min_length=1, description="picture to start from, relative to the sweep file")]
+        | None
+    ) = None
+    mask: (
+        Annotated[
+            str, Field(min_length=1, description="picture of the init image's size; white is drawn anew")
+        ]
+        | None
+    ) = None
+    strength: (
+        Annotated[float, Field(gt=0, le=1, description="how far to leave the init image; 1 leaves it all")]
+        | None
+    ) = None
+    fit: (
+        Annotated[
+            Literal["crop", "pad", "stretch"],
+            Field(description="how an init image of another shape comes to the size that is drawn"),
+        ]
+        | None
+    ) = None
+    parent: (
+        Annotated[
+            str,
+            Field(pattern=r"^[0-9a-f]{64}$", description="recipe id of the catalogued image it starts from"),
+        ]
+        | None
+    ) = None
 
-    @field_validator("steps", "guidance", "width", "height", mode="before")
+    @field_validator("steps", "guidance", "width", "height", "strength", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
         if isinstance(value, bool):
@@ -107,6 +135,11 @@ SETTING_NAMES: Final = (
     "scheduler",
     "guidance",
     "options",
+    "strength",
+    "fit",
+    "init_image",
+    "mask",
+    "parent",
 )
 
 

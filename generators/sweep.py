@@ -11,14 +11,18 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, fi
 
 from foundation.errors import InputError
 from generators.facets import (
+    CatalogFacet,
     DynamicFacet,
     Facet,
     FacetValue,
     FileFacet,
+    FindImages,
+    ImagesFacet,
     ListedFacet,
     ValueEntry,
     facet_values,
 )
+from generators.marking import Marking, Timestamp
 from generators.recipe import MAX_SEED
 from generators.settings import LoraSetting, Settings, Strict
 from generators.source import Place, Source, read_yaml
@@ -80,15 +84,6 @@ class Scoring(Strict):
     safety_threshold: (
         Annotated[float, Field(ge=0, le=1, description="flags images whose safety is below it")] | None
     ) = None
-
-
-class Marking(Strict):
-    """What a finished file carries."""
-
-    watermark: bool = True
-    strength: Annotated[float, Field(gt=0, le=10, description="of the watermark; 1 is the default")] = 1.0
-    credentials: Annotated[bool, Field(description="sign a C2PA manifest")] = True
-    include_prompt: Annotated[bool, Field(description="prompt and recipe in the metadata")] = True
 
 
 class Sweep(Strict):
@@ -175,6 +170,13 @@ class Sweep(Strict):
             raise ValueError("seeds: a seed is listed twice")
         return self
 
+    @model_validator(mode="after")
+    def _stamps_fit(self) -> Sweep:
+        timestamp = self.marking.timestamp
+        if timestamp is not None and timestamp.policy == "queue" and self.format.type == "webp":
+            raise ValueError("WebP files can't be timestamped later; use png, jpeg or another timestamp policy")
+        return self
+
     @property
     def seed_values(self) -> Sequence[int]:
         """The seeds, in order."""
@@ -195,13 +197,13 @@ class Sweep(Strict):
         return self._values
 
 
-def load_sweep(path: Path) -> Sweep:
+def load_sweep(path: Path, *, find_images: FindImages | None = None) -> Sweep:
     """Read, check and resolve a sweep file (its value files and random texts too); no model is touched.
 
-    Raises InputError naming file, line and key, with what to do about it.
+    `find_images` looks up facets of a catalog's images. Raises InputError naming file, line and key, with what to do about it.
     """
     data, source = read_yaml(path)
-    return _checked(data, source)
+    return _checked(data, source, find_images)
 
 
 def make_sweep(data: Mapping[str, Any], folder: Path = Path()) -> Sweep:
@@ -212,7 +214,7 @@ def make_sweep(data: Mapping[str, Any], folder: Path = Path()) -> Sweep:
     return _checked(dict(data), Source(path=None, folder=folder, text=""))
 
 
-def _checked(data: Any, source: Source) -> Sweep:
+def _checked(data: Any, source: Source, find_images: FindImages | None = None) -> Sweep:
     if not isinstance(data, dict):
         raise InputError(
             "a sweep is a mapping of keys",
@@ -228,7 +230,8 @@ def _checked(data: Any, source: Source) -> Sweep:
     if wildcards is not None and not wildcards.is_dir():
         raise InputError(f"there is no folder {wildcards}", where=source.where(("wildcards",)))
     sweep._values = {
-        name: facet_values(name, facet, source, wildcards) for name, facet in sweep.facets.items()
+        name: facet_values(name, facet, source, wildcards, find_images)
+        for name, facet in sweep.facets.items()
     }
     return sweep
 
@@ -289,9 +292,12 @@ _MODELS: Final[dict[str, type[Strict]]] = {
     "form:mapping": ListedFacet,
     "form:file": FileFacet,
     "form:dynamic": DynamicFacet,
+    "form:images": ImagesFacet,
+    "form:catalog": CatalogFacet,
     "form:count": SeedCount,
     "form:range": SeedRange,
     "format": Format,
     "scoring": Scoring,
     "marking": Marking,
+    "timestamp": Timestamp,
 }

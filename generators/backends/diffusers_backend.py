@@ -6,10 +6,12 @@ import inspect
 import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
+from PIL import Image
 
 from foundation.errors import DrawingError, InputError
 from foundation.images import RGB
@@ -21,8 +23,10 @@ from generators.backends.pipelines import (
     real_dtype,
     use_loras,
     use_scheduler,
+    variant,
 )
 from generators.backends.prompts import Embeddings, PromptEncoder, shape_of, stacked
+from generators.init_images import DEFAULT_FIT, laid_over, start_mask, start_picture
 from generators.models import ModelFacts
 from generators.recipe import Recipe
 
@@ -33,7 +37,8 @@ _MAX_REASON: Final = 300  # characters
 # Arguments of a pipeline that the recipe's own fields decide.
 _OWN: Final = frozenset(
     {"prompt", "negative_prompt", "height", "width", "num_inference_steps", "guidance_scale", "generator",
-     "output_type", "return_dict", "num_images_per_prompt", "latents", "callback_on_step_end"}
+     "output_type", "return_dict", "num_images_per_prompt", "latents", "callback_on_step_end",
+     "image", "mask_image", "strength"}
 )  # fmt: skip
 
 
@@ -49,6 +54,8 @@ class DiffusersBackend:
         self._network = network
         self._working: dict[tuple[Any, ...], int] = {}  # batch sizes that memory has allowed, by group
         self._pipe: Any = None
+        self._form: Any = None  # what draws: the pipeline, or its form that starts from a picture
+        self._forms: dict[str, Any] = {}
         self._dtype: torch.dtype | None = None
 
     def load(self) -> None:
@@ -78,11 +85,12 @@ class DiffusersBackend:
 
     def _check_negative(self, recipe: Recipe) -> None:
         if recipe.negative_prompt and "negative_prompt" not in self._parameters:
-            raise InputError(f"{type(self._pipe).__name__} takes no negative prompt", where="negative")
+            raise InputError(f"{type(self._form).__name__} takes no negative prompt", where="negative")
 
     def close(self) -> None:
         """Drop the pipeline and give the device's memory back."""
-        self._pipe = None
+        self._pipe = self._form = None
+        self._forms = {}
         self._dtype = None
         if self._device.startswith("cuda"):
             torch.cuda.empty_cache()
@@ -102,13 +110,15 @@ class DiffusersBackend:
         self._dtype = wanted
         self._scheduler = self._pipe.scheduler
         self._encoder = PromptEncoder(self._pipe, self._device)
-        self._parameters = inspect.signature(self._pipe.__call__).parameters
+        self._forms: dict[str, Any] = {"text": self._pipe}
+        self._use_form("text")
         self._loras: tuple[Any, ...] = ()
 
     def _prepare(self, recipe: Recipe) -> None:
         """Bring the pipeline into the state that a recipe's group needs."""
         self._load(recipe.dtype)
-        name = type(self._pipe).__name__
+        self._use_form(form_of(recipe))
+        name = type(self._form).__name__
         known = sorted(set(self._parameters) - _OWN)
         for option, _ in recipe.options:
             if option not in known:
@@ -120,7 +130,14 @@ class DiffusersBackend:
             self._encoder.forget()
             use_loras(self._pipe, recipe.loras)
             self._loras = recipe.loras
-        use_scheduler(self._pipe, recipe.scheduler, self._scheduler)
+        use_scheduler(self._form, recipe.scheduler, self._scheduler)
+
+    def _use_form(self, form: str) -> None:
+        """Draw from text, from a picture, or into a mask; the forms share their weights."""
+        if form not in self._forms:
+            self._forms[form] = variant(self._pipe, form)
+        self._form = self._forms[form]
+        self._parameters = inspect.signature(self._form.__call__).parameters
 
     def _draw_group(self, group: list[Recipe]) -> Iterator[Drawing]:
         key = group[0].group
@@ -202,11 +219,13 @@ class DiffusersBackend:
         }
         arguments = {name: value for name, value in arguments.items() if name in self._parameters}
         with torch.inference_mode():
-            images = self._pipe(**words, **arguments, **dict(first.options)).images
+            images = self._form(**words, **arguments, **_pictures(recipes), **dict(first.options)).images
         return list(images)
 
     def _finished(self, recipe: Recipe, pixels: torch.Tensor, seconds: float, size: int) -> Drawing:
         image = _bytes(pixels)
+        if image is not None and recipe.mask is not None and image.shape[:2] == (recipe.height, recipe.width):
+            image = laid_over(_picture(recipe), image, _mask(recipe))
         if image is None:
             status, reason = "flagged", "the image holds NaN or infinite values"
         elif image.shape[:2] != (recipe.height, recipe.width):
@@ -231,6 +250,37 @@ class DiffusersBackend:
             return self._asked_batch
         pixels = _BATCH_PIXELS.get(self._device.split(":")[0], _BATCH_PIXELS["cpu"])
         return max(1, min(_MAX_BATCH, pixels // (recipe.width * recipe.height)))
+
+
+def form_of(recipe: Recipe) -> str:
+    """What a recipe is drawn from: "text", "image" or "inpaint"."""
+    if recipe.init_image is None:
+        return "text"
+    return "image" if recipe.mask is None else "inpaint"
+
+
+def _pictures(recipes: Sequence[Recipe]) -> dict[str, Any]:
+    """The arguments of a pipeline for what a batch of recipes starts from; none for text alone."""
+    form = form_of(recipes[0])
+    if form == "text":
+        return {}
+    found: dict[str, Any] = {
+        "strength": recipes[0].strength,
+        "image": [Image.fromarray(_picture(recipe)) for recipe in recipes],
+    }
+    if form == "inpaint":
+        found["mask_image"] = [Image.fromarray(_mask(recipe)) for recipe in recipes]
+    return found
+
+
+def _picture(recipe: Recipe) -> RGB:
+    path, digest = str(recipe.init_image), str(recipe.init_image_digest)
+    return start_picture(Path(path), digest, recipe.width, recipe.height, recipe.fit or DEFAULT_FIT)
+
+
+def _mask(recipe: Recipe) -> RGB:
+    path, digest = str(recipe.mask), str(recipe.mask_digest)
+    return start_mask(Path(path), digest, recipe.width, recipe.height, recipe.fit or DEFAULT_FIT)
 
 
 def _bytes(pixels: torch.Tensor) -> RGB | None:

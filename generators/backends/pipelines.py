@@ -82,6 +82,29 @@ def load_pipeline(facts: ModelFacts, *, device: str, dtype: torch.dtype, network
     return pipe
 
 
+def variant(pipe: Any, kind: str) -> Any:
+    """The pipeline's form that starts from a picture ("image") or fills a mask ("inpaint"), on its own weights.
+
+    Raises InputError when diffusers has no such form of it.
+    """
+    auto = diffusers.AutoPipelineForImage2Image if kind == "image" else diffusers.AutoPipelineForInpainting
+    unet = getattr(pipe, "unet", None)
+    if kind == "inpaint" and unet is not None and unet.config.in_channels not in (4, 9):
+        # diffusers' inpainting pipelines know the latents of SD 1.x to SDXL only.
+        raise InputError(
+            f"a mask can't be filled with latents of {unet.config.in_channels} channels", where="mask"
+        )
+    try:
+        made = auto.from_pipe(pipe)
+    except ValueError as error:
+        raise InputError(
+            f"{type(pipe).__name__} can't {'start from a picture' if kind == 'image' else 'fill a mask'}",
+            where="init_image" if kind == "image" else "mask",
+        ) from error
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
 def quieten() -> None:
     """Keep the libraries' progress bars and advice off stderr, which belongs to the sweep's own progress."""
     diffusers.utils.logging.set_verbosity_error()
