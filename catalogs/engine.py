@@ -144,6 +144,10 @@ class Session:
             source = f"(SELECT part.*, part.file_index, {columns} FROM {source} AS part {joins})"
         return self._connection.sql(text.replace("{catalog}", source)).to_arrow_table()
 
+    def interrupt(self) -> None:
+        """Break off the statement that another thread is running here; that thread's `sql` raises."""
+        self._connection.interrupt()
+
     def beside(self, keys: pa.Table, names: Sequence[str]) -> pa.Table:
         """Columns beside the catalog for rows with those recipe_id, filename and file_row_number, in their order."""
         columns, joins = self._joined(" ".join(names))
