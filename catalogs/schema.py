@@ -92,6 +92,15 @@ FIXED: tuple[Column, ...] = (
         "watermark_id", pa.uint64(), "mark", "the 64 bits that the invisible watermark carries; 0: none", True
     ),
     Column("watermark_psnr", pa.float32(), "mark", "PSNR in dB of the marked picture against the drawn one"),
+    Column(
+        "source_type", WORD, "mark", "IPTC digital source type that the file says of itself; null: none said"
+    ),
+    Column(
+        "timestamp",
+        WORD,
+        "mark",
+        "authority (its credential has a timestamp) or queued (it waits for one); null: none",
+    ),
     Column("manifest_id", TEXT, "mark", "label of the active C2PA manifest"),
     Column("credential_digest", TEXT, "mark", "SHA-256 of the manifest store's bytes, hex"),
     Column("file", TEXT, "file", "path of the image, relative to the output folder"),

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from catalogs.schema import FIXED, catalog_schema
 from flows.init_images import find_images
+from flows.marking import check_marking
 from foundation.errors import InputError
 from generators.matrix import Matrix
 from generators.models import ModelFacts
@@ -66,6 +67,7 @@ def prepare(sweep_file: Path, out: Path, *, online: bool) -> Job:
     `online` and a model's hub can't be reached.
     """
     sweep = load_sweep(sweep_file, find_images=find_images)
+    check_marking(sweep)
     matrix = open_matrix(sweep, network=online)
     facets = {name: _NUMBERS.get(name, "string") for name in sweep.values if name not in _SETTING_COLUMNS}
     scorers = DEFAULT_SCORERS if sweep.scoring.scorers is None else tuple(sweep.scoring.scorers)

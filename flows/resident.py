@@ -11,9 +11,10 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from flows.job import Job
+from flows.marking import signer_choice, watermark_key
 from generators.backends import Backend, open_backend
 from generators.recipe import Recipe
-from provenance.signing import Signer, open_signer
+from provenance.signing import Signer, open_chosen
 from scoring.encoders import Encoder, open_encoder
 from scoring.scorers import Scorer, open_scorers
 
@@ -42,6 +43,7 @@ _backend: _Place[Backend] = _Place(lambda backend: backend.close())
 _encoder: _Place[Encoder] = _Place()
 _scorers: _Place[list[Scorer]] = _Place()
 _signer: _Place[Signer] = _Place()
+_watermark_key: _Place[bytes | None] = _Place()
 
 
 def backend_for(recipe: Recipe, job: Job) -> Backend:
@@ -80,4 +82,12 @@ def signer_for(job: Job) -> Signer | None:
     """The signer, or None when the sweep asks for no credentials. Raises InputError for a bad certificate."""
     if not job.sweep.marking.credentials:
         return None
-    return _signer.hold("local", open_signer)
+    choice = signer_choice(job.sweep)
+    return _signer.hold(choice, lambda: open_chosen(choice))
+
+
+def watermark_key_for(job: Job) -> bytes | None:
+    """The secret key of the sweep's watermark, read once a run; None for the public key. Raises InputError."""
+    if job.sweep.marking.watermark_key is None:
+        return None
+    return _watermark_key.hold(id(job.matrix), lambda: watermark_key(job.sweep))

@@ -19,7 +19,7 @@ from provenance.marking import MarkedFile, MarkRequest
 _VERSIONED = ("nonesuch", "torch", "diffusers", "transformers", "open_clip_torch", "c2pa-python", "imagehash")
 
 
-def mark_request(recipe: Recipe, job: Job) -> MarkRequest:
+def mark_request(recipe: Recipe, job: Job, watermark_key: bytes | None = None) -> MarkRequest:
     """The mark of a recipe's image. Folders of this machine stay out of it: files are named, not located."""
     marking, image_format = job.sweep.marking, job.sweep.format
     told = json.loads(recipe.to_json())
@@ -38,6 +38,7 @@ def mark_request(recipe: Recipe, job: Job) -> MarkRequest:
         quality=image_format.quality,
         strength=marking.strength,
         watermark=marking.watermark,
+        watermark_key=watermark_key,
         credentials=marking.credentials,
         include_prompt=marking.include_prompt,
         source_type="trainedAlgorithmicMedia"

@@ -23,6 +23,7 @@ from catalogs.parts import publish_shard
 from catalogs.thumbnails import write_thumbnail
 from flows import resident
 from flows.job import Job
+from flows.marking import signer_choice
 from flows.output import SCRATCH, image_path
 from flows.progress import Counter
 from flows.rows import catalog_row, mark_request
@@ -33,6 +34,7 @@ from generators.plan import record_speed
 from generators.shards import Shard
 from provenance.marking import mark_image
 from provenance.sidecar import write_pack
+from provenance.stamping import timestamp_state
 from scoring.scores import Caption, score_images
 
 FIRST_BATCH = 4  # images of a shard that are scored first, so that a person soon sees some
@@ -144,13 +146,18 @@ def _finish(scored: _Scored, shard: Shard, job: Job) -> _Finished:
         return _Finished(catalog_row(*shared, None, {}), None)
     try:
         begun = perf_counter()
-        marked = mark_image(drawing.image, mark_request(recipe, job), resident.signer_for(job))
+        request = mark_request(recipe, job, resident.watermark_key_for(job))
+        marked = mark_image(drawing.image, request, resident.signer_for(job))
         path = image_path(job.sweep.name, recipe.id, marked.suffix)
         atomic_write(job.out / path, marked.data, scratch=job.out / SCRATCH)
         write_thumbnail(job.out, recipe.id, drawing.image, scratch=job.out / SCRATCH)
         facts = {
             **perceptual_hashes(drawing.image),
             "file": path,
+            "source_type": request.source_type,
+            "timestamp": timestamp_state(
+                marked.manifest is not None, marked.timestamped, signer_choice(job.sweep).timestamp_policy
+            ),
             "drawn_at": datetime.now(UTC),
             "mark_seconds": perf_counter() - begun,
         }

@@ -174,7 +174,9 @@ class Sweep(Strict):
     def _stamps_fit(self) -> Sweep:
         timestamp = self.marking.timestamp
         if timestamp is not None and timestamp.policy == "queue" and self.format.type == "webp":
-            raise ValueError("WebP files can't be timestamped later; use png, jpeg or another timestamp policy")
+            raise ValueError(
+                "WebP files can't be timestamped later; use png, jpeg or another timestamp policy"
+            )
         return self
 
     @property
