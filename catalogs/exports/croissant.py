@@ -1,0 +1,169 @@
+"""croissant: Parquet files with the images inside and croissant.json, Croissant 1.1 metadata in JSON-LD."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pyarrow as pa
+
+from catalogs.exports.columns import IMAGE, described
+from catalogs.exports.job import ExportJob, Layout
+from catalogs.exports.parquet import EmbeddedParquet, embedded_schema
+from catalogs.exports.stage import Stage
+from foundation.files import file_digest
+
+FILE = "croissant.json"
+SPECIFICATION = "http://mlcommons.org/croissant/1.1"
+_CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "arrayShape": "cr:arrayShape",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "description": {"@container": "@language"},
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isArray": "cr:isArray",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "name": {"@container": "@language"},
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+_PARQUET = "application/x-parquet"
+
+
+class Croissant:
+    """The files of hf-parquet, described record by record: `mlcroissant` and `datasets` both load them."""
+
+    def write(self, job: ExportJob, stage: Stage) -> Layout:
+        layout = EmbeddedParquet().write(job, stage)
+        text = json.dumps(_metadata(job, stage), ensure_ascii=False, indent=2)
+        stage.put(FILE, text.encode() + b"\n")
+        loading = (
+            'import mlcroissant\n\ndataset = mlcroissant.Dataset("PATH/croissant.json")\n'
+            'for record in dataset.records("images"):\n    print(record["images/prompt"], record["images/image"])'
+        )
+        return Layout(
+            files=[*layout.files, (FILE, "Croissant 1.1 metadata: files, digests, fields")],
+            loading=loading,
+            data_files=layout.data_files,
+            features=layout.features,
+        )
+
+
+def _metadata(job: ExportJob, stage: Stage) -> dict[str, Any]:
+    parts = [path for path in stage.files() if path.suffix == ".parquet"]
+    distribution: list[dict[str, Any]] = [
+        {
+            "@type": "cr:FileObject",
+            "@id": f"data/{path.name}",
+            "name": path.name,
+            "contentUrl": f"data/{path.name}",
+            "contentSize": f"{path.stat().st_size} B",
+            "encodingFormat": _PARQUET,
+            "sha256": file_digest(path),
+        }
+        for path in parts
+    ]
+    distribution.append(
+        {
+            "@type": "cr:FileSet",
+            "@id": "parquet-files",
+            "name": "parquet-files",
+            "description": "All Parquet files, with the bytes of the images inside.",
+            "encodingFormat": _PARQUET,
+            "includes": "data/*.parquet",
+        }
+    )
+    schema = embedded_schema(job.selection)
+    meanings = {name: meaning for name, _, meaning in described(schema)}
+    fields = [
+        _field(field, meanings[field.name])
+        for field in schema
+        if field.type == IMAGE or not pa.types.is_nested(field.type)
+    ]
+    newest = max((value for value in job.selection.table["drawn_at"].to_pylist() if value), default=None)
+    told: dict[str, Any] = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "name": re.sub(r"[^\w.-]+", "-", job.title).strip("-") or "images",
+        "description": f"{job.selection.table.num_rows} generated images with their recipes, scores and content "
+        "credentials, exported from a nonesuch catalog. README.md is the data card.",
+        "conformsTo": SPECIFICATION,
+        "isLiveDataset": False,
+        "version": "1.0.0",
+        "keywords": ["generated images", "text-to-image", "content credentials", "C2PA"],
+        "distribution": distribution,
+        "recordSet": [
+            {
+                "@type": "cr:RecordSet",
+                "@id": "images",
+                "name": "images",
+                "description": "One record an image.",
+                "key": {"@id": "images/recipe_id"},
+                "field": fields,
+            }
+        ],
+    }
+    if job.request.license:
+        told["license"] = job.request.license
+    if newest is not None:
+        told["dateCreated"] = newest.date().isoformat()
+    return told
+
+
+def _field(field: pa.Field, meaning: str) -> dict[str, Any]:
+    source: dict[str, Any] = {"fileSet": {"@id": "parquet-files"}, "extract": {"column": field.name}}
+    if field.type == IMAGE:
+        source["transform"] = {"jsonPath": "bytes"}
+    identifier = f"images/{field.name}"
+    return {
+        "@type": "cr:Field",
+        "@id": identifier,
+        "name": field.name,
+        "description": meaning or "The image file as it was catalogued.",
+        "dataType": _data_type(field.type),
+        "source": source,
+    }
+
+
+def _data_type(kind: pa.DataType) -> str:
+    if kind == IMAGE:
+        return "sc:ImageObject"
+    if pa.types.is_boolean(kind):
+        return "sc:Boolean"
+    if pa.types.is_integer(kind):
+        return "sc:Integer"
+    if pa.types.is_floating(kind):
+        return "sc:Float"
+    return "sc:DateTime" if pa.types.is_timestamp(kind) else "sc:Text"

@@ -1,0 +1,230 @@
+"""The rows of an export and their image files: chosen, checked, named, split, and read one after another."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalogs.exports.job import LeftOut
+from catalogs.image_files import image_file
+from catalogs.query import Catalog
+from catalogs.schema import EMBEDDING
+from foundation.errors import CatalogError, InputError
+from foundation.images import read_limited
+
+BATCH = 256  # rows turned into Python values together
+ONE_SPLIT = "train"  # what `datasets` calls the only split
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image on its way into an export."""
+
+    row: Mapping[str, Any]  # every column but the embedding
+    name: str  # unique in the export, with the file's suffix, without a folder
+    data: bytes  # the file as it is; its SHA-256 is the row's
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The rows of an export."""
+
+    table: pa.Table  # in the order asked for; see _for_others; with the embedding only when asked for
+    root: Path  # the output folder that `file` is relative to
+    names: Sequence[str]  # file name of each row's image in the export
+    splits: Mapping[str, Sequence[int]]  # split → row numbers, in order
+    left_out: Sequence[LeftOut]
+
+    def size(self, numbers: Sequence[int]) -> int:
+        """Bytes of the image files of those rows."""
+        return int(pc.sum(random_access(self.table, numbers)["bytes"]).as_py() or 0)
+
+    def rows(self, numbers: Sequence[int] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(row number, row without the embedding) for those rows, in their order; by default for all."""
+        columns = [name for name in self.table.column_names if name != EMBEDDING]
+        plain = self.table.select(columns)
+        listed = range(self.table.num_rows) if numbers is None else numbers
+        for start in range(0, len(listed), BATCH):
+            some = listed[start : start + BATCH]
+            batch = plain.take(pa.array(some, pa.int64()))
+            yield from zip(some, batch.to_pylist(), strict=True)
+
+    def pictures(self, numbers: Sequence[int] | None = None) -> Iterator[Picture]:
+        """Those rows with their files, read one at a time. Raises CatalogError for a file that has changed."""
+        for number, row in self.rows(numbers):
+            yield Picture(row, self.names[number], read_original(self.root, row))
+
+    def pieces(self, numbers: Sequence[int], images: int, limit: int) -> list[Sequence[int]]:
+        """The rows cut into consecutive pieces of at most `images` rows and, but for single images, `limit` bytes."""
+        sizes = pc.fill_null(self.table["bytes"], 0).to_numpy()
+        pieces: list[Sequence[int]] = []
+        current: list[int] = []
+        held = 0
+        for number in numbers:
+            size = int(sizes[number])
+            if current and (len(current) >= images or held + size > limit):
+                pieces.append(current)
+                current, held = [], 0
+            current.append(number)
+            held += size
+        return [*pieces, current] if current else pieces
+
+
+def select(
+    catalog: Catalog,
+    *,
+    where: str | None = None,
+    order: Sequence[str] | None = None,
+    descending: bool | None = None,
+    top: int | None = None,
+    top_per: tuple[str, int] | None = None,
+    sample: float | None = None,
+    split_by: str | None = None,
+    embeddings: bool = False,
+    with_files: bool = True,
+) -> Selection:
+    """The catalog's rows that have an image and meet the query's options, which are Catalog.query's.
+
+    Files that are missing, or whose size is not the catalogued one, are left out and listed; unless
+    `with_files`, nothing is asked of them. Raises InputError as Catalog.query does, and when no row is left.
+    """
+    condition = f"({where}) and file is not null" if where else "file is not null"
+    columns = catalog.column_names(None)
+    if embeddings and EMBEDDING in catalog.schema.names:
+        columns = list(catalog.schema.names)
+    table = catalog.query(
+        condition,
+        order=order,
+        descending=descending,
+        top=top,
+        top_per=top_per,
+        sample=sample,
+        columns=columns,
+        as_arrow=True,
+    )
+    if table.num_rows == 0:
+        raise InputError("no image meets the conditions", where=str(catalog.folder))
+    root = catalog.folder
+    left_out: list[LeftOut] = []
+    if with_files:
+        table, left_out = _present(table, root)
+        if table.num_rows == 0:
+            raise InputError(
+                f"none of the {len(left_out):,} image files is there",
+                where=str(root),
+                hint=left_out[0].reason,
+            )
+    table = _for_others(table)
+    return Selection(table, root, _names(table), _splits(table, split_by), left_out)
+
+
+def read_original(root: Path, row: Mapping[str, Any]) -> bytes:
+    """The bytes of a row's image. Raises CatalogError when they are not those that were catalogued."""
+    try:
+        data = read_limited(image_file(root, row))
+    except InputError as error:
+        raise CatalogError(error.message, where=str(row["file"])) from error
+    if row["sha256"] is not None and hashlib.sha256(data).hexdigest() != row["sha256"]:
+        raise CatalogError(
+            "this file is not the one that was catalogued: its SHA-256 differs",
+            where=str(root / row["file"]),
+            hint=f"Leave it out with --where \"recipe_id <> '{row['recipe_id']}'\", or put the original back.",
+        )
+    return data
+
+
+def _present(table: pa.Table, root: Path) -> tuple[pa.Table, list[LeftOut]]:
+    """The rows whose file is there with its size, and the others; `bytes` is filled in where it is null."""
+    kept: list[int] = []
+    sizes: list[int] = []
+    left_out: list[LeftOut] = []
+    files, ids = table["file"].to_pylist(), table["recipe_id"].to_pylist()
+    for number, (file, known) in enumerate(zip(files, table["bytes"].to_pylist(), strict=True)):
+        try:
+            size = (root / file).stat().st_size
+        except OSError:
+            left_out.append(LeftOut(ids[number], file, "the file is missing"))
+            continue
+        if known is not None and size != known:
+            reason = f"the file has {size:,} bytes, the catalogued one has {known:,}"
+            left_out.append(LeftOut(ids[number], file, reason))
+            continue
+        kept.append(number)
+        sizes.append(size)
+    if left_out:
+        table = table.take(pa.array(kept, pa.int64()))
+    place = table.column_names.index("bytes")
+    return table.set_column(place, table.field("bytes"), pa.array(sizes, pa.int64())), left_out
+
+
+def _for_others(table: pa.Table) -> pa.Table:
+    """Words as plain text, and 64-bit hashes as 16 hex digits or null: many readers keep fewer bits."""
+    for place, field in enumerate(table.schema):
+        column = table.column(place)
+        if pa.types.is_dictionary(field.type):
+            words = pc.cast(column, field.type.value_type)
+            table = table.set_column(place, field.with_type(field.type.value_type), words)
+        elif pa.types.is_uint64(field.type):
+            digits = [f"{value:016x}" if value else None for value in column.to_pylist()]
+            table = table.set_column(place, field.with_type(pa.string()), pa.array(digits, pa.string()))
+    return table
+
+
+def _names(table: pa.Table) -> list[str]:
+    """The first 16 digits of the recipe id where that is unique, with the image file's own suffix."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for recipe_id, file in zip(table["recipe_id"].to_pylist(), table["file"].to_pylist(), strict=True):
+        suffix = Path(file).suffix.lower()
+        stem = recipe_id[:16]
+        number = 1
+        while stem in taken:
+            number += 1
+            stem = f"{recipe_id}-{number}" if number > 2 else recipe_id
+        taken.add(stem)
+        names.append(stem + suffix)
+    return names
+
+
+def _splits(table: pa.Table, column: str | None) -> dict[str, list[int]]:
+    if column is None:
+        return {ONE_SPLIT: list(range(table.num_rows))}
+    known = {name.lower(): name for name in table.column_names}
+    if column.lower() not in known:
+        raise InputError(f"there is no column {column!r}", where="split_by")
+    values = table[known[column.lower()]].to_pylist()
+    splits: dict[str, list[int]] = {}
+    owners: dict[str, Any] = {}
+    for number, value in enumerate(values):
+        name = split_name(value)
+        if owners.setdefault(name, value) != value:
+            raise InputError(
+                f"{owners[name]!r} and {value!r} would both be the split {name!r}",
+                where="split_by",
+                hint="Split by another column.",
+            )
+        splits.setdefault(name, []).append(number)
+    if len(splits) > 100:
+        raise InputError(
+            f"{column!r} has {len(splits):,} values; a data set may have 100 splits", where="split_by"
+        )
+    return splits
+
+
+def split_name(value: Any) -> str:
+    """A value as a split's name: lower-case letters, digits and underscores."""
+    word = re.sub(r"[^a-z0-9]+", "_", str("none" if value is None else value).lower()).strip("_")
+    return word[:60] or "other"
+
+
+def random_access(table: pa.Table, numbers: Sequence[int]) -> pa.Table:
+    """Those rows of a table, in their order."""
+    return table.take(pa.array(np.asarray(numbers, np.int64)))

@@ -1,0 +1,32 @@
+"""Where a row's image lies, and whether it may be read: inside the output folder, or proven by its digest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import InputError
+from foundation.files import file_digest
+
+
+def image_file(root: Path, row: Mapping[str, Any]) -> Path:
+    """The path of a row's image below `root`, the output folder.
+
+    A catalog may refer to pictures elsewhere (marked or imported in place). Such a file is read only when
+    its SHA-256 is the row's, so that a catalog from a stranger can't fetch files that it does not know.
+    Raises InputError when the row has no image, or when the file lies elsewhere and is another one.
+    """
+    file = row.get("file")
+    if not isinstance(file, str) or not file:
+        raise InputError("no image")
+    path = (root / file).resolve()
+    if path.is_relative_to(root.resolve()):
+        return path
+    digest = row.get("sha256")
+    try:
+        if isinstance(digest, str) and path.is_file() and file_digest(path) == digest:
+            return path
+    except OSError as error:
+        raise InputError(error.strerror or str(error), where=file) from error
+    raise InputError("lies outside the output folder", where=file)
