@@ -110,7 +110,7 @@ class DiffusersBackend:
         self._dtype = wanted
         self._scheduler = self._pipe.scheduler
         self._encoder = PromptEncoder(self._pipe, self._device)
-        self._forms: dict[str, Any] = {"text": self._pipe}
+        self._forms = {"text": self._pipe}
         self._use_form("text")
         self._loras: tuple[Any, ...] = ()
 

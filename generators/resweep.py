@@ -1,0 +1,182 @@
+"""Sweeps written from recipes: the file that draws an image again, and the one that draws picked images better.
+
+A recipe here is plain data under this project's names, as credentials, catalog rows and the readers of foreign
+metadata give it; what it names in foreign words (a sampler of AUTOMATIC1111) is translated where that is known.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from generators.schedulers import DEFAULT, SCHEDULERS
+
+MAX_STEPS: Final = 150  # a refined image takes no more
+STEPS_FACTOR: Final = 2.0
+REFINE_STRENGTH: Final = 0.4
+
+# AUTOMATIC1111's and ComfyUI's names, in lower case and without what says nothing, by ours.
+_SAMPLERS: Final = {
+    "euler": "euler", "euler karras": "euler_karras", "euler a": "euler_a", "k euler": "euler",
+    "k euler a": "euler_a", "k euler ancestral": "euler_a", "euler ancestral": "euler_a", "ddim": "ddim", "ddpm": "ddpm",
+    "lms": "lms", "heun": "heun", "dpm2": "kdpm2", "dpm2 a": "kdpm2_a", "lcm": "lcm", "unipc": "unipc",
+    "plms": "pndm", "pndm": "pndm", "deis": "deis", "dpm++ 2m": "dpmpp_2m", "dpmpp 2m": "dpmpp_2m",
+    "dpm++ 2m karras": "dpmpp_2m_karras", "dpmpp 2m karras": "dpmpp_2m_karras", "dpm++ 2m sde": "dpmpp_2m_sde",
+    "dpm++ 2m sde karras": "dpmpp_2m_sde_karras", "dpmpp 2m sde": "dpmpp_2m_sde", "uni pc": "unipc",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Resweep:
+    """A sweep's content, and what of the recipe it could not take over."""
+
+    data: dict[str, Any]  # keys of the sweep file
+    left_out: tuple[str, ...]  # sentences for a person
+
+    def text(self) -> str:
+        """The sweep file; what was left out stands in comments at its head."""
+        return "".join(f"# {line}\n" for line in self.left_out) + sweep_text(self.data)
+
+
+def again(recipe: Mapping[str, Any], *, name: str, model: str | None = None) -> Resweep:
+    """The sweep that draws one image again; `model` overrules the recipe's, which may name a file elsewhere."""
+    settings, left_out = _settings(recipe)
+    data: dict[str, Any] = {"name": slug(name), "model": model or recipe.get("model") or "embedded"}
+    if model is None and not recipe.get("model"):
+        left_out.append("The model is not known; the embedded one stands in its place.")
+    elif model is None and recipe.get("model_hash"):
+        left_out.append(
+            f"The model {recipe['model']!r} had the hash {recipe['model_hash']}; name its folder or hub id."
+        )
+    if revision := recipe.get("model_revision"):
+        data["revision"] = revision
+    data["prompt"] = _literal(recipe.get("prompt") or " ")
+    if recipe.get("negative_prompt"):
+        data["negative"] = _literal(recipe["negative_prompt"])
+    seed = recipe.get("seed")
+    if seed is None or seed < 0:
+        left_out.append("The seed is not known.")
+    data["seeds"] = [seed if seed is not None and seed >= 0 else 0]
+    if settings:
+        data["settings"] = settings
+    return Resweep(data, tuple(left_out))
+
+
+def refined(
+    images: Iterable[tuple[Mapping[str, Any], Path]],
+    *,
+    name: str,
+    scale: float = 1.0,
+    steps: int | None = None,
+    strength: float = REFINE_STRENGTH,
+    model: str | None = None,
+    seeds: int = 1,
+    multiple: int = 8,
+) -> Resweep:
+    """The sweep that starts from each image and draws it larger and with more steps.
+
+    `images` are (recipe, its file), each recipe with its `recipe_id`; `scale` is of the side, rounded to
+    `multiple` px; `steps` is twice the image's when left out; `model` overrules the images' own.
+    """
+    values, left_out = [], []
+    models = set()
+    for recipe, path in images:
+        settings, missing = _settings(recipe)
+        left_out += [f"{recipe['recipe_id'][:12]}: {line}" for line in missing]
+        settings |= {
+            "steps": steps or min(MAX_STEPS, round(STEPS_FACTOR * recipe.get("steps", 20))),
+            "width": _scaled(recipe["width"], scale, multiple),
+            "height": _scaled(recipe["height"], scale, multiple),
+            "strength": strength,
+            "init_image": str(path.resolve()),
+            "parent": recipe["recipe_id"],
+        }
+        if model is None and recipe.get("model"):
+            settings["model"] = recipe["model"]
+            if recipe.get("model_revision"):
+                settings["revision"] = recipe["model_revision"]
+        models.add(settings.get("model"))
+        value = {"name": recipe["recipe_id"][:12], "text": recipe.get("prompt") or " ", "settings": settings}
+        if recipe.get("negative_prompt"):
+            value["negative"] = recipe["negative_prompt"]
+        values.append(value)
+    data: dict[str, Any] = {"name": slug(name)}
+    if model is not None:
+        data["model"] = model
+    data |= {"prompt": "{image}", "facets": {"image": values}, "seeds": {"count": seeds}}
+    return Resweep(data, tuple(left_out))
+
+
+def sweep_text(data: Mapping[str, Any]) -> str:
+    """YAML of a sweep file's content, keys in their order."""
+    from ruamel.yaml import YAML
+
+    writer = YAML()
+    writer.default_flow_style = False
+    writer.width = 110
+    stream = io.StringIO()
+    writer.dump(dict(data), stream)
+    return stream.getvalue()
+
+
+def slug(name: str) -> str:
+    """A name that a sweep may have: letters, digits, dots, dashes and underscores, at most 64."""
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
+    return kept[:64] or "sweep"
+
+
+def _settings(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The settings that a recipe stands for, and what it says that no setting takes."""
+    settings: dict[str, Any] = {}
+    left_out: list[str] = []
+    for name in ("width", "height", "steps"):
+        if recipe.get(name):
+            settings[name] = int(recipe[name])
+    if recipe.get("guidance_scale") is not None:
+        settings["guidance"] = float(recipe["guidance_scale"])
+    scheduler = recipe.get("scheduler")
+    if scheduler:
+        known = _scheduler(str(scheduler))
+        if known is None:
+            left_out.append(f"No scheduler is known here by the name {str(scheduler)!r}.")
+        else:
+            settings["scheduler"] = known
+    if recipe.get("dtype") in ("float32", "bfloat16", "float16"):
+        settings["dtype"] = recipe["dtype"]
+    loras = [_lora(entry) for entry in recipe.get("loras") or ()]
+    if loras:
+        settings["loras"] = loras
+    options = dict(recipe.get("options") or {})
+    options.pop("fit", None)
+    if options:
+        settings["options"] = options
+    if recipe.get("init_digest") or recipe.get("init_image_digest"):
+        left_out.append("It was drawn from a picture; name that file as settings: init_image.")
+    return settings, left_out
+
+
+def _lora(entry: Any) -> dict[str, Any]:
+    """A LoRA as a catalog row ([path, digest, weight]) or a credential ({path, weight}) tells it."""
+    if isinstance(entry, Mapping):
+        return {"path": str(entry["path"]), "weight": float(entry["weight"])}
+    return {"path": str(entry[0]), "weight": float(entry[2])}
+
+
+def _scheduler(name: str) -> str | None:
+    if name == DEFAULT or name in SCHEDULERS:
+        return name
+    plain = " ".join(name.lower().replace("_", " ").split())
+    return _SAMPLERS.get(plain)
+
+
+def _scaled(side: int, scale: float, multiple: int) -> int:
+    return max(multiple, round(side * scale / multiple) * multiple)
+
+
+def _literal(text: str) -> str:
+    """Text that a template fills in as it is."""
+    return text.replace("{", "{{").replace("}", "}}")

@@ -1,0 +1,71 @@
+"""`nonesuch recipe`, `refine`: from images back to sweep files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put this module's commands on the command line."""
+    app.command()(recipe)
+    app.command()(refine)
+
+
+def recipe(
+    path: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image of any program.")],
+    catalog: Annotated[
+        Path | None,
+        typer.Option("--catalog", metavar="DIR", help="Look a stripped image up in this catalog."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Hub id or folder, in place of the model it names.")
+    ] = None,
+) -> None:
+    """Print the sweep file that draws an image again: from its credential, a catalog, or other programs' metadata."""
+    from nonesuch.refining import sweep_of_image
+
+    print(sweep_of_image(path, catalog=catalog, model=model).text(), end="")
+
+
+def refine(
+    catalog: Annotated[Path, typer.Argument(metavar="DIR", help="The output folder.")],
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID…]", help="Recipe ids or their beginnings.")
+    ] = None,
+    picks: Annotated[bool, typer.Option("--picks", help="The picked images.")] = False,
+    where: Annotated[str | None, typer.Option(metavar="SQL", help="Images that meet a condition.")] = None,
+    order: Annotated[str | None, typer.Option(metavar="KEY", help="The best first, for --top.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, metavar="N", help="So many at most.")] = None,
+    scale: Annotated[float, typer.Option(min=0.1, max=8, help="Of the side, in pixels.")] = 1.0,
+    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Default: twice the image's.")] = None,
+    strength: Annotated[float, typer.Option(min=0.01, max=1, help="How far to leave the image.")] = 0.4,
+    seeds: Annotated[int, typer.Option(min=1, help="New images for each.")] = 1,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Another model than the image's.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the new sweep.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Run it at once into this folder (DIR itself is fine)."
+        ),
+    ] = None,
+) -> None:
+    """Turn picked images into a sweep that starts from them with more steps, and larger; print it, or run it with --out."""
+    from nonesuch.refining import refine_catalog
+
+    made = refine_catalog(
+        catalog, where=where, ids=ids or (), picks=picks, order=order, top=top, name=name,
+        scale=scale, steps=steps, strength=strength, seeds=seeds, model=model,
+    )  # fmt: skip
+    if out is None:
+        print(made.text(), end="")
+        return
+    from foundation.files import atomic_write
+    from nonesuch.cli.sweep import run
+
+    # In the output folder, where the paths of its pictures stay right and the run's own copy goes too.
+    file = out / "sweeps" / f"{made.data['name']}.yaml"
+    atomic_write(file, made.text().encode())
+    run(file, out)

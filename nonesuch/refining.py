@@ -1,0 +1,100 @@
+"""From an image back to a sweep: its own recipe again, or the picked ones at a higher quality."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import InputError
+from generators.resweep import Resweep, again, refined
+
+_COLUMNS = (
+    "recipe_id", "model", "model_revision", "model_digest", "backend", "prompt", "negative_prompt", "seed",
+    "width", "height", "steps", "guidance_scale", "scheduler", "dtype", "loras", "options", "init_digest",
+    "file", "sweep",
+)  # fmt: skip
+
+
+def refine_catalog(
+    root: Path,
+    *,
+    where: str | None = None,
+    ids: Sequence[str] = (),
+    picks: bool = False,
+    order: str | None = None,
+    top: int | None = None,
+    name: str | None = None,
+    **better: Any,
+) -> Resweep:
+    """The sweep that draws chosen images of a catalog better; see generators.resweep.refined for `better`.
+
+    Chosen are the picked ones (`picks`), those of recipe ids or their beginnings (`ids`), or those that
+    meet `where`. Raises InputError when nothing is chosen, or a file is gone.
+    """
+    from catalogs.lookup import by_recipe
+    from catalogs.query import Catalog
+
+    catalog = Catalog(root)
+    conditions = ["file IS NOT NULL"]
+    if where:
+        conditions.append(f"({where})")
+    if picks:
+        conditions.append("pick = 'picked'")
+    if ids:
+        found = [row["recipe_id"] for prefix in ids for row in _one(by_recipe(catalog, prefix), prefix)]
+        conditions.append("recipe_id IN (" + ", ".join(f"'{one}'" for one in found) + ")")
+    if len(conditions) == 1 and top is None:
+        raise InputError("nothing says which images", hint="Use --picks, --where, --top, or give recipe ids.")
+    table = catalog.query(
+        " AND ".join(conditions), order=order, top=top, columns=list(_COLUMNS), as_arrow=True
+    )
+    rows = [_recipe(row) for row in table.to_pylist()]
+    if not rows:
+        raise InputError("no image is chosen" + (" (nothing is picked yet?)" if picks else ""))
+    images = []
+    for row in rows:
+        path = catalog.folder / row["file"]
+        if not path.is_file():
+            raise InputError("is in the catalog, but not on the disk", where=str(path))
+        images.append((row, path))
+    return refined(images, name=name or f"{rows[0]['sweep']}-refined", **better)
+
+
+def sweep_of_image(path: Path, *, catalog: Path | None = None, model: str | None = None) -> Resweep:
+    """The sweep that draws an image again, from its credential, a catalog (by watermark or fingerprint), or
+    the metadata of another program. Raises InputError when nothing knows its recipe."""
+    from provenance.verify import verify_file
+
+    lookup = None
+    if catalog is not None:
+        from nonesuch.lookup import CatalogFolder
+
+        lookup = CatalogFolder(catalog)
+    verdict = verify_file(path, catalog_lookup=lookup)
+    if verdict.recipe is None:
+        raise InputError(
+            "nothing in this file or the catalog says how it was made"
+            + (f" ({verdict.error})" if verdict.error else ""),
+            where=str(path),
+            hint="Name the catalog it may be from with --catalog." if catalog is None else None,
+        )
+    made = again(verdict.recipe, name=path.stem, model=model)
+    source = verdict.recipe.get("source", "")
+    told = {"credential": "its credential", "catalog": "the catalog"}.get(source, f"{source} metadata")
+    return Resweep(made.data, (f"The recipe of {path.name}, from {told}.", *made.left_out))
+
+
+def _recipe(row: Mapping[str, Any]) -> dict[str, Any]:
+    parsed = {name: json.loads(row[name] or empty) for name, empty in (("loras", "[]"), ("options", "{}"))}
+    return {**row, **parsed}
+
+
+def _one(rows: list[dict[str, Any]], prefix: str) -> list[dict[str, Any]]:
+    if len(rows) != 1:
+        raise InputError(
+            f"{len(rows) or 'no'} images have a recipe id that begins with {prefix!r}",
+            hint="Give more of its digits.",
+        )
+    return rows

@@ -1,0 +1,87 @@
+"""`nonesuch recipe` and `refine` as a person uses them, on a sweep that was really run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+SWEEP = """\
+name: tiny
+model: noise
+prompt: "a {subject} by Munch"
+facets: {subject: [panda, fox]}
+seeds: {count: 2}
+settings: {width: 132, height: 132, steps: 3}
+scoring: {scorers: [technical]}
+"""
+
+
+def nonesuch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nonesuch", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
+    from flows.sweep import sweep
+
+    folder = tmp_path_factory.mktemp("resweep")
+    (folder / "tiny.yaml").write_text(SWEEP)
+    sweep(folder / "tiny.yaml", folder / "out")
+    return folder / "out"
+
+
+def rows(out: Path) -> pd.DataFrame:
+    return pd.read_parquet(out / "catalog")
+
+
+def test_the_recipe_of_an_image_draws_it_again(out: Path, tmp_path: Path) -> None:
+    from generators.plan import open_matrix
+    from generators.sweep import load_sweep
+
+    row = rows(out).iloc[1]
+    told = nonesuch("recipe", out / row["file"])
+    assert told.returncode == 0, told.stderr
+    (tmp_path / "again.yaml").write_text(told.stdout)
+    assert [recipe.id for recipe in open_matrix(load_sweep(tmp_path / "again.yaml"))] == [row["recipe_id"]]
+
+
+def test_a_picture_that_nothing_knows_is_told(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "plain.png")
+    told = nonesuch("recipe", tmp_path / "plain.png")
+    assert told.returncode == 2
+    assert "how it was made" in told.stderr
+
+
+def test_picked_images_are_drawn_better_and_know_their_parents(out: Path) -> None:
+    from catalogs.picks import open_picks
+    from flows.sweep import sweep
+
+    refused = nonesuch("refine", out, "--picks")
+    assert refused.returncode == 2
+    assert "picked" in refused.stderr
+    chosen = rows(out)["recipe_id"].iloc[2]
+    open_picks(out).pick(chosen)
+    told = nonesuch("refine", out, "--picks", "--scale", "1.5", "--strength", "0.3")
+    assert told.returncode == 0, told.stderr
+    (out / "refined.yaml").write_text(told.stdout)
+    assert sweep(out / "refined.yaml", out).done == 1
+    new = rows(out).set_index("sweep").loc["tiny-refined"]
+    assert new["parent"] == chosen
+    assert (new["width"], new["steps"], new["strength"]) == (200, 6, 0.3)
+    assert new["init_digest"] == rows(out).set_index("recipe_id").loc[chosen, "sha256"]
+
+
+def test_images_are_chosen_by_id_or_condition(out: Path) -> None:
+    ids = rows(out)["recipe_id"]
+    assert nonesuch("refine", out, ids.iloc[0][:12]).stdout.count("init_image") == 1
+    assert nonesuch("refine", out, "--where", "subject = 'fox'").stdout.count("init_image") >= 2
+    assert "no image" in nonesuch("refine", out, "ffff" * 4).stderr
+    assert "which images" in nonesuch("refine", out).stderr
