@@ -16,7 +16,7 @@ from catalogs.pick_events import PickState
 from catalogs.picks import PickLog, open_picks
 
 BY_RECIPE = ("recipe_id",)
-BY_PLACE = ("filename", "file_row_number")
+BY_PLACE = ("file_index", "file_row_number")
 
 
 class Beside(Protocol):
@@ -33,7 +33,10 @@ class Beside(Protocol):
         ...
 
     def table(self, files: Sequence[str]) -> pa.Table:
-        """Key and columns of the rows that have values, as they are now; `files` are the catalog's parts."""
+        """Key and columns of the rows that have values, as they are now.
+
+        files  the catalog's parts; file_index is a part's place among them
+        """
         ...
 
 

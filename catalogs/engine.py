@@ -149,7 +149,7 @@ class Session:
         self._connection.interrupt()
 
     def beside(self, keys: pa.Table, names: Sequence[str]) -> pa.Table:
-        """Columns beside the catalog for rows with those recipe_id, filename and file_row_number, in their order."""
+        """Columns beside the catalog for rows with those recipe_id, file_index and file_row_number, in their order."""
         columns, joins = self._joined(" ".join(names))
         self._connection.register(
             "wanted", keys.append_column("place", pa.array(range(len(keys)), pa.int64()))

@@ -17,6 +17,7 @@ from catalogs.expressions import checked_expression, identifier, plain_column, u
 from catalogs.indexes import OpenIndexes
 from catalogs.rows import Choice, chosen_rows
 from catalogs.schema import EMBEDDING, names_with_role, role_of, score_columns
+from catalogs.taste_model import TasteColumn
 from foundation.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ class Catalog:
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
-        self.engine = Engine(Path(path), threads=threads, beside=lambda folder: (PickColumns(folder),))
+        self.engine = Engine(
+            Path(path), threads=threads, beside=lambda folder: (PickColumns(folder), TasteColumn(folder))
+        )
         self.indexes = OpenIndexes()
 
     @property
@@ -44,7 +47,7 @@ class Catalog:
     def fields(self) -> pa.Schema:
         """Every column that expressions may name: the schema's, and those that lie beside the catalog.
 
-        Of the log of picks: pick, stars, tags and note.
+        pick, stars, tags and note come from the log of picks, taste from the trained model.
         """
         return self.engine.fields
 

@@ -104,7 +104,10 @@ def fetch(session: Session, places: Places, columns: Sequence[str], *, as_stored
         table = table.take(pa.array(order, pa.int64()))
     outside = [name for name in columns if name not in session.schema.names]
     if outside:
-        found_beside = session.beside(table.select(["recipe_id", "filename", "file_row_number"]), outside)
+        index = {file: number for number, file in enumerate(session.files)}
+        numbers = pa.array([index[file] for file in places.files], pa.int64())
+        keys = table.select(["recipe_id", "file_row_number"]).append_column("file_index", numbers)
+        found_beside = session.beside(keys, outside)
         for name in outside:
             table = table.append_column(name, found_beside[name])
     for name in columns:
