@@ -1,0 +1,4 @@
+"""The gallery: what a person chooses images with. The routes are nonesuch.web.routes.gallery*.
+
+`view` is what an address says to show, `reader` answers it from the catalog, page by page.
+"""

@@ -1,0 +1,96 @@
+"""The files behind the images: signed originals as they are, and thumbnails, made where they are missing.
+
+Files are found by recipe id; a path from the catalog that leads out of the output folder is not followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from catalogs.thumbnails import LONGEST, thumbnail, thumbnail_path
+from foundation.errors import InputError, NonesuchError
+from foundation.files import atomic_write
+from foundation.images import decode_rgb, open_image, read_limited
+from nonesuch.web.gallery.kept import Kept
+from nonesuch.web.gallery.reader import Gallery
+from nonesuch.web.limits import Refused
+from provenance.credentials import sniff_mime
+
+# What a browser shows in an image element and nothing else can happen with.
+_SHOWN = ("image/png", "image/jpeg", "image/webp", "image/avif", "image/gif")
+_NAMES = {"image/jpeg": ".jpg", "image/tiff": ".tiff"}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Bytes of an image file."""
+
+    data: bytes
+    mime: str  # application/octet-stream for what is not shown
+
+
+class Pictures:
+    """The files of one catalog's images. `max_pixels` limits what is decoded for a thumbnail."""
+
+    def __init__(self, gallery: Gallery, max_pixels: int) -> None:
+        self._gallery = gallery
+        self._max_pixels = max_pixels
+        self._made: Kept[str, Picture] = Kept(200)  # thumbnails that could not be written
+
+    def original(self, recipe_id: str) -> Picture:
+        """The signed file, byte for byte. Raises Refused 404 when there is none."""
+        file = self._gallery.files.get(recipe_id)
+        if file is None:
+            row = self._gallery.row(recipe_id)
+            file = row and row["file"]
+        if not file:
+            raise Refused(404, "there is no file of this image")
+        try:
+            data = read_limited(_inside(self._gallery.folder, file))
+        except InputError as error:
+            raise Refused(404, f"the file of this image is gone ({error.message})") from error
+        mime = sniff_mime(data)
+        return Picture(data, mime if mime in _SHOWN else "application/octet-stream")
+
+    def small(self, recipe_id: str) -> Picture:
+        """The thumbnail; the original where that is small enough. Raises Refused 404 without a file."""
+        path = thumbnail_path(self._gallery.folder, recipe_id)
+        with contextlib.suppress(OSError):
+            return Picture(path.read_bytes(), "image/webp")
+        kept = self._made.get(recipe_id)
+        return kept if kept is not None else self._make(recipe_id, path)
+
+    def _make(self, recipe_id: str, path: Path) -> Picture:
+        original = self.original(recipe_id)
+        try:
+            header = open_image(original.data, where=recipe_id[:16], max_pixels=self._max_pixels)
+            if max(header.size) <= LONGEST and original.mime in _SHOWN:
+                return original
+            image = decode_rgb(original.data, where=recipe_id[:16], max_pixels=self._max_pixels)
+        except InputError as error:
+            raise Refused(404, f"the file of this image can't be shown ({error.message})") from error
+        data = thumbnail(image)
+        if data is None:
+            return original
+        picture = Picture(data, "image/webp")
+        try:
+            atomic_write(path, data)
+        except NonesuchError:  # a folder that is only read, or a full disk: it is still shown
+            self._made.put(recipe_id, picture)
+        return picture
+
+
+def file_name(recipe_id: str, mime: str) -> str:
+    """What a downloaded original is called."""
+    kind = mime.rpartition("/")[2]
+    suffix = _NAMES.get(mime, f".{kind}" if mime in _SHOWN else ".bin")
+    return f"{recipe_id[:16]}{suffix}"
+
+
+def _inside(folder: Path, file: str) -> Path:
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts or "\0" in file or "\\" in file:
+        raise Refused(404, "the file of this image lies outside of the output folder")
+    return folder / path

@@ -1,0 +1,291 @@
+"""The catalog as the gallery asks it: pages, neighbours, ranked lists and single images, with what is kept of them.
+
+Opened once; a part that comes or goes changes the stamp under which answers are kept. Every method may be
+called from several threads and raises InputError for what can't be asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from catalogs.engine import Session
+from catalogs.likeness import embedding_of, most_alike, near_duplicates_of
+from catalogs.lookup import by_recipe
+from catalogs.picks import PickLog, open_picks
+from catalogs.query import Catalog
+from catalogs.rows import Places, fetch
+from catalogs.taste_model import model_file
+from foundation.errors import InputError
+from nonesuch.web.gallery.columns import Columns, Scalar, columns_of, key_sql
+from nonesuch.web.gallery.kept import Kept
+from nonesuch.web.gallery.paging import CHUNK, Chunk, Key, Place, decode, encode, find
+from nonesuch.web.gallery.threads import watched
+from nonesuch.web.gallery.view import View, conditions, where
+from nonesuch.web.limits import Refused
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from scoring.encoders import Encoder
+
+T = TypeVar("T")
+PAGE = 60  # images of one page
+RANKED = 600  # images of a list by likeness
+TWINS = 200  # near duplicates of one image at most
+_SHOWN = ("recipe_id", "prompt", "status", "reason", "width", "height", "file")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One image on a page."""
+
+    recipe_id: str
+    prompt: str
+    status: str
+    reason: str | None
+    width: int  # px; 0 when it is not known
+    height: int
+    file: str | None  # relative to the output folder
+    value: Scalar | None  # what it is ordered by: a column's value, likeness, or bits of difference
+    key: Key | None  # its place in the order; None in a ranked list
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Consecutive images of a view."""
+
+    cards: Sequence[Card]
+    next: str | None  # the cursor of the page behind it; None at the end
+
+
+class Gallery:
+    """One open catalog; `path` is the output folder. Raises InputError when there is no catalog."""
+
+    def __init__(self, path: Path, *, who: str | None = None) -> None:
+        self.catalog = Catalog(path)
+        self.log: PickLog = open_picks(self.catalog.folder, who, known=self.knows)
+        self.files: Kept[str, str | None] = Kept(50_000)  # file of each recipe id that was shown
+        self._columns: tuple[Any, bool, Columns] | None = None
+        self._chunks: Kept[Any, Chunk] = Kept(32)
+        self._ranked: Kept[Any, Sequence[Card]] = Kept(16)
+        self._answers: Kept[Any, Any] = Kept(128)
+        self._encoder: Encoder | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return self.catalog.folder
+
+    @property
+    def columns(self) -> Columns:
+        """What the catalog offers now."""
+        schema, trained = self.catalog.schema, model_file(self.folder).exists()
+        if self._columns is None or self._columns[0] is not schema or self._columns[1] != trained:
+            fields = self.catalog.fields
+            if not trained and "taste" not in schema.names:
+                fields = fields.remove(fields.get_field_index("taste"))
+            self._columns = (schema, trained, columns_of(schema, fields))
+        return self._columns[2]
+
+    def knows(self, recipe_id: str) -> bool:
+        """Whether the catalog has that image."""
+        return self.files.get(recipe_id) is not None or self.row(recipe_id) is not None
+
+    def row(self, recipe_id: str) -> dict[str, Any] | None:
+        """Every column of one image but the embedding; None when the catalog does not have it."""
+        rows = by_recipe(self.catalog, recipe_id)
+        if not rows:
+            return None
+        # a recipe that two sweeps drew has two rows; the one with an image is shown
+        row = min(rows, key=lambda one: one["file"] is None)
+        self.files.put(recipe_id, row["file"])
+        return row
+
+    def rows(self, recipe_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows of those images that the catalog has."""
+        return [row for one in recipe_ids if (row := self.row(one)) is not None]
+
+    def page(self, view: View, after: str | None = None, size: int = PAGE) -> Page:
+        """The first images of a view, or those behind the cursor `after`."""
+        columns = self.columns
+        if view.ranked:
+            cards = self.ranked(view)
+            start = 0 if after is None else _rank(after, len(cards))
+            end = start + size
+            return Page(cards[start:end], str(end) if end < len(cards) else None)
+        key = None if after is None else decode(after, columns.kinds[view.order])
+        cards = self.behind(view, key, size + 1)
+        last = cards[size - 1].key if len(cards) > size else None
+        return Page(cards[:size], None if last is None else encode(last))
+
+    def behind(self, view: View, key: Key | None, count: int, *, backwards: bool = False) -> list[Card]:
+        """The next `count` images behind a key in the view's own order, or before it, nearest first."""
+        columns, condition = self.columns, where(conditions(view, self.columns))
+
+        def work(session: Session) -> list[Card]:
+            about = (self.stamp(session, view), condition, view.order, view.down, backwards)
+            need = count + 1  # one may be the key's own
+            chunk = self._chunks.get(about)
+            start = None if chunk is None else 0 if key is None and not backwards else _at(chunk, key)
+            if chunk is None or start is None or (start + need > len(chunk.places) and not chunk.last):
+                limit = need if backwards else CHUNK
+                chunk, start = (
+                    find(session, view, columns, condition, key, backwards=backwards, limit=limit),
+                    0,
+                )
+                if not backwards:
+                    self._chunks.put(about, chunk)
+            cards = self._cards(session, chunk.places[start : start + need])
+            if cards and key is not None and _passed(cards[0], key, backwards):
+                cards = cards[1:]
+            return cards[:count]
+
+        cards = self.read(work)
+        for card in cards:
+            self.files.put(card.recipe_id, card.file)
+        return cards
+
+    def ranked(self, view: View) -> Sequence[Card]:
+        """The list of a view whose order is likeness, the most alike first."""
+        condition = where(conditions(view, self.columns))
+        stamp = self.read(lambda session: self.stamp(session, view))
+        about = (stamp, condition, view.like, view.near, view.twins)
+        kept = self._ranked.get(about)
+        if kept is not None:
+            return kept
+        if view.twins:
+            cards = self._twins(view.twins, condition)
+        else:
+            vector = embedding_of(self.catalog, view.near) if view.near else self.text_vector(view.like)
+            table = most_alike(
+                self.catalog, vector, top=RANKED + 1, where=condition, columns=list(_SHOWN), as_arrow=True
+            )
+            rows = [row for row in table.to_pylist() if row["recipe_id"] != view.near]
+            cards = [_card(row, row["likeness"], None) for row in rows[:RANKED]]
+        for card in cards:
+            self.files.put(card.recipe_id, card.file)
+        self._ranked.put(about, cards)
+        return cards
+
+    def key_of(self, view: View, row: dict[str, Any]) -> Key:
+        """Where an image stands in a view's order."""
+        recipe_id, plan = str(row["recipe_id"]), -1 if row["plan_index"] is None else int(row["plan_index"])
+        column = key_sql(view.order, self.columns.kinds[view.order])
+        found = self.read(
+            lambda session: session.sql(
+                f"SELECT {column} AS value FROM {{catalog}} WHERE recipe_id = '{recipe_id}' LIMIT 1"
+            )
+        )["value"].to_pylist()
+        return Key(found[0] if found else None, plan, recipe_id)
+
+    def neighbours(self, view: View, row: dict[str, Any]) -> tuple[str | None, str | None]:
+        """The ids of the images before and behind one in a view."""
+        if view.ranked:
+            ids = [card.recipe_id for card in self.ranked(view)]
+            if row["recipe_id"] not in ids:
+                return None, ids[0] if ids else None
+            at = ids.index(row["recipe_id"])
+            return ids[at - 1] if at else None, ids[at + 1] if at + 1 < len(ids) else None
+        key = self.key_of(view, row)
+        before, behind = self.behind(view, key, 1, backwards=True), self.behind(view, key, 1)
+        return before[0].recipe_id if before else None, behind[0].recipe_id if behind else None
+
+    def answer(self, about: Any, view: View | None, work: Callable[[Session], T]) -> T:
+        """What `work` returns for one view of the catalog, kept until the catalog changes."""
+
+        def kept(session: Session) -> T:
+            name = (about, self.stamp(session, view))
+            found: T | None = self._answers.get(name)
+            if found is None:
+                found = work(session)
+                self._answers.put(name, found)
+            return found
+
+        return self.read(kept)
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Engine.read, whose queries can be broken off when nobody waits for them any more."""
+
+        def watchable(session: Session) -> T:
+            watched(session)
+            return work(session)
+
+        return self.catalog.engine.read(watchable)
+
+    def stamp(self, session: Session, view: View | None) -> Any:
+        """What an answer in this session holds for: the parts, and the picks if the view asks for them."""
+        stats = [os.stat(file) for file in session.files]
+        said = self.log.last_event() if view is not None and view.asks_picks else None
+        return hash(tuple((s.st_ino, s.st_mtime_ns, s.st_size) for s in stats)), said
+
+    def text_vector(self, text: str) -> Any:
+        """The embedding of a text by the catalog's encoder; the first one loads it, which takes seconds."""
+        from nonesuch.likeness import catalog_encoder
+
+        if self._encoder is None:
+            self._encoder = catalog_encoder(self.catalog)
+        return self._encoder.texts([text])[0]
+
+    def _cards(self, session: Session, places: Sequence[Place]) -> list[Card]:
+        if not places:
+            return []
+        where_they_are = Places([place.file for place in places], [place.number for place in places])
+        table: pa.Table = fetch(session, where_they_are, list(_SHOWN), as_stored=False)
+        return [
+            _card(row, place.value, Key(place.value, place.plan, row["recipe_id"]))
+            for row, place in zip(table.to_pylist(), places, strict=True)
+        ]
+
+    def _twins(self, recipe_id: str, condition: str) -> list[Card]:
+        found = near_duplicates_of(self.catalog, recipe_id, top=TWINS)
+        if not found:
+            return []
+        listed = ", ".join(f"'{row['recipe_id']}'" for row in found)
+        allowed = self.read(
+            lambda session: session.sql(
+                f"SELECT recipe_id FROM {{catalog}} WHERE recipe_id IN ({listed}) AND {condition}"
+            )
+        )["recipe_id"].to_pylist()
+        return [_card(row, row["distance"], None) for row in found if row["recipe_id"] in set(allowed)]
+
+
+def _at(chunk: Chunk, key: Key | None) -> int | None:
+    return None if key is None else chunk.at(key)
+
+
+def _passed(card: Card, key: Key, backwards: bool) -> bool:
+    """Whether a card with the key's value and place in the plan does not lie behind the key."""
+    if card.key is None or (repr(card.key.value), card.key.plan) != (repr(key.value), key.plan):
+        return False
+    return card.recipe_id >= key.recipe_id if backwards else card.recipe_id <= key.recipe_id
+
+
+def _rank(after: str, most: int) -> int:
+    if not after.isascii() or not after.isdigit() or int(after[:9]) > most:
+        raise InputError("this address names no place in the list", where="after")
+    return int(after[:9])
+
+
+def _card(row: dict[str, Any], value: Scalar | None, key: Key | None) -> Card:
+    return Card(
+        recipe_id=row["recipe_id"],
+        prompt=row["prompt"] or "",
+        status=row["status"],
+        reason=row["reason"],
+        width=row["width"] or 0,
+        height=row["height"] or 0,
+        file=row["file"],
+        value=value,
+        key=key,
+    )
+
+
+def found_or_404(row: dict[str, Any] | None) -> dict[str, Any]:
+    """The row. Raises Refused 404 when there is none."""
+    if row is None:
+        raise Refused(404, "the catalog has no image with this id")
+    return row

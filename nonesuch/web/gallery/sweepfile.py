@@ -1,0 +1,77 @@
+"""A sweep file that draws exactly one image of the catalog again.
+
+The row's recipe is put together anew; where its id comes out as the row's own, the file is known to be exact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from generators.recipe import Lora, Recipe
+from generators.resweep import Resweep, again
+
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class SweepCopy:
+    """The text of a sweep file for one image."""
+
+    text: str
+    exact: bool  # whether it draws a recipe with the image's own id
+
+
+def sweep_file(row: Mapping[str, Any], start: Path | None = None) -> SweepCopy:
+    """The sweep file of one catalog row; `start` is the file of the picture that it was drawn from."""
+    recipe = _recipe(row)
+    known = {**row, "loras": json.loads(row["loras"] or "[]"), "options": json.loads(row["options"] or "{}")}
+    # The catalog has the dtype that drew; the recipe may have left the choice to the device.
+    made = again({**known, "dtype": recipe.dtype}, name=f"again-{row['recipe_id'][:12]}")
+    settings = made.data.setdefault("settings", {})
+    if recipe.dtype == "auto":
+        settings["dtype"] = "auto"
+    left_out = list(made.left_out)
+    if recipe.init_image_digest is not None and start is not None and recipe.mask_digest is None:
+        settings |= {"init_image": str(start), "strength": recipe.strength}
+        settings |= {"fit": recipe.fit} if recipe.fit else {}
+        settings |= {"parent": recipe.parent} if recipe.parent else {}
+        left_out = [line for line in left_out if "init_image" not in line]
+    if row.get("format") and row["format"] != "png":
+        made.data["format"] = {"type": "jpeg" if row["format"] == "jpg" else row["format"]}
+    exact = recipe.id == row["recipe_id"] and not left_out
+    head = f"Draws image {row['recipe_id'][:16]} again" + ("." if exact else ", as far as that is known.")
+    return SweepCopy(Resweep(made.data, (head, *left_out)).text(), exact)
+
+
+def _recipe(row: Mapping[str, Any]) -> Recipe:
+    """The recipe of a row, with the dtype that makes its id the row's own if there is one."""
+    options = json.loads(row["options"] or "{}")
+    fit = options.pop("fit", None)
+    recipe = Recipe(
+        backend=row["backend"] or "",
+        model=row["model"] or "",
+        model_digest=row["model_digest"] or "",
+        prompt=row["prompt"] or "",
+        negative_prompt=row["negative_prompt"] or "",
+        seed=row["seed"] or 0,
+        width=row["width"] or 0,
+        height=row["height"] or 0,
+        steps=row["steps"] or 0,
+        guidance_scale=float(row["guidance_scale"] or 0),
+        scheduler=row["scheduler"] or "default",
+        dtype=row["dtype"] if row["dtype"] in _DTYPES else "auto",
+        loras=tuple(Lora(*lora) for lora in json.loads(row["loras"] or "[]")),
+        options=tuple(sorted(options.items())),
+        init_image_digest=row.get("init_digest"),
+        strength=row.get("strength"),
+        fit=fit,
+        mask_digest=row.get("mask_digest"),
+        parent=row.get("parent"),
+    )
+    same = (dataclasses.replace(recipe, dtype=dtype) for dtype in (recipe.dtype, *_DTYPES))
+    return next((one for one in same if one.id == row["recipe_id"]), recipe)

@@ -1,0 +1,85 @@
+"""Threads in which the catalog is asked, with a time after which an answer is given up and its query broken off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from catalogs.engine import Session
+from nonesuch.web.limits import Refused
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class GivenUp(Exception):
+    """Nobody waits for this answer any more."""
+
+
+class Question:
+    """One question to the catalog while a thread works on it."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._over = False
+
+    def watch(self, session: Session) -> None:
+        """Let `give_up` reach this session. Raises GivenUp when it came before."""
+        self._session = session
+        if self._over:
+            raise GivenUp
+
+    def give_up(self) -> None:
+        """Break off what runs, and whatever would follow it."""
+        self._over = True
+        if self._session is not None:
+            self._session.interrupt()
+
+
+_question: contextvars.ContextVar[Question | None] = contextvars.ContextVar("question", default=None)
+
+
+def watched(session: Session) -> None:
+    """Say that the question which this thread works on runs its queries in `session`."""
+    question = _question.get()
+    if question is not None:
+        question.watch(session)
+
+
+class Threads:
+    """A few threads for the catalog's answers."""
+
+    def __init__(self, count: int, seconds: float) -> None:
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="gallery")
+        self._seconds = seconds
+
+    async def ask(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` returns. Raises Refused 503 when it takes too long, waiting for a thread included."""
+        question = Question()
+
+        def run() -> T:
+            _question.set(question)
+            return work(*args, **kwargs)
+
+        context = contextvars.copy_context()
+        answer = asyncio.get_running_loop().run_in_executor(self._pool, context.run, run)
+        try:
+            return await asyncio.wait_for(asyncio.shield(answer), self._seconds)
+        except TimeoutError as error:
+            answer.add_done_callback(_forget)
+            question.give_up()
+            raise Refused(
+                503, f"the catalog took longer than {self._seconds:g} s to answer; try fewer or other filters"
+            ) from error
+
+    def stop(self) -> None:
+        """Let the threads end; what waits is not begun."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _forget(answer: asyncio.Future[T]) -> None:
+    if not answer.cancelled():
+        answer.exception()  # looked at, so that the loop does not complain of it
