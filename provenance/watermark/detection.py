@@ -61,6 +61,10 @@ def detect(
         return _detection(found, 1.0, 0.0, bounds.ALIGNED_BOUND)
     if search == "aligned":
         return None
+    even = luma.equalised(geometry.middle(plane, geometry.LARGEST))
+    found = reading.read(luma.carriers(luma.fold(even)), secret, bounds.SEARCH_THRESHOLD, spare=1)
+    if found is not None:
+        return _detection(found, 1.0, 0.0, bounds.ALIGNED_BOUND + bounds.SEARCH_BOUND)
     for guess, spare in _guesses(plane, flat, secret):
         upright = luma.flatten(geometry.undo(plane, guess.scale, guess.rotation))
         groups = luma.carriers(luma.fold(upright))

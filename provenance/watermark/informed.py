@@ -17,7 +17,7 @@ import numpy.typing as npt
 from provenance.watermark import code, layout
 from provenance.watermark.layout import KX, RING, ROWS, TILE, Layout
 
-_ATTACK_NOISE = 0.5  # noise power, in units of the host's, that quietening reckons with
+_ATTACK_NOISE = 4.0  # noise power, in units of the host's, that quietening reckons with
 
 Complex = npt.NDArray[np.complex64]
 Floats = npt.NDArray[np.float32]

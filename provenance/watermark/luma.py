@@ -11,11 +11,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from provenance.watermark.layout import KX, ROWS, TILE
+from provenance.watermark.layout import HIGHEST, KX, KY, LOWEST, ROWS, TILE
 
-WINDOW = 9  # side in pixels of the neighbourhood that "local" means
+WINDOW = 5  # side in pixels of the neighbourhood that "local" means
 _SILENCE = 4.0  # variance in squared grey levels below which a neighbourhood counts as flat
 _LIMIT = 2.5  # flattened values are cut off here, in local standard deviations
+_WIDER = 7  # the window for equalised luma, whose coarse structure is gone already
+_BANDS = 64  # of radial frequency, in which equalising measures the power
+_TABLE = 1024  # entries over radial frequency that its gains are looked up in
+_SPAN = 0.75  # cycles a pixel that bands and table cover: more than the diagonal's
+_LOUD = 1e6  # a coefficient's power counts for no more than this
+_LEVEL = 20.0  # grey levels, root mean square, that equalised luma is brought to
 
 RGB = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -32,6 +38,40 @@ def local_mean(plane: Floats, window: int) -> Floats:
     return np.asarray(cv2.blur(plane, (window, window)), dtype=np.float32)
 
 
+def equalised(plane: Floats) -> Floats:
+    """`flatten` of luma [H, W] whose spectrum was first made even over the mark's frequencies, and cut off above.
+
+    Where a picture is blurred, or its edges far outweigh its textures, the local deviation says little
+    about the band that the mark lies in. Made even, it does, and blur is undone as far as rounding allows.
+    """
+    height, width = (n - n % 2 for n in plane.shape)
+    cosines = cv2.dct(np.ascontiguousarray(plane[:height, :width]))
+    # a cosine over n pixels with index k has k / 2n cycles a pixel
+    down = (np.arange(height, dtype=np.float32) / np.float32(2 * height)) ** 2
+    across = (np.arange(width, dtype=np.float32) / np.float32(2 * width)) ** 2
+    place = np.sqrt(down[:, None] + across[None, :])
+    place *= np.float32(_TABLE / _SPAN)
+    entry = place.astype(np.int16)
+    seen = cosines[::3, ::3]
+    band = (entry[::3, ::3] // (_TABLE // _BANDS)).ravel()
+    power = np.bincount(band, np.minimum(seen * seen, np.float32(_LOUD)).ravel(), minlength=_BANDS)
+    mean = power / np.maximum(np.bincount(band, minlength=_BANDS), 1)
+    cosines *= _gains(mean)[entry]
+    even = np.asarray(cv2.dct(cosines, flags=cv2.DCT_INVERSE), dtype=np.float32)
+    even *= np.float32(_LEVEL / max(float(even.std()), 1e-3))
+    return flatten(even, _WIDER)
+
+
+def _gains(power: npt.NDArray[np.float64]) -> Floats:
+    # [_TABLE] by radial frequency, for the mean power [_BANDS]
+    frequency = (np.arange(_TABLE) + 0.5) * (_SPAN / _TABLE)
+    centres = (np.arange(_BANDS) + 0.5) * (_SPAN / _BANDS)
+    gains = np.interp(frequency, centres, 1.0 / np.sqrt(power + 1e-3))
+    gains /= 1.0 + np.exp((frequency - HIGHEST / TILE - 0.02) / 0.01)
+    gains *= np.minimum(frequency / (LOWEST / TILE), 1.0)
+    return gains.astype(np.float32)
+
+
 def flatten(plane: Floats, window: int = WINDOW) -> Floats:
     """[H, W] high-passed, divided by its local standard deviation and cut off at +-2.5."""
     return flattened(plane, window)[0]
@@ -45,6 +85,17 @@ def flattened(plane: Floats, window: int = WINDOW) -> tuple[Floats, Floats]:
     np.sqrt(deviation, out=deviation)
     detail /= deviation
     return np.clip(detail, -_LIMIT, _LIMIT, out=detail), deviation
+
+
+def _passed() -> Floats:
+    def box(k: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        phase = np.pi * k / TILE
+        return np.asarray(np.sin(WINDOW * phase) / (WINDOW * np.sin(phase)))
+
+    return (1.0 - box(KX) * box(KY)).astype(np.float32)
+
+
+PASSED = _passed()  # [n] what subtracting the local mean leaves of each carrier
 
 
 def fold(plane: Floats) -> Floats:

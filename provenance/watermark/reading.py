@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from provenance.watermark import code, layout, shaping
+from provenance.watermark import bounds, code, layout, shaping
 from provenance.watermark.layout import DIHEDRAL, HIGHEST, KX, PILOTS, RING, RINGS, ROWS, TILE
 
 _LIMIT = 2.0  # whitened carriers are cut off here, in standard deviations
@@ -24,6 +24,7 @@ class Reading:
 
     payload: int
     pilot: float  # height of the pilot's peak in standard deviations
+    message: float  # agreement of the message's carriers alone, in standard deviations
     margin: float  # agreement of the whole pattern in standard deviations
     turn: int  # index into layout.DIHEDRAL
     shift: tuple[int, int]  # rows down and columns right by which the tile is rolled
@@ -73,11 +74,13 @@ def turned(values: Complex, turn: int) -> Complex:
     return np.where(flipped, taken.conj(), taken).astype(np.complex64)
 
 
-def read(groups: Complex, key: bytes, threshold: float, *, spare: int = 0) -> Reading | None:
-    """The first message whose check agrees, over turns, weightings, variants and shifts, or None.
+def read(groups: Complex, key: bytes, threshold: float, *, spare: int = 0, tries: int = 2) -> Reading | None:
+    """The first message to be believed, over turns, weightings, variants and shifts, or None.
 
     `groups` [4, n] are the carriers of four groups of tiles. Pilot peaks of at least `threshold`
-    standard deviations are decoded, and after them the `spare` highest of the rest.
+    standard deviations are decoded, and after them the `tries` highest of the rest. Of these,
+    the first `spare` are believed if their check agrees, the others if pilot and message agree
+    well enough too (see `bounds`).
     """
     white = whiten(groups)
     rest: list[tuple[_Peak, Complex]] = []
@@ -92,9 +95,9 @@ def read(groups: Complex, key: bytes, threshold: float, *, spare: int = 0) -> Re
                 if found is not None:
                     return found
     rest.sort(key=lambda entry: -entry[0].height)
-    for peak, values in rest[:spare]:
+    for number, (peak, values) in enumerate(rest[:tries]):
         found = _decode(values, peak, key)
-        if found is not None:
+        if found is not None and (number < spare or bounds.agrees(found.pilot, found.message)):
             return found
     return None
 
@@ -142,7 +145,10 @@ def _decode(values: Complex, peak: _Peak, key: bytes) -> Reading | None:
     if payload is None:
         return None
     pattern = layout.pattern(variant, code.encode(message))
-    weights = strength[RING]
-    whole = float((weights * (still * pattern.conj()).real).sum())
-    noise = float(np.sqrt(0.5 * (np.abs(weights * still) ** 2).sum()))
-    return Reading(payload, peak.height, whole / noise, peak.turn, peak.shift)
+    likeness = strength[RING] * (still * pattern.conj()).real
+    noise = 0.5 * (strength[RING] * np.abs(still)) ** 2
+    data = variant.data
+    agreed = float(likeness[data].sum() / np.sqrt(noise[data].sum()))
+    return Reading(
+        payload, peak.height, agreed, float(likeness.sum() / np.sqrt(noise.sum())), peak.turn, peak.shift
+    )

@@ -1,13 +1,16 @@
 """How strong the mark may be, where in the picture and where in the spectrum.
 
-In the picture: proportional to local contrast, since texture hides noise (Podilchuk and Zeng, IEEE
-JSAC 16(4), 1998; Barni, Bartolini and Piva, IEEE Trans. Image Proc. 10(5), 2001), less in deep
-shadow. In the spectrum: inversely to the picture's own power plus what a codec is expected to
+In the picture: with local contrast, since texture hides noise (Podilchuk and Zeng, IEEE JSAC 16(4),
+1998; Barni, Bartolini and Piva, IEEE Trans. Image Proc. 10(5), 2001), less in deep shadow. Proportional
+to it where SSIM sets the limit. Where PSNR does, to its root: a mark is read best where the picture is
+calm, and there SSIM leaves room for more. In the spectrum: inversely to the picture's own power plus what a codec is expected to
 destroy. Over all: the largest gain that keeps both PSNR and SSIM (Wang et al., IEEE Trans. Image
 Proc. 13(4), 2004) above their floors.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +18,12 @@ import numpy.typing as npt
 from provenance.watermark.layout import KX, KY, RING, RING_SIZE, RING_WIDTH, RINGS, TILE
 from provenance.watermark.luma import local_mean
 
-_FAINT = 5.0  # variance in squared grey levels that a flat neighbourhood is taken to have
+_FAINT = 0.5  # variance in squared grey levels that a flat neighbourhood is taken to have
 _BARE = 0.65  # factor where nothing varies at all
 _BARE_MOST = 0.55  # grey levels, root mean square, of the mark there at strength 1
 _STRONG = 3600.0  # and the most that any is taken to have
 _CODEC_POWER = 100.0  # squared grey levels a codec destroys at low frequencies
-_CODEC_CORNER = 0.1  # cycles a pixel where that has doubled
+_CODEC_CORNER = 0.08  # cycles a pixel where that has doubled
 _ROUNDING = 1.0 / 12.0  # squared grey levels that rounding adds
 _SSIM_WINDOW = 7
 _SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -28,20 +31,38 @@ _SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 Floats = npt.NDArray[np.float32]
 
 
-def local_strength(plane: Floats) -> tuple[Floats, Floats]:
-    """Relative amplitude [H, W] the mark may have around each pixel of luma, and the local variance [H, W]."""
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What lies around each pixel of luma."""
+
+    variance: Floats  # [H, W] in squared grey levels
+    hiding: Floats  # [H, W] 0.2 to 1: less in shadow, and where nothing varies
+
+
+def surroundings(plane: Floats) -> Surroundings:
+    """Local variance, and how far the place hides a mark apart from it, of luma [H, W]."""
     mean = local_mean(plane, _SSIM_WINDOW)
     variance = local_mean(plane * plane, _SSIM_WINDOW)
     variance -= mean * mean
     np.maximum(variance, 0.0, out=variance)
-    strength = np.minimum(variance + np.float32(_FAINT), np.float32(_STRONG))
-    np.sqrt(strength, out=strength)
     mean *= np.float32(0.05)
     mean += np.float32(0.4)
-    strength *= np.clip(mean, 0.4, 1.0, out=mean)
+    hiding = np.clip(mean, 0.4, 1.0, out=mean)
     # a painted surface without any grain shows the least change
-    strength *= np.minimum(variance * np.float32(1.4) + np.float32(_BARE), np.float32(1.0))
-    return strength, variance
+    hiding *= np.minimum(variance * np.float32(1.4) + np.float32(_BARE), np.float32(1.0))
+    return Surroundings(variance, hiding)
+
+
+def local_strength(around: Surroundings, quarters: int) -> Floats:
+    """Relative amplitude [H, W] the mark may have: the local deviation to the power of `quarters` / 4, 2 to 4."""
+    strength = np.minimum(around.variance + np.float32(_FAINT), np.float32(_STRONG))
+    np.sqrt(strength, out=strength)
+    if quarters < 4:
+        np.sqrt(strength, out=strength)
+        if quarters == 3:
+            strength *= np.sqrt(strength)
+    strength *= around.hiding
+    return strength
 
 
 def ring_powers(values: npt.NDArray[np.complex64]) -> Floats:
@@ -80,28 +101,39 @@ def power_allowed(least_psnr: float) -> float:
     return float(255.0**2 / 10.0 ** (least_psnr / 10.0) - _ROUNDING)
 
 
-def gain(
-    amplitudes: Floats,
-    strength: Floats,
-    variance: Floats,
-    *,
-    least_psnr: float,
-    least_ssim: float,
-    loudness: float,
-) -> float:
-    """Largest factor on `strength` * unit-variance tile that keeps the expected PSNR (dB) and SSIM.
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the mark's amplitude follows the picture, and how strong it may be."""
 
-    `amplitudes` [n] are those of the carriers; rounding to whole grey levels is counted in. Bare
-    surfaces get no more than half a grey level times `loudness`, whatever the floors allow.
+    quarters: int  # for `local_strength`
+    factor: float  # on local strength times a tile of unit variance
+    amplitudes: Floats  # [n] of the carriers, relative to one another
+
+
+def best_shape(
+    around: Surroundings, host: Floats, *, least_psnr: float, least_ssim: float, loudness: float
+) -> Shape:
+    """The flattest amplitude whose limit is the PSNR (dB), or the one proportional to local contrast.
+
+    The factor is the largest that keeps the expected PSNR and SSIM, rounding to whole grey levels
+    counted in. Bare surfaces get no more than half a grey level times `loudness`, whatever the floors
+    allow. `host` [RINGS] is the flattened picture's power per pixel in each ring.
     """
-    power = amplitudes**2
-    seen = float((power * _SEEN).sum() / power.sum())
-    # every third pixel each way tells these means well enough
-    strength, variance = strength[::3, ::3], variance[::3, ::3]
-    square = strength * strength
-    by_psnr = power_allowed(least_psnr) / float(square.mean())
-    weight = 1.0 / (2.0 * variance + _SSIM_C2)
+    # some 30,000 places tell these means well enough
+    step = max(1, round(float(np.sqrt(around.variance.size / 30_000))))
+    some = Surroundings(around.variance[::step, ::step], around.hiding[::step, ::step])
+    weight = 1.0 / (2.0 * some.variance + _SSIM_C2)
     lost = max(1.0 - least_ssim - _ROUNDING * float(weight.mean()), 0.0)
-    by_ssim = lost / (seen * float((square * weight).mean()))
-    bare = _BARE_MOST * loudness / (_BARE * float(np.sqrt(_FAINT)))
-    return min(float(np.sqrt(min(by_psnr, by_ssim))), bare)
+    for quarters in (2, 3, 4):
+        strength = local_strength(some, quarters)
+        square = strength * strength
+        amplitudes = ring_amplitudes(host, float(square.mean()))[RING]
+        power = amplitudes**2
+        seen = float((power * _SEEN).sum() / power.sum())
+        by_psnr = float(np.sqrt(power_allowed(least_psnr) / float(square.mean())))
+        by_ssim = float(np.sqrt(lost / (seen * float((square * weight).mean()))))
+        bare = _BARE_MOST * loudness / (_BARE * _FAINT ** (quarters / 8))
+        # the estimate of SSIM is a little too good where the mark is not proportional to contrast
+        if by_psnr <= min(0.9 * by_ssim, bare):
+            break
+    return Shape(quarters, min(by_psnr, by_ssim, bare), amplitudes)
