@@ -22,6 +22,9 @@ from catalogs.exports.job import ExportJob, Layout
 
 EMBEDDED_LICENSE = "Apache-2.0 (trained from scratch; see its model card)"
 SHOWN_VALUES = 25  # of a facet
+_MARKS = re.compile(
+    r"[\\`*{}\[\]|#!~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"
+)  # an underscore in a word is plain
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 # identifiers that the Hub knows; another licence is named as `other`
 _HUB_LICENSES = {
@@ -158,7 +161,7 @@ def _files(layout: Layout) -> str:
 
 def _columns(layout: Layout, job: ExportJob) -> str:
     rows = [
-        (f"`{_plain(name)}`", kind, _plain(meaning))
+        (_code(name), kind, _plain(meaning))
         for name, kind, meaning in described(job.selection.table.schema)
         if name != "file"
     ]
@@ -234,11 +237,12 @@ def _plain(value: Any) -> str:
     if len(text) > 300:
         text = text[:299] + "…"
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]|#!~])", r"\\\1", text)
+    return _MARKS.sub(r"\\\g<0>", text)
 
 
 def _code(value: Any) -> str:
-    text = " ".join(str(value).split()).replace("`", "'")
+    listed = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    text = " ".join(listed.split()).replace("`", "'").replace("|", "\\|")
     return f"`{text}`"
 
 

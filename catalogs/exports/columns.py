@@ -53,7 +53,9 @@ def described(schema: pa.Schema) -> list[tuple[str, str, str]]:
     for field in schema:
         text = str((field.metadata or {}).get(b"description", b""), "utf-8")
         if role_of(field) == "score" and text == f"score {field.name}; score_facts says how it was made":
-            text = "score; `score_facts` says how it was made"
+            text = "score; score_facts says how it was made"
+        if pa.types.is_string(field.type):
+            text = text.replace("; 0: none", "; as 16 hex digits")
         rows.append((field.name, "image" if field.type == IMAGE else str(field.type), text))
     return rows
 
