@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foundation.errors import InputError
 from generators.resweep import Resweep, again, refined
+
+if TYPE_CHECKING:
+    from provenance.verdict import Verdict
 
 _COLUMNS = (
     "recipe_id", "model", "model_revision", "model_digest", "backend", "prompt", "negative_prompt", "seed",
@@ -73,17 +76,25 @@ def sweep_of_image(path: Path, *, catalog: Path | None = None, model: str | None
 
         lookup = CatalogFolder(catalog)
     verdict = verify_file(path, catalog_lookup=lookup)
-    if verdict.recipe is None:
+    return resweep_verdict(verdict, path, catalog=catalog, model=model)[1]
+
+
+def resweep_verdict(
+    verdict: Verdict, path: Path, *, catalog: Path | None, model: str | None
+) -> tuple[dict[str, Any], Resweep]:
+    """The recipe that a verdict found, and the sweep made from it. Raises InputError when it found none."""
+    recipe = verdict.recipe
+    if recipe is None:
         raise InputError(
             "nothing in this file or the catalog says how it was made"
             + (f" ({verdict.error})" if verdict.error else ""),
             where=str(path),
             hint="Name the catalog it may be from with --catalog." if catalog is None else None,
         )
-    made = again(verdict.recipe, name=path.stem, model=model)
-    source = verdict.recipe.get("source", "")
+    made = again(recipe, name=path.stem, model=model)
+    source = recipe.get("source", "")
     told = {"credential": "its credential", "catalog": "the catalog"}.get(source, f"{source} metadata")
-    return Resweep(made.data, (f"The recipe of {path.name}, from {told}.", *made.left_out))
+    return recipe, Resweep(made.data, (f"The recipe of {path.name}, from {told}.", *made.left_out))
 
 
 def _recipe(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`nonesuch recipe`, `refine`: from images back to sweep files."""
+"""`nonesuch recipe`, `refine` and `reproduce`: from images back to sweeps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ def add_commands(app: typer.Typer) -> None:
     """Put this module's commands on the command line."""
     app.command()(recipe)
     app.command()(refine)
+    app.command()(reproduce)
 
 
 def recipe(
@@ -69,3 +70,38 @@ def refine(
     file = out / "sweeps" / f"{made.data['name']}.yaml"
     atomic_write(file, made.text().encode())
     run(file, out)
+
+
+def reproduce(
+    path: Annotated[
+        Path, typer.Argument(metavar="IMAGE", help="An image that nonesuch, or another program, drew.")
+    ],
+    catalog: Annotated[
+        Path | None,
+        typer.Option("--catalog", metavar="DIR", help="Look a stripped image up in this catalog."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Hub id or folder, in place of the model it names.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.png", help="Keep the new drawing.")
+    ] = None,
+    online: Annotated[bool, typer.Option("--online", help="Fetch the model where it is not here.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Draw an image again from its recipe and say: bit-identical, visually identical, or different. Exit code 1: different."""
+    import json
+    from dataclasses import asdict
+
+    from nonesuch.reproducing import reproduce as draw_again
+
+    told = draw_again(path, catalog=catalog, model=model, out=out, online=online)
+    if as_json:
+        print(json.dumps(asdict(told), ensure_ascii=False))
+    else:
+        close = "" if told.psnr is None else f", {told.psnr:.1f} dB"
+        print(f"{path}: {told.outcome} (fingerprints {told.hash_distance} of 64 bits apart{close})")
+        for line in told.changed:
+            print(f"  {line}")
+    if told.outcome == "different":
+        raise typer.Exit(1)

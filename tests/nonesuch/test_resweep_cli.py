@@ -85,3 +85,47 @@ def test_images_are_chosen_by_id_or_condition(out: Path) -> None:
     assert nonesuch("refine", out, "--where", "subject = 'fox'").stdout.count("init_image") >= 2
     assert "no image" in nonesuch("refine", out, "ffff" * 4).stderr
     assert "which images" in nonesuch("refine", out).stderr
+
+
+def test_an_image_is_drawn_again_bit_for_bit(out: Path, tmp_path: Path) -> None:
+    import json
+
+    row = rows(out).iloc[0]
+    told = nonesuch("reproduce", out / row["file"], "--json", "--out", tmp_path / "again.png")
+    assert told.returncode == 0, told.stderr
+    said = json.loads(told.stdout)
+    assert said["outcome"] == "bit-identical"
+    assert said["recipe_id"] == row["recipe_id"]
+    assert (tmp_path / "again.png").is_file()
+
+
+def test_a_stripped_and_recompressed_image_is_found_and_compared(out: Path, tmp_path: Path) -> None:
+    import json
+
+    from PIL import Image
+
+    row = rows(out).iloc[1]
+    with Image.open(out / row["file"]) as image:
+        image.save(tmp_path / "stripped.webp", lossless=True)
+        image.rotate(180).save(tmp_path / "other.png")
+    same = nonesuch("reproduce", tmp_path / "stripped.webp", "--catalog", out, "--json")
+    assert same.returncode == 0, same.stderr
+    assert json.loads(same.stdout)["outcome"] == "bit-identical"
+    assert json.loads(same.stdout)["source"] == "catalog"
+
+
+@pytest.mark.slow
+def test_the_embedded_model_draws_its_image_again(tmp_path: Path, prefect_server: str) -> None:
+    import json
+
+    from flows.sweep import sweep
+
+    (tmp_path / "one.yaml").write_text(
+        'name: one\nprompt: "a panda by Hokusai"\nsettings: {steps: 4}\nscoring: {scorers: [technical]}\n'
+        "format: {type: jpeg, quality: 95}\n"
+    )
+    sweep(tmp_path / "one.yaml", tmp_path / "out")
+    file = tmp_path / "out" / rows(tmp_path / "out").iloc[0]["file"]
+    told = nonesuch("reproduce", file, "--json")
+    assert told.returncode == 0, told.stderr + told.stdout
+    assert json.loads(told.stdout)["outcome"] == "visually identical"

@@ -1,0 +1,169 @@
+"""Drawing an image again from its recipe, and saying how close the new drawing comes.
+
+The recipe comes from the file's credential, or from a catalog through watermark or fingerprint when the file was
+stripped. A new drawing is marked as the first one was, so that equal pixels are really equal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from catalogs.hashes import perceptual_hashes
+from foundation.errors import InputError
+from foundation.images import RGB, decode_rgb, read_limited
+
+CLOSE_BITS = 6  # of the 64 of a perceptual hash: what a re-encoded picture keeps within
+CLOSE_PSNR = 30.0  # dB; below it a careful eye sees the difference
+
+Outcome = Literal["bit-identical", "visually identical", "different"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """What came of drawing an image again."""
+
+    path: str
+    source: str  # where the recipe came from: credential, catalog, or another program's metadata
+    outcome: Outcome
+    psnr: float | None  # dB between the two pictures; None when they are equal or differ in size
+    hash_distance: int  # bits of 64 between their perceptual hashes
+    recipe_id: str  # of the recipe that was drawn
+    same_recipe: (
+        bool | None
+    )  # whether the image was marked with that recipe's id; None when that is not known
+    changed: tuple[str, ...]  # what differs in recipe or environment, a sentence each
+
+
+def reproduce(
+    path: Path,
+    *,
+    catalog: Path | None = None,
+    model: str | None = None,
+    out: Path | None = None,
+    online: bool = False,
+) -> Reproduction:
+    """Draw the image at `path` again and compare; `out` keeps the new drawing as PNG.
+
+    `model` overrules the recipe's, which may name a folder of another machine. Raises InputError when
+    nothing knows the recipe or it needs a file that is not named, and DrawingError when it can't be drawn.
+    """
+    from nonesuch.lookup import CatalogFolder
+    from nonesuch.refining import resweep_verdict
+    from provenance.verify import verify_file
+
+    lookup = None if catalog is None else CatalogFolder(catalog)
+    verdict = verify_file(path, catalog_lookup=lookup)
+    recipe, made = resweep_verdict(verdict, path, catalog=catalog, model=model)
+    drawn, image, device = _draw(made.data, online=online)
+    old = decode_rgb(read_limited(path), where=str(path))
+    candidates = [image, _marked(image, drawn.watermark_id)]
+    closest = min(candidates, key=lambda one: _error(one, old))
+    if out is not None:
+        _save(closest, out)
+    distance = (perceptual_hashes(closest)["phash"] ^ perceptual_hashes(old)["phash"]).bit_count()
+    error = _error(closest, old)
+    psnr = None if error == 0 or not np.isfinite(error) else float(10 * np.log10(255**2 / error))
+    outcome: Outcome = "different"
+    if error == 0:
+        outcome = "bit-identical"
+    elif distance <= CLOSE_BITS and psnr is not None and psnr >= CLOSE_PSNR:
+        outcome = "visually identical"
+    known = verdict.watermark.get("payload") if verdict.watermark else None
+    changed = [*made.left_out, *_changes(recipe, drawn.model_digest, device, catalog, drawn.id)]
+    return Reproduction(
+        path=str(path),
+        source=str(recipe.get("source", "")),
+        outcome=outcome,
+        psnr=psnr,
+        hash_distance=distance,
+        recipe_id=drawn.id,
+        same_recipe=None if known is None else str(known) == f"{drawn.watermark_id:016x}",
+        changed=tuple(changed),
+    )
+
+
+def _draw(data: Mapping[str, Any], *, online: bool) -> tuple[Any, RGB, str]:
+    from foundation.errors import DrawingError
+    from generators.backends import open_backend
+    from generators.plan import open_matrix
+    from generators.sweep import make_sweep
+
+    matrix = open_matrix(make_sweep(data, Path.cwd()), network=online)
+    recipe = next(iter(matrix))
+    facts = next(iter(matrix.facts.values()))
+    backend = open_backend(facts, batch_size=1, network=online)
+    try:
+        backend.check(recipe)
+        drawing = next(iter(backend.draw([recipe])))
+    finally:
+        backend.close()
+    if drawing.image is None:
+        raise DrawingError(drawing.reason, where=recipe.model)
+    return recipe, drawing.image, f"{drawing.device}, {drawing.dtype}"
+
+
+def _marked(image: RGB, payload: int) -> RGB:
+    from provenance import watermark
+
+    return watermark.embed(image, payload)
+
+
+def _error(one: RGB, other: RGB) -> float:
+    """Mean squared error; infinite for pictures of different sizes."""
+    if one.shape != other.shape:
+        return float("inf")
+    return float(np.square(one.astype(np.float32) - other).mean())
+
+
+def _changes(
+    recipe: Mapping[str, Any], digest: str, device: str, catalog: Path | None, recipe_id: str
+) -> list[str]:
+    """What differs between then and now, as far as recipe and catalog tell."""
+    changes = []
+    if recipe.get("model_digest") and recipe["model_digest"] != digest:
+        changes.append(f"The model's digest was {recipe['model_digest'][:24]}, it is {digest[:24]} now.")
+    row = None if catalog is None else _row(catalog, recipe_id)
+    if row is None:
+        return changes
+    from flows.rows import library_versions
+
+    before, now = json.loads(row["versions"] or "{}"), json.loads(library_versions())
+    changes += [
+        f"{name} was {before.get(name, 'absent')}, it is {now.get(name, 'absent')} now."
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    drawn_on = f"{row['device']}, {row['dtype']}"
+    if drawn_on != device:
+        changes.append(f"It was drawn on {drawn_on}, now on {device}.")
+    return changes
+
+
+def _row(catalog: Path, recipe_id: str) -> dict[str, Any] | None:
+    from catalogs.lookup import by_recipe
+    from catalogs.query import Catalog
+
+    rows = by_recipe(Catalog(catalog), recipe_id)
+    return rows[0] if rows else None
+
+
+def _save(image: RGB, out: Path) -> None:
+    import io
+
+    from PIL import Image
+
+    from foundation.files import atomic_write
+
+    if out.suffix.lower() != ".png":
+        raise InputError(
+            "the new drawing is kept as PNG", where=str(out), hint="Name a file that ends in .png."
+        )
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    atomic_write(out, stream.getvalue())
