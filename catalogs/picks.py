@@ -132,14 +132,12 @@ class PickLog:
         who  counts only that person's events
         """
         with self._lock:
-            if ids is not None:
-                return self._fold(list(ids), who)
-            if who is not None:
-                return self._fold(None, who)
-            newer = self._read(f"SELECT {_COLUMNS} FROM events WHERE id > ? ORDER BY id", (self._folded,))
+            if ids is not None or who is not None:
+                return _added_up(self._about(None if ids is None else list(ids), who))
+            newer = self.events(since=self._folded)
             if newer:
                 touched = {event.recipe_id for event in newer}
-                fresh = self._fold(None if self._folded == 0 else list(touched), None)
+                fresh = _added_up(self._about(list(touched)) if self._folded else newer)
                 for recipe_id in touched - set(fresh):
                     self._states.pop(recipe_id, None)
                 self._states |= fresh
@@ -196,7 +194,7 @@ class PickLog:
     def _take_back(self, which: str) -> Event | None:
         with self._writing() as connection:
             found = connection.execute(
-                f"SELECT recipe_id, id FROM events WHERE act = ({_LAST_ACT.format(which)}) ORDER BY id",
+                f"SELECT recipe_id, id FROM events WHERE who = :who AND act = ({_LAST_ACT.format(which)}) ORDER BY id",
                 {"who": self.who},
             ).fetchall()
             rows: list[_Row] = [(recipe_id, None, None, None, event) for recipe_id, event in found]
@@ -214,7 +212,7 @@ class PickLog:
         )
         return events
 
-    def _fold(self, ids: list[str] | None, who: str | None) -> dict[str, PickState]:
+    def _about(self, ids: list[str] | None, who: str | None = None) -> list[Event]:
         conditions, values = ["true"], list[str | int]()
         if ids is not None:
             conditions.append("recipe_id IN (SELECT value FROM json_each(?))")
@@ -222,12 +220,8 @@ class PickLog:
         if who is not None:
             conditions.append("who = ?")
             values.append(who)
-        by_image: dict[str, list[Event]] = {}
         sql = f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY id"
-        for event in live(self._read(sql, tuple(values))):
-            by_image.setdefault(event.recipe_id, []).append(event)
-        states = {recipe_id: fold(events) for recipe_id, events in by_image.items()}
-        return {recipe_id: state for recipe_id, state in states.items() if state is not None}
+        return self._read(sql, tuple(values))
 
     def _read(self, sql: str, values: tuple[str | int, ...] = ()) -> list[Event]:
         with self._lock, self._telling():
@@ -279,6 +273,14 @@ class PickLog:
             raise told(error, self.path) from error
         except OSError as error:
             raise storage_error(error, self.path) from error
+
+
+def _added_up(events: list[Event]) -> dict[str, PickState]:
+    by_image: dict[str, list[Event]] = {}
+    for event in live(events):
+        by_image.setdefault(event.recipe_id, []).append(event)
+    states = {recipe_id: fold(said) for recipe_id, said in by_image.items()}
+    return {recipe_id: state for recipe_id, state in states.items() if state is not None}
 
 
 def _user() -> str:
