@@ -2,7 +2,8 @@
 
     python -m benchmarks.watermark --out DIR [--photos DIR] [--generated DIR] [--methods nonesuch,dwtDct,…]
 
-Writes DIR/watermark.json (every trial), DIR/watermark.md (the table) and DIR/watermark.svg (the plot).
+Writes DIR/trials.jsonl (every picture's trials as they are done; a run that was stopped goes on from there),
+DIR/watermark.md (the table) and DIR/watermark.svg (the plot).
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def main() -> int:
     parser.add_argument("--methods", default="nonesuch,dwtDct,dwtDctSvd,rivaGan")
     parser.add_argument("--packages", type=Path, help="folder that holds invisible-watermark")
     parser.add_argument("--attacks", help="only these, separated by commas")
-    parser.add_argument("--limit", type=int, default=40, help="pictures of each kind")
+    parser.add_argument("--limit", type=int, default=60, help="pictures of each kind")
     parser.add_argument("--others-limit", type=int, default=10, help="the same for dwtDct and dwtDctSvd")
     parser.add_argument("--slow-limit", type=int, default=4, help="the same for rivaGan")
     options = parser.parse_args()
@@ -87,30 +88,35 @@ def main() -> int:
     attacks = options.attacks.split(",") if options.attacks else [*REQUIRED, *REPORTED]
     if unknown := set(attacks) - {*REQUIRED, *REPORTED}:
         parser.error(f"unknown attacks {sorted(unknown)}; known: {', '.join([*REQUIRED, *REPORTED])}")
-    records = []
+    options.out.mkdir(parents=True, exist_ok=True)
+    log = options.out / "trials.jsonl"
+    records = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    done = {(record["method"], record["kind"], record["picture"]) for record in records}
     for wanted in options.methods.split(","):
         try:
             method = open_method(wanted, options.packages)
         except NonesuchError as error:
             print(f"left out: {error}")
             continue
-        limits = {"nonesuch": options.limit, "rivaGan": options.slow_limit}
+        limits = {"nonesuch": options.limit, "rivaGan": options.slow_limit, "trustmark": options.slow_limit}
         limit = limits.get(wanted, options.others_limit)
         for kind, found in pictures.items():
             step = max(1.0, len(found) / limit)
             chosen = [list(found)[int(i * step)] for i in range(min(limit, len(found)))]
             for name in chosen:
+                if (method.name, kind, name) in done:
+                    continue
                 records.append(trial(method, kind, name, found[name], attacks))
-                last = records[-1]["attacks"]
-                missed = [attack for attack, result in last.items() if not result["exact"]]
-                if wanted == "nonesuch":
-                    print(
-                        f"{kind} {name}: {len(last) - len(missed)}/{len(last)}; missed {missed}", flush=True
-                    )
-    options.out.mkdir(parents=True, exist_ok=True)
-    head = {"machine": machine(), "date": today()}
-    (options.out / "watermark.json").write_text(json.dumps({**head, "trials": records}))
-    text = table(records, head)
+                with log.open("a") as lines:
+                    lines.write(json.dumps(records[-1]) + "\n")
+                missed = [a for a, result in records[-1]["attacks"].items() if not result["exact"]]
+                print(f"{method.name} {kind} {name}: missed {len(missed)} {missed}", flush=True)
+    order = options.methods.split(",")
+    records = sorted(
+        (record for record in records if record["method"] in order),
+        key=lambda record: order.index(record["method"]),
+    )
+    text = table(records, {"machine": machine(), "date": today()})
     (options.out / "watermark.md").write_text(text)
     (options.out / "watermark.svg").write_text(plot(records))
     print(text)

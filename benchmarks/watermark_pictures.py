@@ -2,13 +2,13 @@
 
 Photographs come from scikit-image's and PyWavelets' own data (in their wheels, nothing fetched), scikit-learn's
 where it is installed, and any folder the caller names. Each gives one 512 x 512 picture, scaled so that its
-shorter side is 512 and cut from the middle; pictures of 1,000 pixels and more give cut-outs at full
-resolution too.
+shorter side is 512 and cut from the middle; pictures of 640 pixels and more each way give cut-outs at full
+resolution too, side by side, six at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -21,31 +21,34 @@ from foundation.errors import InputError
 RGB = npt.NDArray[np.uint8]
 SIDE = 512
 _SCIKIT_IMAGE = (
-    "astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "grass.png",
-    "gravel.png", "ihc.png", "moon.png", "motorcycle_left.png", "rocket.jpg", "retina.jpg",
+    "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png", "coffee.png",
+    "coins.png", "grass.png", "gravel.png", "ihc.png", "moon.png", "motorcycle_left.png", "rocket.jpg", "retina.jpg",
     "hubble_deep_field.jpg", "page.png",
 )  # fmt: skip
+_LARGE = 640  # pixels on the shorter side from which cut-outs are taken
 _CUTS = 6  # full-resolution cut-outs taken from a large picture
 _FLAT = 2.0  # standard deviation of luma under which a cut-out shows nothing
 
 
 def photographs(folder: Path | None) -> dict[str, RGB]:
     """Name to uint8 [512, 512, 3]; `folder` adds its own PNG, JPEG and WebP files."""
-    found: dict[str, RGB] = {}
-    for name, picture in _sources(folder):
-        found[name] = fitted(picture, SIDE)
-        if min(picture.shape[:2]) >= 1000:
-            for number, cut in enumerate(_cuts(picture)):
-                found[f"{name}#{number}"] = cut
-    return found
+    return dict(_fitted_and_cut(_sources(folder)))
 
 
 def generated(folder: Path) -> dict[str, RGB]:
-    """Pictures of the embedded model, or any other, brought to 512 x 512 by Lanczos scaling."""
+    """Pictures of the embedded model, or any other, brought to 512 x 512 by Lanczos scaling; large ones cut too."""
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in {".png", ".jpg", ".webp"})
     if not files:
         raise InputError("no pictures", where=str(folder), hint="Name a folder of generated pictures.")
-    return {str(p.relative_to(folder)): fitted(_read(p), SIDE) for p in files}
+    return dict(_fitted_and_cut((str(p.relative_to(folder)), _read(p)) for p in files))
+
+
+def _fitted_and_cut(sources: Iterable[tuple[str, RGB]]) -> Iterator[tuple[str, RGB]]:
+    for name, picture in sources:
+        yield name, fitted(picture, SIDE)
+        if min(picture.shape[:2]) >= _LARGE:
+            for number, cut in enumerate(_cuts(picture)):
+                yield f"{name}#{number}", cut
 
 
 def fitted(picture: RGB, side: int) -> RGB:

@@ -29,11 +29,11 @@ import math
 from provenance.watermark.code import CHECK_BITS, PAYLOAD_BITS
 from provenance.watermark.layout import PILOTS, TILE
 
-SCAN_HYPOTHESES = 340  # scales and tilts that a scan tries
+SCAN_HYPOTHESES = 250  # scales and tilts that a scan tries
 SCAN_KEPT = 4  # of them that are read
 
 TARGET = 1e-9  # false alarms a check, the whole search included
-LATTICES = 8  # candidate scales and rotations taken from the autocorrelation
+LATTICES = 6  # candidate scales and rotations taken from the autocorrelation
 LEAST_PILOT = 3.5  # standard deviations of a pilot's peak under which nothing is believed by agreement
 _MOST_PILOT = 7.5  # and over which it counts for no more
 _STEP = 0.5  # of the pilot's height, rounded down

@@ -54,31 +54,31 @@ def detect(
     if min(image.shape[:2]) < SMALLEST:
         return None
     secret = layout.PUBLIC_KEY if key is None else key
-    plane = luma.luma(image)
-    flat = luma.flatten(plane)
-    found = reading.read(luma.carriers(luma.fold(flat)), secret, bounds.ALIGNED_THRESHOLD, spare=1)
+    grey = luma.grey(image)
+    found = reading.read(luma.carriers(luma.folded(grey)), secret, bounds.ALIGNED_THRESHOLD, spare=1)
     if found is not None:
         return _detection(found, 1.0, 0.0, bounds.ALIGNED_BOUND)
     if search == "aligned":
         return None
+    plane = grey.astype(np.float32)
     even = luma.equalised(geometry.middle(plane, geometry.LARGEST))
     found = reading.read(luma.carriers(luma.fold(even)), secret, bounds.SEARCH_THRESHOLD, spare=1)
     if found is not None:
         return _detection(found, 1.0, 0.0, bounds.ALIGNED_BOUND + bounds.SEARCH_BOUND)
-    for guess, spare in _guesses(plane, flat, secret):
-        upright = luma.flatten(geometry.undo(plane, guess.scale, guess.rotation))
-        groups = luma.carriers(luma.fold(upright))
-        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare)
+    for guess, spare in _guesses(plane, secret):
+        groups = luma.carriers(luma.folded(geometry.undo(plane, guess.scale, guess.rotation)))
+        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare, tries=1)
         if found is not None:
             return _detection(found, guess.scale, guess.rotation, bounds.ALIGNED_BOUND + bounds.SEARCH_BOUND)
     return None
 
 
-def _guesses(plane: luma.Floats, flat: luma.Floats, key: bytes) -> Iterator[tuple[geometry.Geometry, int]]:
+def _guesses(plane: luma.Floats, key: bytes) -> Iterator[tuple[geometry.Geometry, int]]:
     """Guesses, likeliest first, and how many peaks below the threshold to decode at each."""
+    flat = luma.flatten(plane)
     lattices = geometry.candidates(flat, bounds.LATTICES)
     yield from ((guess, 0) for guess in lattices[:4])
-    for rank, guess in enumerate(scan.scan(plane, flat, key)):
+    for rank, guess in enumerate(scan.scan(flat, key)):
         # only busy pictures come this far, whose pilot may stand just under the threshold
         yield guess, int(rank == 0)
     yield from ((guess, 0) for guess in lattices[4:])

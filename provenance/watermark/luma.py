@@ -7,6 +7,8 @@ scaled by local texture.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +26,19 @@ _LOUD = 1e6  # a coefficient's power counts for no more than this
 _LEVEL = 20.0  # grey levels, root mean square, that equalised luma is brought to
 
 RGB = npt.NDArray[np.uint8]
+Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Complex = npt.NDArray[np.complex64]
 
 
+def grey(image: RGB) -> Bytes:
+    """BT.601 luma, uint8 [H, W], of uint8 [H, W, 3]."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
 def luma(image: RGB) -> Floats:
-    """BT.601 luma, float32 [H, W], 0 to 255, of uint8 [H, W, 3]."""
-    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    """BT.601 luma in whole grey levels, float32 [H, W], of uint8 [H, W, 3]."""
+    return grey(image).astype(np.float32)
 
 
 def local_mean(plane: Floats, window: int) -> Floats:
@@ -79,7 +87,9 @@ def flatten(plane: Floats, window: int = WINDOW) -> Floats:
 
 def flattened(plane: Floats, window: int = WINDOW) -> tuple[Floats, Floats]:
     """What `flatten` returns, and the local standard deviation [H, W] it divided by."""
-    detail = plane - local_mean(plane, window)
+    # fresh memory costs more than the arithmetic: every array is used again
+    detail = local_mean(plane, window)
+    np.subtract(plane, detail, out=detail)
     deviation = local_mean(detail * detail, window)
     deviation += np.float32(_SILENCE)
     np.sqrt(deviation, out=deviation)
@@ -103,13 +113,49 @@ def fold(plane: Floats) -> Floats:
 
     The tile that starts at (0, 0) belongs to group 0; incomplete tiles count as far as they go.
     """
-    height, width = plane.shape
-    rows, columns = -(-height // TILE), -(-width // TILE)
-    if (rows * TILE, columns * TILE) != (height, width):
-        plane = np.pad(plane, ((0, rows * TILE - height), (0, columns * TILE - width)))
-    tiles = plane.reshape(rows, TILE, columns, TILE)
-    groups = [tiles[top::2, :, left::2].sum(axis=(0, 2)) for top in range(2) for left in range(2)]
-    return np.stack(groups)
+    groups = np.zeros((4, TILE, TILE), np.float32)
+    for number, top in enumerate(range(0, plane.shape[0], TILE)):
+        _fold_row(groups, number, plane[top : top + TILE])
+    return groups
+
+
+def folded(plane: Floats | Bytes) -> Floats:
+    """`fold` of `flatten` of luma [H, W], without the flattened plane in between."""
+    groups = np.zeros((4, TILE, TILE), np.float32)
+    for number, (flat, _) in enumerate(flattened_rows(plane)):
+        _fold_row(groups, number, flat)
+    return groups
+
+
+def folded_and_deviation(plane: Floats | Bytes, step: int) -> tuple[Floats, Floats]:
+    """What `folded` returns, and every `step`-th local deviation each way; TILE is to be a multiple of `step`."""
+    groups = np.zeros((4, TILE, TILE), np.float32)
+    deviations = []
+    for number, (flat, deviation) in enumerate(flattened_rows(plane)):
+        _fold_row(groups, number, flat)
+        deviations.append(deviation[::step, ::step])
+    return groups, np.concatenate(deviations)
+
+
+def flattened_rows(plane: Floats | Bytes) -> Iterator[tuple[Floats, Floats]]:
+    """`flattened`, one row of tiles at a time: memory that stays in the cache and is used again."""
+    halo = 2 * (WINDOW // 2)
+    for top in range(0, plane.shape[0], TILE):
+        first = max(0, top - halo)
+        flat, deviation = flattened(np.asarray(plane[first : top + TILE + halo], dtype=np.float32))
+        inside = slice(top - first, top - first + TILE)
+        yield flat[inside], deviation[inside]
+
+
+def _fold_row(groups: Floats, number: int, row: Floats) -> None:
+    # adds row `number` of tiles, [TILE or fewer, W]
+    height, width = row.shape
+    columns = -(-width // TILE)
+    if columns * TILE != width:
+        row = np.pad(row, ((0, 0), (0, columns * TILE - width)))
+    tiles = row.reshape(height, columns, TILE)
+    for odd in range(2):
+        groups[2 * (number % 2) + odd, :height] += tiles[:, odd::2].sum(axis=1)
 
 
 def carriers(tiles: Floats) -> Complex:

@@ -19,29 +19,26 @@ from provenance.watermark.geometry import Geometry, middle
 from provenance.watermark.luma import Floats
 
 _SIDE = 512  # pixels looked at, at the size when marked
-_STEP = 0.005  # of log scale and, in radians, of angle: a turn of phase of less than 1 at the edge
+_STEP = 0.0065  # of log scale and, in radians, of angle: 0.8 of a pixel at the edge, half a step off
 _SCALES = (0.49, 2.04)
 _TILT = 5.5  # degrees each way
-_FINER = (-0.0025, 0.0025)
-_FINE_WINDOW = 5  # pixels
+_FINER = (-0.003, 0.003)
 _STEPS = int(np.log(_SCALES[1] / _SCALES[0]) / _STEP) + 1
 _TILTS = 2 * int(np.radians(_TILT) / _STEP) + 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Planes:
-    fine: Floats  # flattened over few pixels, for pictures made smaller
-    usual: Floats  # as when marked
+    usual: Floats  # flattened
     soft: Floats  # without what lies above the band, for pictures made larger
 
 
-def scan(plane: Floats, flat: Floats, key: bytes) -> list[Geometry]:
-    """The best guesses at scale alone or tilt alone for a luma plane [H, W], also given flattened, best first.
+def scan(flat: Floats, key: bytes) -> list[Geometry]:
+    """The best guesses at scale alone or tilt alone for a flattened luma plane [H, W], best first.
 
     A guess's score is the height of its pilot's peak.
     """
-    fine = luma.flatten(middle(plane, _SIDE), _FINE_WINDOW)
-    planes = _Planes(fine, flat, np.asarray(cv2.GaussianBlur(flat, (0, 0), 0.7), dtype=np.float32))
+    planes = _Planes(flat, np.asarray(cv2.GaussianBlur(flat, (0, 0), 0.7), dtype=np.float32))
     guesses = [_tried(planes, scale, tilt, key) for scale, tilt in _hypotheses()]
     guesses.sort(key=lambda guess: -guess.score)
     refined = []
@@ -63,7 +60,7 @@ def _hypotheses() -> Iterator[tuple[float, float]]:
 
 
 def _tried(planes: _Planes, scale: float, tilt: float, key: bytes) -> Geometry:
-    source = planes.fine if scale < 0.9 else planes.soft if scale > 1.3 else planes.usual
+    source = planes.soft if scale > 1.3 else planes.usual
     plane = middle(source, round(_SIDE * scale))
     height, width = plane.shape
     if tilt:

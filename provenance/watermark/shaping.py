@@ -10,13 +10,14 @@ Proc. 13(4), 2004) above their floors.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from provenance.watermark.layout import KX, KY, RING, RING_SIZE, RING_WIDTH, RINGS, TILE
-from provenance.watermark.luma import local_mean
+from provenance.watermark.luma import Bytes, local_mean
 
 _FAINT = 0.5  # variance in squared grey levels that a flat neighbourhood is taken to have
 _BARE = 0.65  # factor where nothing varies at all
@@ -42,20 +43,53 @@ class Surroundings:
 def surroundings(plane: Floats) -> Surroundings:
     """Local variance, and how far the place hides a mark apart from it, of luma [H, W]."""
     mean = local_mean(plane, _SSIM_WINDOW)
-    variance = local_mean(plane * plane, _SSIM_WINDOW)
-    variance -= mean * mean
+    square = plane * plane
+    variance = local_mean(square, _SSIM_WINDOW)
+    variance -= np.multiply(mean, mean, out=square)
     np.maximum(variance, 0.0, out=variance)
     mean *= np.float32(0.05)
     mean += np.float32(0.4)
     hiding = np.clip(mean, 0.4, 1.0, out=mean)
     # a painted surface without any grain shows the least change
-    hiding *= np.minimum(variance * np.float32(1.4) + np.float32(_BARE), np.float32(1.0))
+    grain = np.multiply(variance, np.float32(1.4), out=square)
+    grain += np.float32(_BARE)
+    hiding *= np.minimum(grain, np.float32(1.0), out=grain)
     return Surroundings(variance, hiding)
 
 
-def local_strength(around: Surroundings, quarters: int) -> Floats:
-    """Relative amplitude [H, W] the mark may have: the local deviation to the power of `quarters` / 4, 2 to 4."""
-    strength = np.minimum(around.variance + np.float32(_FAINT), np.float32(_STRONG))
+def sampled(plane: Floats | Bytes) -> Surroundings:
+    """The surroundings of some 30,000 pixels of luma [H, W], evenly spread: they tell the means well enough."""
+    step = max(1, round(float(np.sqrt(plane.size / 30_000))))
+    rows = [
+        Surroundings(row.variance[::step, ::step], row.hiding[::step, ::step])
+        for row in _surroundings_by_rows(plane)
+    ]
+    return Surroundings(np.concatenate([r.variance for r in rows]), np.concatenate([r.hiding for r in rows]))
+
+
+def _surroundings_by_rows(plane: Floats | Bytes) -> Iterator[Surroundings]:
+    halo = _SSIM_WINDOW // 2
+    for top in range(0, plane.shape[0], TILE):
+        first = max(0, top - halo)
+        around = surroundings(np.asarray(plane[first : top + TILE + halo], dtype=np.float32))
+        inside = slice(top - first, top - first + TILE)
+        yield Surroundings(around.variance[inside], around.hiding[inside])
+
+
+def local_strength(plane: Floats | Bytes, quarters: int) -> Floats:
+    """Relative amplitude [H, W] the mark may have around each pixel of luma [H, W].
+
+    It is the local deviation to the power of `quarters` / 4, 2 to 4, less where little hides the mark.
+    """
+    strength = np.empty(plane.shape, np.float32)
+    for number, around in enumerate(_surroundings_by_rows(plane)):
+        strength[number * TILE : (number + 1) * TILE] = _strength(around, quarters)
+    return strength
+
+
+def _strength(around: Surroundings, quarters: int) -> Floats:
+    strength = around.variance + np.float32(_FAINT)
+    np.minimum(strength, np.float32(_STRONG), out=strength)
     np.sqrt(strength, out=strength)
     if quarters < 4:
         np.sqrt(strength, out=strength)
@@ -119,13 +153,10 @@ def best_shape(
     counted in. Bare surfaces get no more than half a grey level times `loudness`, whatever the floors
     allow. `host` [RINGS] is the flattened picture's power per pixel in each ring.
     """
-    # some 30,000 places tell these means well enough
-    step = max(1, round(float(np.sqrt(around.variance.size / 30_000))))
-    some = Surroundings(around.variance[::step, ::step], around.hiding[::step, ::step])
-    weight = 1.0 / (2.0 * some.variance + _SSIM_C2)
+    weight = 1.0 / (2.0 * around.variance + _SSIM_C2)
     lost = max(1.0 - least_ssim - _ROUNDING * float(weight.mean()), 0.0)
     for quarters in (2, 3, 4):
-        strength = local_strength(some, quarters)
+        strength = _strength(around, quarters)
         square = strength * strength
         amplitudes = ring_amplitudes(host, float(square.mean()))[RING]
         power = amplitudes**2

@@ -79,7 +79,20 @@ def test_unmarked_pictures_raise_no_alarm(kind: str) -> None:
 def test_bound_is_the_one_that_is_promised() -> None:
     whole = bounds.ALIGNED_BOUND + bounds.SEARCH_BOUND
     assert whole <= bounds.TARGET * (1 + 1e-9)
-    assert bounds.false_alarm_bound(bounds.ALIGNED_THRESHOLD, 1, 1) == bounds.ALIGNED_BOUND
+    by_pilot = bounds.false_alarm_bound(bounds.ALIGNED_THRESHOLD, 1, 1)
+    # the rest is what agreement of pilot and message may cost, over all 2^64 messages and every hypothesis
+    steps = (7.5 - bounds.LEAST_PILOT) / 0.5 + 1
+    hypotheses = 8 * 128 * 128 * 16 * (1 + bounds.GEOMETRIES) * steps
+    by_agreement = hypotheses * 2.0**64 * np.exp(-(bounds.AGREEMENT**2) / 2)
+    assert by_pilot + by_agreement == pytest.approx(bounds.ALIGNED_BOUND)
+
+
+@pytest.mark.parametrize(
+    ("pilot", "message", "believed"),
+    [(5.0, 12.6, True), (5.4, 12.3, False), (3.4, 30.0, False), (20.0, 10.0, False), (20.0, 11.5, True)],
+)
+def test_agreement_needs_pilot_and_message(pilot: float, message: float, believed: bool) -> None:
+    assert bounds.agrees(pilot, message) is believed
 
 
 def test_pilot_statistic_keeps_its_tail() -> None:
