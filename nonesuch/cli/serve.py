@@ -1,4 +1,4 @@
-"""`nonesuch serve`: the verification page and its API, on this machine unless told otherwise."""
+"""`nonesuch serve`: the gallery, the verification page and its API, on this machine unless told otherwise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ def add_commands(app: typer.Typer) -> None:
 def serve(
     catalog: Annotated[
         Path | None,
-        typer.Option("--catalog", metavar="DIR", help="Look images up in this catalog, and answer for it."),
+        typer.Option(
+            "--catalog",
+            metavar="DIR",
+            help="Show this catalog's gallery, look images up in it, and answer for it.",
+        ),
     ] = None,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all of this machine's.")
@@ -40,8 +44,12 @@ def serve(
             "--allow-host", metavar="NAME", help="A further name this server goes by; may be repeated."
         ),
     ] = None,
+    who: Annotated[
+        str | None,
+        typer.Option("--who", metavar="NAME", help="Who picks in the gallery; by default your user name."),
+    ] = None,
 ) -> None:
-    """Serve a page that says whether an image is AI-generated, and its API. Uploads are never kept."""
+    """Serve a catalog's gallery, a page that says whether an image is AI-generated, and its API. Uploads are never kept."""
     listening = _listen(host, port)
 
     import uvicorn
@@ -51,7 +59,7 @@ def serve(
     address = listening.getsockname()
     loopback = address[0] in ("127.0.0.1", "::1") or address[0].startswith("127.")
     names = [host, *(allow_host or [])] if loopback else [host, socket.gethostname(), *(allow_host or [])]
-    app = create_app(catalog, trust=trust, names=names, addresses=not loopback)
+    app = create_app(catalog, trust=trust, names=names, addresses=not loopback, who=who)
     config = uvicorn.Config(
         app,
         http="h11",

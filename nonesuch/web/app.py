@@ -2,29 +2,39 @@
 
     create_app(Path("out"))                 # any ASGI server can serve it
 
-Nothing is written to disk and nothing is fetched.
+Uploads are not written to disk and nothing is fetched; of a catalog, thumbnails and the log of picks are written.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from foundation.errors import InputError, NonesuchError
+from nonesuch.web.gallery.room import open_room
 from nonesuch.web.guard import Guard
 from nonesuch.web.limits import Limits, Refused
 from nonesuch.web.pool import Pool
 from nonesuch.web.repository import Repository
-from nonesuch.web.routes import bindings, pages, verify
+from nonesuch.web.routes import (
+    bindings,
+    gallery,
+    gallery_compare,
+    gallery_grid,
+    gallery_image,
+    gallery_picks,
+    pages,
+    verify,
+)
 from nonesuch.web.site import Site, open_templates
 from provenance.manifest import own_version
 from provenance.trustlist import load_trust
@@ -39,14 +49,16 @@ def create_app(
     limits: Limits | None = None,
     names: Iterable[str] = (),
     addresses: bool = False,
+    who: str | None = None,
 ) -> FastAPI:
     """The server's ASGI application.
 
-    catalog    an output folder to look images up in; also the repository of the soft-binding API
+    catalog    an output folder to look images up in; also the repository of the soft-binding API, and the gallery
     trust      a PEM list of trust anchors in place of the C2PA list
     limits     what one upload may cost
     names      host names under which it may be asked, besides localhost
     addresses  whether it may be asked under any IP address, not only loopback ones
+    who        who picks in the gallery; by default the operating system's user
 
     Raises InputError for a catalog or trust list that can't be used.
     """
@@ -64,12 +76,18 @@ def create_app(
         catalog=catalog,
         repository=None if catalog is None else Repository(catalog),
         templates=open_templates(),
+        room=None if catalog is None else open_room(catalog, limits, who),
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if site.room is not None:
+            with suppress(Refused, NonesuchError):  # whoever comes then is told
+                await site.room.threads.ask(site.room.warm)
         await site.pool.warm()
         yield
+        if site.room is not None:
+            site.room.threads.stop()
         await site.pool.stop()
 
     app = FastAPI(
@@ -88,13 +106,17 @@ def create_app(
     app.include_router(pages.router)
     app.include_router(verify.router)
     app.include_router(bindings.router)
+    for part in (gallery, gallery_image, gallery_grid, gallery_compare, gallery_picks):
+        app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=str(files("nonesuch.web") / "static")), name="static")
     return app
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return JSONResponse({"error": error.message}, error.status)
+    return gallery.told(request, error.status, error.message) or JSONResponse(
+        {"error": error.message}, error.status
+    )
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
@@ -104,6 +126,9 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": f"{place}: {first['msg']}"}, 400)
 
 
-async def _failed(_: Request, error: Exception) -> JSONResponse:
+async def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, NonesuchError)
-    return JSONResponse({"error": error.message}, 400 if isinstance(error, InputError) else 500)
+    status = 400 if isinstance(error, InputError) else 500
+    return gallery.told(request, status, error.message, error.hint) or JSONResponse(
+        {"error": error.message}, status
+    )

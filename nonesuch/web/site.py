@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from nonesuch.web.facts import plain
+from nonesuch.web.gallery.room import Room
+from nonesuch.web.gallery.shown import add_filters
 from nonesuch.web.limits import Limits, Refused
 from nonesuch.web.pool import Pool, WorkerFailed
 from nonesuch.web.repository import Repository
@@ -30,6 +32,7 @@ class Site:
     catalog: Path | None
     repository: Repository | None
     templates: Environment = field(repr=False)
+    room: Room | None = None  # the gallery of the catalog
     uploads: int = 0  # in memory now
 
     def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -83,4 +86,5 @@ def open_templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["plain"] = plain
+    add_filters(environment)
     return environment

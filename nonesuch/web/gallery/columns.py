@@ -80,7 +80,7 @@ def columns_of(schema: pa.Schema, fields: pa.Schema) -> Columns:
     beside = [name for name in score_columns(fields) if name not in schema.names]
     orders = [*scores, *beside, *(name for name in (NEWEST, PLAN, "seed") if name in kinds), *axes]
     return Columns(
-        facets=tuple([*axes, *settings, *flags]),
+        facets=(*axes, *settings, *flags),
         axes=tuple(axes),
         scores=tuple(scores),
         orders=tuple(orders),

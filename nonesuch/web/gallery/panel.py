@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from catalogs.engine import Session
@@ -88,6 +88,23 @@ def panel(gallery: Gallery, view: View) -> Panel:
         missing = [Value(text, 0, True) for text in on if text not in counts.get(name, {})]
         facets.append(FacetList(name, [*missing, *kept], len(shown) - len(kept), name not in listed))
     return Panel(counts[None][""], facets)
+
+
+def tidied(view: View, about: Overview) -> View:
+    """The view without range ends at or beyond the ends of a score, which leave nothing out.
+
+    A form sends every slider, moved or not.
+    """
+    kept = []
+    for name, least, most in view.ranges:
+        spread = about.spreads.get(name)
+        if spread is not None:
+            slack = 1e-6 * (spread.high - spread.low)
+            least = None if least is not None and least <= spread.low + slack else least
+            most = None if most is not None and most >= spread.high - slack else most
+        if least is not None or most is not None:
+            kept.append((name, least, most))
+    return replace(view, ranges=tuple(kept))
 
 
 def _counts(

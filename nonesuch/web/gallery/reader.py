@@ -207,6 +207,15 @@ class Gallery:
 
         return self.read(kept)
 
+    def keep(self, about: Any, view: View | None, make: Callable[[], T]) -> T:
+        """What `make` returns, kept until the catalog changes, for answers that read it themselves."""
+        name = (about, self.read(lambda session: self.stamp(session, view)))
+        found: T | None = self._answers.get(name)
+        if found is None:
+            found = make()
+            self._answers.put(name, found)
+        return found
+
     def read(self, work: Callable[[Session], T]) -> T:
         """Engine.read, whose queries can be broken off when nobody waits for them any more."""
 

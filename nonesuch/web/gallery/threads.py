@@ -58,6 +58,10 @@ class Threads:
 
     async def ask(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returns. Raises Refused 503 when it takes too long, waiting for a thread included."""
+        return await self.ask_within(self._seconds, work, *args, **kwargs)
+
+    async def ask_within(self, seconds: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`ask` with another patience."""
         question = Question()
 
         def run() -> T:
@@ -67,12 +71,12 @@ class Threads:
         context = contextvars.copy_context()
         answer = asyncio.get_running_loop().run_in_executor(self._pool, context.run, run)
         try:
-            return await asyncio.wait_for(asyncio.shield(answer), self._seconds)
+            return await asyncio.wait_for(asyncio.shield(answer), seconds)
         except TimeoutError as error:
             answer.add_done_callback(_forget)
             question.give_up()
             raise Refused(
-                503, f"the catalog took longer than {self._seconds:g} s to answer; try fewer or other filters"
+                503, f"the catalog took longer than {seconds:g} s to answer; try fewer or other filters"
             ) from error
 
     def stop(self) -> None:

@@ -136,7 +136,7 @@ def pairs(view: View, columns: Columns) -> list[tuple[str, str]]:
     return [(name, value) for name, value in found if value]
 
 
-def query(view: View, columns: Columns, **more: str) -> str:
+def query(view: View, columns: Columns, /, **more: str) -> str:
     """The query string of a view with its question mark, or nothing; `more` is added to it."""
     found = [*pairs(view, columns), *((name, value) for name, value in more.items() if value)]
     return f"?{urlencode(found)}" if found else ""

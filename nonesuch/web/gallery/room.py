@@ -1,0 +1,40 @@
+"""What the gallery's routes share: the open catalog, its threads, its files and the tokens of its visitors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nonesuch.web.gallery.panel import overview, panel
+from nonesuch.web.gallery.pictures import Pictures
+from nonesuch.web.gallery.reader import Gallery
+from nonesuch.web.gallery.sessions import Sessions
+from nonesuch.web.gallery.threads import Threads
+from nonesuch.web.gallery.view import parse_view
+from nonesuch.web.limits import Limits
+
+_THREADS = 4  # questions to the catalog at once
+SECONDS = 30.0  # for one answer
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The gallery of one running server."""
+
+    gallery: Gallery
+    threads: Threads
+    pictures: Pictures
+    sessions: Sessions
+
+    def warm(self) -> None:
+        """Read what the first page needs, so that the first visitor need not wait for it."""
+        view = parse_view((), self.gallery.columns)
+        overview(self.gallery)
+        self.gallery.page(view)
+        panel(self.gallery, view)
+
+
+def open_room(catalog: Path, limits: Limits, who: str | None) -> Room:
+    """The gallery of an output folder; `who` picks. Raises InputError when there is no catalog."""
+    gallery = Gallery(catalog, who=who)
+    return Room(gallery, Threads(_THREADS, SECONDS), Pictures(gallery, limits.max_pixels), Sessions())
