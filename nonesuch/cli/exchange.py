@@ -19,6 +19,7 @@ FORMATS = "hf-imagefolder, hf-parquet, webdataset, croissant, fiftyone, diffusio
 def add_commands(app: typer.Typer) -> None:
     """Put this module's commands on the command line."""
     app.command()(export)
+    app.command("import")(import_)
 
 
 def export(
@@ -130,6 +131,74 @@ def export(
         typer.echo(f"{done.images:,} images, {done.bytes:,} bytes", err=True)
     if done.left_out:
         raise typer.Exit(3)
+
+
+def import_(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="DIR…", help="Folders (searched deeply), image files or globs.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The output folder.")],
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="What the catalog's `sweep` column calls them.")
+    ] = "imported",
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Copy the files, bit for bit, instead of referring to them.")
+    ] = False,
+    source_type: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What they are, an IPTC name such as trainedAlgorithmicMedia."),
+    ] = None,
+    scorers: Annotated[
+        str, typer.Option(metavar="A,B,…", help="Scorers to run, or 'none'.")
+    ] = "alignment,aesthetic,technical,safety",
+    encoder: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Encoder to embed with; default: the catalog's, else embedded."),
+    ] = None,
+    online: Annotated[bool, typer.Option("--online", help="Fetch the encoder's weights if need be.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file.")] = False,
+) -> None:
+    """Enter other programs' pictures into a catalog: their metadata read, scored, hashed, never altered.
+
+    Reads AUTOMATIC1111, ComfyUI, InvokeAI, SwarmUI, NovelAI, Fooocus, Midjourney and C2PA. Run it again to go
+    on after a stop, or when there are new files: what the catalog has is left alone.
+    """
+    import json
+    from dataclasses import asdict
+
+    from nonesuch.importing import ImportOptions, import_folders
+
+    options = ImportOptions(
+        name=name,
+        copy=copy,
+        source_type=source_type,
+        scorers=_listed(scorers),
+        encoder=encoder,
+        online=online,
+    )
+    counts = {"imported": 0, "known": 0, "broken": 0}
+    with counting("importing") as progress:
+        for done in import_folders(paths, out, options, progress=lambda count: progress(count, None)):
+            counts[done.status] += 1
+            if as_json:
+                print(json.dumps(asdict(done)), flush=True)
+            elif done.error:
+                shown = "".join(letter if letter.isprintable() else "?" for letter in done.path)
+                typer.echo(f"nonesuch: {shown}: {done.error}", err=True)
+    found = sum(counts.values())
+    if not found:
+        typer.echo("nonesuch: no image files there", err=True)
+        raise typer.Exit(2)
+    if not as_json:
+        print(out)
+        typer.echo(", ".join(f"{count:,} {status}" for status, count in counts.items()), err=True)
+    if counts["broken"]:
+        raise typer.Exit(1 if counts["broken"] == found else 3)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return () if names == ["none"] else tuple(names)
 
 
 @contextmanager
