@@ -43,6 +43,11 @@ def generated(folder: Path) -> dict[str, RGB]:
     return dict(_fitted_and_cut((str(p.relative_to(folder)), _read(p)) for p in files))
 
 
+def large(folder: Path | None) -> list[RGB]:
+    """Photographs of 1,024 pixels and more each way, whole."""
+    return [picture for _, picture in _sources(folder) if min(picture.shape[:2]) >= 2 * SIDE]
+
+
 def _fitted_and_cut(sources: Iterable[tuple[str, RGB]]) -> Iterator[tuple[str, RGB]]:
     for name, picture in sources:
         yield name, fitted(picture, SIDE)
