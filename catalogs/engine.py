@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from catalogs.beside import Beside, names_any
+from catalogs.beside import KEY, Beside, names_any
 from catalogs.expressions import identifier, literal, unknown_column
 from catalogs.parts import SCHEMA_FILE, catalog_folder, check_parts, part_files, read_schema
 from foundation.errors import CatalogError, InputError
@@ -148,8 +148,13 @@ class Session:
         """Break off the statement that another thread is running here; that thread's `sql` raises."""
         self._connection.interrupt()
 
+    def names_beside(self, text: str) -> bool:
+        """Whether an SQL text may name a column that lies beside the catalog."""
+        names = [name for name in self.fields.names if name not in self.schema.names]
+        return bool(names) and names_any(text, names)
+
     def beside(self, keys: pa.Table, names: Sequence[str]) -> pa.Table:
-        """Columns beside the catalog for rows with those recipe_id, file_index and file_row_number, in their order."""
+        """Columns beside the catalog for rows with those file_index and file_row_number, in their order."""
         columns, joins = self._joined(" ".join(names))
         self._connection.register(
             "wanted", keys.append_column("place", pa.array(range(len(keys)), pa.int64()))
@@ -171,7 +176,7 @@ class Session:
                 self._connection.register(alias, side.table(self.files))
                 self._registered.add(alias)
             columns += [f"{alias}.{identifier(name)}" for name in names]
-            same = " AND ".join(f"part.{key} = {alias}.{key}" for key in side.key)
+            same = " AND ".join(f"part.{key} = {alias}.{key}" for key in KEY)
             joins += f" LEFT JOIN {alias} ON {same}"
         return ", ".join(columns), joins
 

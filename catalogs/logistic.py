@@ -46,7 +46,8 @@ def fit(features: Numbers, liked: Flags, ridge: float, start: Numbers | None = N
     for _ in range(_STEPS):
         chance = probability(wide @ weights)
         slope = wide.T @ (chance - liked) + penalty * weights
-        curvature = (wide * (chance * (1 - chance))[:, None]).T @ wide + np.diag(penalty)
+        root = wide * np.sqrt(chance * (1 - chance))[:, None]
+        curvature = root.T @ root + np.diag(penalty)
         step = np.linalg.solve(curvature, slope)
         reach = 1.0
         while (following := _penalized(wide, liked, weights - reach * step, penalty)) > loss and reach > 1e-4:
@@ -57,8 +58,8 @@ def fit(features: Numbers, liked: Flags, ridge: float, start: Numbers | None = N
     return weights
 
 
-def fit_path(features: Numbers, liked: Flags, ridges: Sequence[float] = RIDGES) -> list[Numbers]:
-    """`fit` for each ridge, from stiff to loose, each started from the one before; weights [D + 1] each.
+def fit_path(features: Numbers, liked: Flags, ridges: Sequence[float] = RIDGES) -> Iterator[Numbers]:
+    """`fit` for one ridge after another, from stiff to loose, each started from the one before; weights [D + 1].
 
     With fewer images than features the work is done in the space that the images span, where the solution lies.
     """
@@ -66,24 +67,29 @@ def fit_path(features: Numbers, liked: Flags, ridges: Sequence[float] = RIDGES) 
     if len(features) < features.shape[1]:
         left, sizes, rotation = np.linalg.svd(features, full_matrices=False)
         features = left * sizes
-    found: list[Numbers] = []
+    weights: Numbers | None = None
     for ridge in ridges:
-        found.append(fit(features, liked, ridge, found[-1] if found else None))
-    if rotation is None:
-        return found
-    return [np.append(rotation.T @ weights[:-1], weights[-1]) for weights in found]
+        weights = fit(features, liked, ridge, weights)
+        yield weights if rotation is None else np.append(rotation.T @ weights[:-1], weights[-1])
 
 
 def best_ridge(features: Numbers, liked: Flags, groups: Indices, folds: int, seed: int) -> int:
-    """The place in RIDGES of the least log loss in cross-validation over whole groups; the stiffest of equals."""
-    loss = np.zeros(len(RIDGES))
-    for held in group_folds(groups, folds, seed):
-        if len(set(liked[~held])) < 2:
-            continue
-        for place, weights in enumerate(fit_path(features[~held], liked[~held])):
+    """The place in RIDGES of the least log loss in cross-validation over whole groups; the stiffest of equals.
+
+    Looser ones are not tried once two in a row were worse.
+    """
+    masks = [held for held in group_folds(groups, folds, seed) if len(set(liked[~held])) > 1]
+    paths = [fit_path(features[~held], liked[~held]) for held in masks]
+    losses: list[float] = []
+    for fitted in zip(*paths, strict=True):
+        loss = 0.0
+        for held, weights in zip(masks, fitted, strict=True):
             logits = np.clip(features[held] @ weights[:-1] + weights[-1], -_STEEPEST, _STEEPEST)
-            loss[place] += np.logaddexp(0, np.where(liked[held], -logits, logits)).sum()
-    return int(np.argmin(np.round(loss, 9)))
+            loss += float(np.logaddexp(0, np.where(liked[held], -logits, logits)).sum())
+        losses.append(round(loss, 9))
+        if len(losses) > 2 and min(losses[-2:]) > min(losses[:-2]):
+            break
+    return int(np.argmin(losses)) if losses else 0
 
 
 def group_folds(groups: Indices, folds: int, seed: int) -> Iterator[Flags]:

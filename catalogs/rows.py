@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from catalogs.engine import Session, parquet_source
 from catalogs.expressions import identifier, literal
 
+_FEW_ROWS = 10_000  # up to so many rows are fetched by their numbers
 _FEW_FILES = 64  # up to so many parts are asked one by one for their rows
 
 
@@ -43,7 +44,14 @@ class Places:
 
 def chosen_rows(session: Session, choice: Choice, columns: Sequence[str]) -> pa.Table:
     """The chosen rows with those columns, in the catalog's own types."""
-    if choice.top_per is None and choice.sample is None:
+    plain = choice.top_per is None and choice.sample is None
+    if plain and session.names_beside(f"{choice.where} {choice.order}"):
+        # Joined columns keep the engine from fetching late, so the places come first, unless there are many.
+        most = _FEW_ROWS + 1 if choice.top is None else min(choice.top, _FEW_ROWS + 1)
+        found = search(session, replace(choice, top=most))
+        if len(found) <= _FEW_ROWS:
+            return fetch(session, found, columns)
+    if plain:
         # The engine itself fetches the rows of a top list late; of windows and samples it does not.
         listed = ", ".join(identifier(name) for name in columns)
         order = f" ORDER BY {choice.order}" if choice.order else ""
@@ -106,7 +114,7 @@ def fetch(session: Session, places: Places, columns: Sequence[str], *, as_stored
     if outside:
         index = {file: number for number, file in enumerate(session.files)}
         numbers = pa.array([index[file] for file in places.files], pa.int64())
-        keys = table.select(["recipe_id", "file_row_number"]).append_column("file_index", numbers)
+        keys = table.select(["file_row_number"]).append_column("file_index", numbers)
         found_beside = session.beside(keys, outside)
         for name in outside:
             table = table.append_column(name, found_beside[name])

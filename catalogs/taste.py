@@ -85,7 +85,7 @@ def train_taste(catalog: Catalog, *, who: str | None = None, seed: int = 0) -> T
     means, scales = _standard(raw, len(scores))
     features = _features(raw, means, scales)
     place = best_ridge(features, liked, groups, _FOLDS, seed)
-    weights = fit_path(features, liked, RIDGES[: place + 1])[-1]
+    *_, weights = fit_path(features, liked, RIDGES[: place + 1])
     low, high = auc_interval(held_out, liked, groups, seed=seed)
     clipped = np.clip(held_out, 1e-9, 1 - 1e-9)
     provenance = Provenance(
@@ -195,6 +195,6 @@ def _held_out(raw: Numbers, liked: Flags, groups: Indices, scores: int, seed: in
         means, scales = _standard(raw[~held], scores)
         features = _features(raw[~held], means, scales)
         place = best_ridge(features, seen, groups[~held], _INNER_FOLDS, seed + 1)
-        weights = fit_path(features, seen, RIDGES[: place + 1])[-1]
+        *_, weights = fit_path(features, seen, RIDGES[: place + 1])
         predicted[held] = probability(_features(raw[held], means, scales) @ weights[:-1] + weights[-1])
     return predicted

@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from catalogs.beside import BY_PLACE
 from catalogs.indexes import embedding_matrix, raw_embeddings
 from catalogs.logistic import probability
 from catalogs.parts import damaged
@@ -133,7 +132,6 @@ class TasteColumn:
     """The column `taste`: each row's predicted chance; null for rows without the model's embedding or any score."""
 
     fields = TASTE_FIELDS
-    key = BY_PLACE
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
