@@ -1,62 +1,18 @@
-"""The catalog as verification and recovery ask it: provenance's CatalogLookup over catalogs' look-ups."""
+"""Recovery from a catalog: a stripped image back to its record, manifest and original file."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catalogs import lookup
-from catalogs.hashes import perceptual_hashes
-from catalogs.query import Catalog
+from flows.catalog_folder import MARKED, CatalogFolder
 from foundation.files import atomic_write
-from foundation.images import RGB
 from provenance.lookup import CatalogRecord
 from provenance.recovery import Recovery, recover
 from provenance.sidecar import read_manifest
 
-
-class CatalogFolder:
-    """A provenance.lookup.CatalogLookup over a catalog on disk; pickles as its path.
-
-    Raises InputError when there is no catalog there.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._catalog = Catalog(path)
-
-    @property
-    def root(self) -> Path:
-        """The output folder."""
-        return self._catalog.folder
-
-    def __reduce__(self) -> tuple[type[CatalogFolder], tuple[Path]]:
-        return CatalogFolder, (self._path,)
-
-    def by_watermark(self, payload: int) -> CatalogRecord | None:
-        """The image whose watermark carries `payload`."""
-        return self._first(lookup.by_watermark(self._catalog, payload))
-
-    def by_digest(self, sha256: str) -> CatalogRecord | None:
-        """The image whose file has this SHA-256."""
-        return self._first(lookup.by_digest(self._catalog, sha256))
-
-    def by_phash(self, phash: int, distance: int) -> tuple[CatalogRecord, int] | None:
-        """The nearest image within `distance` bits, with its distance."""
-        found = lookup.by_phash(self._catalog, phash, max_distance=distance, top=1)
-        record = self._first(found)
-        return None if record is None else (record, int(found[0]["distance"]))
-
-    def phash(self, image: RGB) -> int:
-        """The 64-bit perceptual hash as the catalog computes it."""
-        return perceptual_hashes(image)["phash"]
-
-    def _first(self, rows: list[dict[str, Any]]) -> CatalogRecord | None:
-        drawn = [row for row in rows if row["file"]]
-        return _record(drawn[0], self._catalog.folder) if drawn else None
+__all__ = ["MARKED", "CatalogFolder", "Found", "recover_from"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +46,10 @@ class Found:
         return None
 
 
-def recover_from(catalog: Path, path: Path) -> Found | None:
+def recover_from(catalog: Path, path: Path, *, watermark_key: bytes | None = None) -> Found | None:
     """The catalog's image of which `path` is a stripped copy; None when the catalog does not know it.
+
+    `watermark_key`, a secret one, is looked for besides the public key.
 
     Raises InputError for a file that can't be read, ProvenanceError when its watermark was copied from
     another picture.
@@ -101,29 +59,5 @@ def recover_from(catalog: Path, path: Path) -> Found | None:
     def manifest_of(record: CatalogRecord) -> bytes | None:
         return read_manifest(folder.root, record.manifest_digest) if record.manifest_digest else None
 
-    found = recover(path, folder, manifest_of=manifest_of)
+    found = recover(path, folder, manifest_of=manifest_of, watermark_key=watermark_key)
     return None if found is None else Found(found)
-
-
-_RECIPE_COLUMNS = (
-    "backend", "model", "model_digest", "prompt", "negative_prompt", "seed", "width", "height", "steps",
-    "guidance_scale", "scheduler", "dtype",
-)  # fmt: skip
-
-
-def _record(row: Mapping[str, Any], folder: Path) -> CatalogRecord:
-    file = folder / row["file"]
-    recipe = {name: row[name] for name in _RECIPE_COLUMNS}
-    recipe |= {"loras": json.loads(row["loras"] or "[]"), "options": json.loads(row["options"] or "{}")}
-    return CatalogRecord(
-        image_id=row["recipe_id"],
-        watermark_id=row["watermark_id"] or None,
-        path=row["file"],
-        file=file if file.exists() else None,
-        file_digest=row["sha256"],
-        phash=row["phash"] or None,
-        prompt=row["prompt"],
-        recipe=recipe,
-        generator=row["model"],
-        manifest_digest=row["credential_digest"],
-    )

@@ -9,16 +9,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from catalogs.amend import amend_rows
 from catalogs.hashes import perceptual_hashes
 from catalogs.parts import part_files, publish_shard, published_ids, recipe_key
 from catalogs.schema import catalog_schema
 from foundation.errors import InputError, NonesuchError
 from foundation.files import atomic_write, file_digest
+from foundation.images import read_limited
+from nonesuch.lookup import MARKED
+from provenance.credentials import sniff_mime
 from provenance.foreign import mark_file
-from provenance.request import MarkedFile
-from provenance.signing import Signer, open_signer
+from provenance.metadata import read_metadata
+from provenance.metadata.source import read_source
+from provenance.pixels import Pixels
+from provenance.request import MarkedFile, SignerChoice, TimestampPolicy
+from provenance.sidecar import write_pack
+from provenance.signing import Signer, open_chosen
+from provenance.stamping import STAMPABLE, timestamp_state
 
-SWEEP = "marked"  # what the catalog's `sweep` column says of them
+_INTEGERS = ("seed", "steps")
+_LARGEST = 2**63 - 1  # that an integer column holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,64 +41,114 @@ class Mark:
     credential_digest: str | None  # SHA-256 of the manifest store, hex
     parent: str | None  # integrity of the original's credential: intact, altered, …; None without one
     catalogued: bool  # whether a catalog has a row of it now
+    timestamp: str | None  # authority, queued (see nonesuch.stamping), or None
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What all files of one call have in common."""
+
+    out: Path
+    signer: Signer
+    policy: TimestampPolicy
+    source_type: str | None
+    watermark_key: bytes | None
+    strength: float
+    catalog: Path | None
+    known: set[int]  # recipe keys that the catalog has
+
+
 def mark_files(
-    paths: Iterable[Path], out: Path, *, source_type: str | None = None, catalog: Path | None = None
+    paths: Iterable[Path],
+    out: Path,
+    *,
+    source_type: str | None = None,
+    catalog: Path | None = None,
+    signer: SignerChoice | None = None,
+    watermark_key: bytes | None = None,
+    strength: float = 1.0,
 ) -> Iterator[Mark]:
     """Watermark and sign a copy of each file in the folder `out`; the original's credential becomes the parent.
 
     `source_type`, an IPTC name, says what the pictures are. With `catalog`, an output folder, each gets a
-    row whose id is the SHA-256 of the original file; a file that has one already is marked again but not
-    entered twice. One bad file is an error in its Mark. Raises InputError for a bad certificate or catalog.
+    row whose id is the SHA-256 of the original file, and its manifest is kept in the sidecar store; a file that
+    was marked before has its row brought up to date. `signer` says whose key signs (the local authority's when
+    left out), `watermark_key` makes a mark that only its holder reads.
+    One bad file is an error in its Mark. Raises InputError for a bad certificate or catalog.
     """
-    signer = open_signer()
+    choice = signer or SignerChoice()
+    opened = open_chosen(choice)
     known = set() if catalog is None or not part_files(catalog) else {int(i) for i in published_ids(catalog)}
+    policy = choice.timestamp_policy
+    work = _Work(out, opened, policy, source_type, watermark_key, strength, catalog, known)
     for path in paths:
         try:
-            yield _mark(path, out, signer, source_type, catalog, known)
+            yield _mark(path, work)
         except InputError as error:
-            yield Mark(str(path), None, None, None, None, False, error.message)
+            yield _failed(path, error.message)
         except NonesuchError as error:
-            yield Mark(str(path), None, None, None, None, False, str(error))
+            yield _failed(path, str(error))
 
 
-def _mark(
-    path: Path, out: Path, signer: Signer, source_type: str | None, catalog: Path | None, known: set[int]
-) -> Mark:
+def _failed(path: Path, error: str) -> Mark:
+    return Mark(str(path), None, None, None, None, False, None, error)
+
+
+def _mark(path: Path, work: _Work) -> Mark:
     if not path.is_file():
         raise InputError("no such file")
     original = file_digest(path)
-    target = out / path.name
+    target = work.out / path.name
     if target.resolve() == path.resolve():
         raise InputError("the marked copy would take the original's place; choose another --out")
-    marked = mark_file(path, signer, source_type=source_type, payload=recipe_key(original))
+    marked = mark_file(
+        path,
+        work.signer,
+        source_type=work.source_type,
+        payload=recipe_key(original),
+        strength=work.strength,
+        watermark_key=work.watermark_key,
+    )
+    policy = work.policy if marked.mime in STAMPABLE else "continue"
+    stamp = timestamp_state(True, marked.timestamped, policy)
     target = target.with_suffix(marked.suffix)
     atomic_write(target, marked.data)
-    entered = catalog is not None
-    if catalog is not None and recipe_key(original) not in known:
-        row = _row(original, path, target, marked, catalog)
-        publish_shard(catalog, f"{SWEEP}-{original[:16]}", [row], catalog_schema({}, {}, None))
-        known.add(recipe_key(original))
+    if work.catalog is not None:
+        row = _row(original, path, target, marked, work) | {"timestamp": stamp}
+        _enter(work.catalog, original, row, marked, known=work.known)
     return Mark(
         path=str(path),
         out=str(target),
         watermark_id=original[:16],
         credential_digest=marked.manifest_digest,
         parent=marked.parents[0].integrity if marked.parents else None,
-        catalogued=entered,
+        catalogued=work.catalog is not None,
+        timestamp=stamp,
         error=None,
     )
 
 
-def _row(original: str, path: Path, target: Path, marked: MarkedFile, catalog: Path) -> dict[str, Any]:
+def _enter(catalog: Path, original: str, row: dict[str, Any], marked: MarkedFile, *, known: set[int]) -> None:
+    name = f"{MARKED}-{original[:16]}"
+    assert marked.manifest is not None  # mark_file signs always
+    write_pack(catalog, name, [marked.manifest])
+    if recipe_key(original) in known:
+        amend_rows(catalog, {original: row})
+    else:
+        publish_shard(catalog, name, [row], catalog_schema({}, {}, None))
+        known.add(recipe_key(original))
+
+
+def _row(original: str, path: Path, target: Path, marked: MarkedFile, work: _Work) -> dict[str, Any]:
     height, width = marked.image.shape[:2]
+    assert work.catalog is not None
     return {
         "recipe_id": original,
-        "sweep": SWEEP,
+        "sweep": MARKED,
         "backend": "other",
         "prompt": "",
+        **_told(path),
         "width": width,
         "height": height,
         "status": "ok",
@@ -97,12 +157,30 @@ def _row(original: str, path: Path, target: Path, marked: MarkedFile, catalog: P
         **perceptual_hashes(marked.image),
         "watermark_id": recipe_key(original),
         "watermark_psnr": marked.watermark_psnr,
+        "source_type": work.source_type,
         "manifest_id": marked.manifest_id,
         "credential_digest": marked.manifest_digest,
-        "file": os.path.relpath(target, catalog).replace(os.sep, "/"),
+        "file": os.path.relpath(target, work.catalog).replace(os.sep, "/"),
         "format": marked.suffix.lstrip("."),
         "bytes": len(marked.data),
         "sha256": marked.sha256,
         "init_digest": original,
         "drawn_at": datetime.now(UTC),
     }
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """The recipe that the file's own metadata tells, as columns: a claim, kept so that it can be queried."""
+    data = read_limited(path)
+    pixels = Pixels(data, str(path))
+    findings = read_metadata(read_source(data, sniff_mime(data), pixels.rgba))
+    told = next((finding for finding in findings if finding.recipe), None)
+    if told is None or told.recipe is None:
+        return {}
+    recipe = told.recipe
+    row: dict[str, Any] = {name: recipe[name] for name in ("prompt", "negative_prompt", "scheduler") if name in recipe}
+    row |= {name: recipe[name] for name in _INTEGERS if abs(recipe.get(name, _LARGEST + 1)) <= _LARGEST}
+    if "guidance_scale" in recipe:
+        row["guidance_scale"] = float(recipe["guidance_scale"])
+    row["model"] = recipe.get("model") or told.generator
+    return row

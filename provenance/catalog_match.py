@@ -75,7 +75,7 @@ def shows(record: CatalogRecord, image: RGB) -> bool:
 
 
 def _match(record: CatalogRecord, found_by: str, distance: int | None, what: str) -> Match:
-    origin = vocabulary.origin_of(record.source_type)
+    origin = vocabulary.origin_of(record.source_type or "")
     says: Says = "nothing"
     if origin in ("generated", "partly-generated"):
         says = "ai-generated" if origin == "generated" else "ai-edited"

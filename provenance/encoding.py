@@ -91,3 +91,18 @@ def _insert_jpeg_xmp(jpeg: bytes, xmp: bytes | None) -> bytes:
     if jpeg[2:4] == b"\xff\xe0":  # JFIF wants its APP0 first
         at = 4 + struct.unpack(">H", jpeg[4:6])[0]
     return jpeg[:at] + segment + jpeg[at:]
+
+
+def one_pixel_png() -> bytes:
+    """A black picture of one pixel, for trying a signer out."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0\0"))
+        + chunk(b"IEND", b"")
+    )

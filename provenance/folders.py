@@ -17,12 +17,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 from provenance.trustlist import TrustSet
 from provenance.verdict import Verdict
-from provenance.verify import VerifyOptions, failed, verify_path
+from provenance.verify import VerifyOptions, failed
 
 SUFFIXES = frozenset(
     [
@@ -42,8 +42,7 @@ SUFFIXES = frozenset(
         ".bmp",
     ]
 )
-SECONDS = 60.0  # that one file may take
-_IN_PROCESS = 2  # so few files are not worth starting a worker for
+SECONDS = 10.0  # that one file may take
 _START_SECONDS = 300.0  # that a worker may take to load its libraries
 _LOOKAHEAD = 256  # verdicts kept waiting for an earlier one
 
@@ -57,18 +56,27 @@ def verify_paths(
 ) -> Iterator[Verdict]:
     """The verdict on each file that `patterns` name, in order: files, folders (searched deeply) and globs.
 
+    See verify_files.
+    """
+    return verify_files(expand_paths(patterns), options=options, jobs=jobs, seconds=seconds)
+
+
+def verify_files(
+    paths: Iterable[Path],
+    *,
+    options: VerifyOptions | None = None,
+    jobs: int | None = None,
+    seconds: float = SECONDS,
+) -> Iterator[Verdict]:
+    """The verdict on each file, in order; `paths` is read only a little ahead of the verdicts.
+
     `jobs` defaults to the cores this process may use; `seconds` is the time one file may take. The options'
     catalog travels to other processes, so it must pickle.
     Raises InputError, before the first verdict, for a trust file that can't be used.
     """
     options = options or VerifyOptions()
-    trust = options.load_trust()
-    paths = expand_paths(patterns)
-    first = list(islice(paths, _IN_PROCESS + 1))
-    if len(first) <= _IN_PROCESS:
-        return (verify_path(path, options, trust) for path in first)
     count = jobs or len(os.sched_getaffinity(0))
-    return _in_workers(chain(first, paths), options, trust, count, seconds)
+    return _in_workers(iter(paths), options, options.load_trust(), count, seconds)
 
 
 def expand_paths(patterns: Iterable[str | Path]) -> Iterator[Path]:

@@ -23,7 +23,7 @@ class CatalogRecord:
     recipe: dict[str, Any] | None = None
     generator: str | None = None
     manifest_digest: str | None = None
-    source_type: str = "trainedAlgorithmicMedia"  # IPTC name or URI
+    source_type: str | None = "trainedAlgorithmicMedia"  # IPTC name or URI; None when nobody said
 
     def to_json(self, *, found_by: str, distance: int | None) -> dict[str, Any]:
         """What a verdict's `catalog` says."""

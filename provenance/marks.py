@@ -56,16 +56,35 @@ class Marks:
 
 
 def find_marks(rgb: RGB, *, search: Search, key: bytes | None, settled: bool) -> Marks:
-    """The watermarks of uint8 [H, W, 3]; the full search is made when `settled` is False and nothing was found."""
-    from provenance import watermark
+    """The watermarks of uint8 [H, W, 3]; the full search is made when `settled` is False and nothing was found.
+
+    `key`, a secret one, is looked for besides the public key.
+    """
     from provenance.watermark.foreign import read_foreign
 
     small = rgb.shape[0] * rgb.shape[1] <= _FULL_SEARCH_PIXELS
-    own = watermark.detect(rgb, key=key, search="aligned")
+    own = find_own(rgb, key=key, search="aligned")
     foreign = tuple(read_foreign(rgb)) if own is None and small else ()
     if own is None and not foreign and search == "full" and small and not settled:
-        own = watermark.detect(rgb, key=key, search="full")
+        own = find_own(rgb, key=key, search="full")
     return Marks(own, foreign)
+
+
+def find_own(rgb: RGB, *, key: bytes | None, search: Search) -> Any:
+    """The watermark.Detection of nonesuch's mark in uint8 [H, W, 3], by a secret key, else by the public one, or None.
+
+    Its bound on false alarms counts every key that was looked for.
+    """
+    from provenance import watermark
+
+    searches: tuple[Search, ...] = ("aligned",) if search == "aligned" else ("aligned", "full")
+    keys = (None,) if key is None else (key, None)
+    for one in searches:
+        for secret in keys:
+            found = watermark.detect(rgb, key=secret, search=one)
+            if found is not None:
+                return dataclasses.replace(found, false_alarm=len(keys) * found.false_alarm)
+    return None
 
 
 def marks_evidence(marks: Marks, credential: CredentialReport, match: Match | None) -> list[Evidence]:
@@ -101,7 +120,7 @@ def _own_evidence(detection: Any, credential: CredentialReport, match: Match | N
     if payload in bound:
         uris = bound[payload]
     elif match is not None:
-        uris = (match.record.source_type,)
+        uris = () if match.record.source_type is None else (match.record.source_type,)
     origins = {vocabulary.origin_of(uri) for uri in uris}
     says: Says = next((says for origin, says in _SAYS_BY_ORIGIN.items() if origin in origins), "nothing")
     confidence: Confidence = "strong" if says != "nothing" else "none"

@@ -15,6 +15,7 @@ from foundation.images import read_limited
 from provenance import catalog_match
 from provenance.credentials import CredentialReport, read_credentials, sniff_mime
 from provenance.lookup import CatalogLookup, CatalogRecord
+from provenance.marks import find_own
 from provenance.pixels import Pixels
 from provenance.trustlist import load_trust
 
@@ -43,20 +44,19 @@ def recover(
 ) -> Recovery | None:
     """The record, manifest and original of the image at `path`; None when the catalog doesn't know it.
 
-    `manifest_of` reads a record's manifest store from the sidecar (see provenance.sidecar).
+    `manifest_of` reads a record's manifest store from the sidecar (see provenance.sidecar). `watermark_key`, a
+    secret one, is looked for besides the public key.
     Raises InputError for a file that can't be read, ProvenanceError when its watermark leads to another
     picture: that mark was copied.
     """
-    from provenance import watermark
-
     data = read_limited(path)
     pixels = Pixels(data, str(path))
     image = pixels.rgb()
     if image is None:
         raise InputError(pixels.error or "can't be decoded", where=str(path))
-    found = watermark.detect(image, key=watermark_key, search="full")
+    found = find_own(image, key=watermark_key, search="full")
     payload = None if found is None else int(found.payload)
-    match = catalog_match.find(catalog, hashlib.sha256(data).hexdigest(), payload, image)
+    match = catalog_match.find(catalog, hashlib.sha256(data).hexdigest(), payload, pixels.view())
     if match is None:
         return None
     if match.evidence.says == "conflict":

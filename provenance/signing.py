@@ -6,8 +6,6 @@ One Signer serves all threads of a process (measured: c2pa-python releases the i
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from foundation.errors import InputError, ProvenanceError
-from provenance import certificates, external, keys, vocabulary
+from provenance import certificates, encoding, external, keys, vocabulary
 from provenance.request import SignerChoice, TimestampPolicy
 from provenance.timestamps import Authority
 
@@ -284,30 +282,26 @@ def _context(update: bool) -> Any:
     return c2pa.Context.from_dict({**_BUILD_SETTINGS, "builder": builder})
 
 
+_CREATED = {"action": "c2pa.created", "digitalSourceType": vocabulary.C2PA_BASE + "empty"}
+_SMALLEST: dict[str, Any] = {  # a manifest for trying a signer out
+    "claim_generator_info": [{"name": "nonesuch"}],
+    "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [_CREATED]}}],
+}
+
+
 def check_signer(signer: Signer) -> None:
     """Sign a one-pixel picture, without a timestamp: whatever the SDK refuses is refused here, not mid-sweep.
 
     Raises InputError with the SDK's reason.
     """
-    actions = {"actions": [{"action": "c2pa.created", "digitalSourceType": vocabulary.C2PA_BASE + "empty"}]}
-    definition = {
-        "claim_generator_info": [{"name": "nonesuch"}],
-        "assertions": [{"label": "c2pa.actions.v2", "data": actions}],
-    }
     try:
-        signer._sign(signer._native, _one_pixel_png(), "image/png", definition, ())
+        signer._sign(signer._native, encoding.one_pixel_png(), "image/png", _SMALLEST, ())
     except ProvenanceError as error:
         raise InputError(f"the certificate can't sign: {error.message}", where=signer.subject) from error
 
 
-def _one_pixel_png() -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0\0"))
-        + chunk(b"IEND", b"")
-    )
+def check_authority(signer: Signer) -> None:
+    """Ask the timestamp authority once. Raises ProvenanceError when it does not answer, or there is none."""
+    if signer._timed is None:
+        raise ProvenanceError("there is no timestamp authority", hint="Name its address.")
+    signer._sign(signer._timed, encoding.one_pixel_png(), "image/png", _SMALLEST, ())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import InputError
-from foundation.images import read_limited
+from foundation.images import MAX_PIXELS, read_limited
 from provenance import catalog_match
 from provenance.credentials import CredentialReport, read_credentials, sniff_mime
 from provenance.evidence import Evidence
@@ -35,7 +35,8 @@ class VerifyOptions:
     online: bool = False  # fetch manifests that lie elsewhere, from `online_hosts` only
     online_hosts: tuple[str, ...] = ONLINE_HOSTS
     search: Search = "full"  # for the watermark: over scale, rotation and flip, or as the picture stands
-    watermark_key: bytes | None = field(default=None, repr=False)
+    watermark_key: bytes | None = field(default=None, repr=False)  # a secret one, besides the public key
+    max_pixels: int = MAX_PIXELS  # larger pictures are not decoded: credential and metadata speak alone
 
     def load_trust(self) -> TrustSet:
         """The trust set that these options name. Raises InputError for a trust file that can't be used."""
@@ -75,7 +76,7 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
     """The verdict on an encoded image in memory; `path` is only a name for it."""
     mime = sniff_mime(data)
     credential = read_credentials(data, mime, trust)
-    pixels = Pixels(data, path)
+    pixels = Pixels(data, path, options.max_pixels)
     rgb = pixels.rgb()
     findings = list(read_metadata(read_source(data, mime, pixels.rgba)))
     evidence = credential_evidence(credential)
@@ -87,7 +88,7 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
         marks = find_marks(rgb, search=options.search, key=options.watermark_key, settled=settled)
     match = None
     if options.catalog is not None:
-        match = catalog_match.find(options.catalog, digest, marks.payload, rgb)
+        match = catalog_match.find(options.catalog, digest, marks.payload, pixels.view())
     evidence += marks_evidence(marks, credential, match)
     if match is not None:
         evidence.append(match.evidence)

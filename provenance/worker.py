@@ -14,7 +14,8 @@ import resource
 import sys
 from pathlib import Path
 
-MAX_MEMORY = 12 << 30  # bytes of address space; a file that wants more costs its verdict, not the machine
+MAX_MEMORY = 1 << 30  # bytes that a worker may use; a file that wants more costs its own verdict only
+_CATALOG_MEMORY = 2 << 30  # on top, for a catalog's own engine and indexes
 
 
 def main() -> None:
@@ -22,7 +23,6 @@ def main() -> None:
     # Native code that prints must not end up between the verdicts.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     options = pickle.loads(base64.b64decode(sys.stdin.buffer.readline()))
 
     import cv2
@@ -36,6 +36,7 @@ def main() -> None:
     # Whatever is loaded at first use is loaded now, so that no file's time is spent on it.
     grey = np.full((64, 64, 3), 128, np.uint8)
     verify_bytes(encode_image(grey, "jpeg"), "", dataclasses.replace(options, catalog=None), trust)
+    limit_memory(MAX_MEMORY + (_CATALOG_MEMORY if options.catalog is not None else 0))
     out.write(b"ready\n")
     out.flush()
     for line in sys.stdin.buffer:
@@ -48,6 +49,25 @@ def main() -> None:
             verdict = failed(str(path), f"{type(error).__name__}: {error}", trust)
         out.write(json.dumps(verdict.to_json()).encode() + b"\n")
         out.flush()
+
+
+def limit_memory(most: int) -> None:
+    """Let this process hold `most` bytes, what it holds now included, and no more.
+
+    Counted are private pages, so libraries' code and what they only reserved before does not matter. Does nothing
+    where the system does not tell (no /proc).
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            told = dict(line.split(":", 1) for line in file if ":" in line)
+        reserved, held = (int(told[name].split()[0]) << 10 for name in ("VmData", "VmRSS"))
+    except (OSError, KeyError, ValueError):
+        return
+    limit = reserved + max(most - held, 0)
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(
+        resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)
+    )
 
 
 if __name__ == "__main__":

@@ -1,20 +1,28 @@
-"""`nonesuch verify`, `mark`, `recover` and `keys`: questioning images, marking others' pictures, the keys that sign."""
+"""`nonesuch verify`, `mark` and `recover`: questioning images, marking others' pictures, finding stripped ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from nonesuch.cli import keys
+from nonesuch.cli.signing import (
+    Algorithm,
+    Certificate,
+    Command,
+    Key,
+    Plugin,
+    Policy,
+    Timestamp,
+    WatermarkKey,
+    chosen_signer,
+    chosen_watermark_key,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from provenance.verdict import Verdict
-
-Algorithm = Annotated[str, typer.Option(help="es256, es384, es512, ed25519 or ps256.")]
-
-keys = typer.Typer(no_args_is_help=True, help="The keys that sign credentials.", rich_markup_mode=None)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -22,7 +30,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(verify)
     app.command()(mark)
     app.command()(recover)
-    app.add_typer(keys, name="keys")
+    keys.add_commands(app)
 
 
 def verify(
@@ -37,12 +45,36 @@ def verify(
         ),
     ] = None,
     online: Annotated[bool, typer.Option("--online", help="Fetch manifests that lie elsewhere.")] = False,
+    watermark_key: WatermarkKey = None,
+    search: Annotated[
+        Literal["full", "aligned"],
+        typer.Option(
+            metavar="KIND", help="For the watermark: full (any scale and angle) or aligned (as it stands)."
+        ),
+    ] = "full",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes; default: one for each core.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE.parquet|DIR",
+            help="Write the verdicts here in place of stdout; into a folder by shards, resumable.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Say whether images are AI-generated, who says so, and how sure that is."""
     import json
 
-    from provenance.folders import verify_paths
+    if out is not None and out.suffix != ".parquet":
+        _verify_sharded(paths, out, catalog, trust, online, watermark_key, search, jobs)
+        return
+
+    from nonesuch.cli.counting import counted
+    from provenance.folders import expand_paths, verify_paths
     from provenance.verify import VerifyOptions
 
     lookup = None
@@ -50,17 +82,68 @@ def verify(
         from nonesuch.lookup import CatalogFolder
 
         lookup = CatalogFolder(catalog)
-    options = VerifyOptions(trust=trust, catalog=lookup, online=online)
+    options = VerifyOptions(
+        trust=trust,
+        catalog=lookup,
+        online=online,
+        search=search,
+        watermark_key=chosen_watermark_key(watermark_key),
+    )
+    verdicts = counted(verify_paths(paths, options=options, jobs=jobs), lambda: expand_paths(paths))
+    if out is not None:
+        from provenance.verdict_table import writing
+
+        verdicts = writing(verdicts, out)
     count = broken = 0
-    for verdict in _counted(verify_paths(paths, options=options)):
+    for verdict in verdicts:
         count += 1
         broken += verdict.error is not None
-        print(json.dumps(verdict.to_json(), ensure_ascii=False) if as_json else _told(verdict), flush=True)
+        if as_json:
+            print(json.dumps(verdict.to_json(), ensure_ascii=False), flush=True)
+        elif out is None:
+            print(_told(verdict), flush=True)
     if not count:
         typer.echo("nonesuch: no image files there", err=True)
         raise typer.Exit(2)
+    if out is not None:
+        typer.echo(f"{count} verdicts in {out}, {broken} with an error", err=True)
     if broken:
         raise typer.Exit(1 if broken == count else 3)
+
+
+def _verify_sharded(
+    paths: list[str],
+    out: Path,
+    catalog: Path | None,
+    trust: Path | None,
+    online: bool,
+    watermark_key: str | None,
+    search: Literal["full", "aligned"],
+    jobs: int | None,
+) -> None:
+    from foundation.errors import InputError
+
+    if len(paths) != 1 or not Path(paths[0]).is_dir():
+        raise InputError(
+            "a folder of verdicts is made of one folder of images",
+            where=str(out),
+            hint="Name one folder, or a file: --out verdicts.parquet",
+        )
+    from flows.verify_folder import verify_folder
+
+    summary = verify_folder(
+        Path(paths[0]),
+        out,
+        catalog,
+        trust,
+        online,
+        search,
+        watermark_key,
+        jobs=jobs,
+    )
+    typer.echo(summary.markdown(), err=True)
+    if summary.errors:
+        raise typer.Exit(1 if summary.errors == summary.files else 3)
 
 
 def mark(
@@ -73,6 +156,17 @@ def mark(
     catalog: Annotated[
         Path | None, typer.Option("--catalog", metavar="DIR", help="Enter them into this catalog.")
     ] = None,
+    strength: Annotated[
+        float, typer.Option(min=0.1, max=10, help="Of the watermark; 1 is imperceptible.")
+    ] = 1.0,
+    watermark_key: WatermarkKey = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    signer_command: Command = None,
+    signer_plugin: Plugin = None,
+    algorithm: Algorithm = None,
+    timestamp: Timestamp = None,
+    timestamp_policy: Policy = "fail",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Watermark and sign copies of pictures; a credential they have becomes the parent."""
@@ -81,15 +175,31 @@ def mark(
 
     from nonesuch.marks import mark_files
 
-    failed = 0
-    for done in mark_files(paths, out, source_type=source_type, catalog=catalog):
+    signer = chosen_signer(
+        certificate, key, signer_command, signer_plugin, algorithm, timestamp, timestamp_policy
+    )
+    secret = chosen_watermark_key(watermark_key)
+    marked = mark_files(
+        paths,
+        out,
+        source_type=source_type,
+        catalog=catalog,
+        signer=signer,
+        watermark_key=secret,
+        strength=strength,
+    )
+    failed = queued = 0
+    for done in marked:
         failed += done.error is not None
+        queued += done.timestamp == "queued"
         if as_json:
             print(json.dumps(asdict(done), ensure_ascii=False), flush=True)
         elif done.error:
             typer.echo(f"nonesuch: {done.path}: {done.error}", err=True)
         else:
             print(f"{done.out}  watermark {done.watermark_id}", flush=True)
+    if queued:
+        typer.echo(f"nonesuch: {queued} wait for their timestamp; run later: nonesuch keys stamp", err=True)
     if failed:
         raise typer.Exit(1 if failed == len(paths) else 3)
 
@@ -100,6 +210,7 @@ def recover(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the original file here.")
     ] = None,
+    watermark_key: WatermarkKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find a stripped image in a catalog by watermark or fingerprint; give back recipe, manifest and original."""
@@ -107,7 +218,7 @@ def recover(
 
     from nonesuch.lookup import recover_from
 
-    found = recover_from(catalog, path)
+    found = recover_from(catalog, path, watermark_key=chosen_watermark_key(watermark_key))
     if found is None:
         typer.echo(f"nonesuch: {path}: the catalog does not know this image", err=True)
         raise typer.Exit(1)
@@ -122,20 +233,6 @@ def recover(
         print(f"  prompt {told['prompt']}")
         print(f"  original {'written to ' + str(written) if written else told['original']}")
         print(f"  manifest {told['manifest_digest'] or 'not kept'}")
-
-
-def _counted(verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
-    """The verdicts, with a count on a terminal's stderr while they come."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("verified"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("verify", total=None)
-        for verdict in verdicts:
-            yield verdict
-            bar.advance(task)
 
 
 _SENTENCES = {
@@ -159,38 +256,3 @@ def _told(verdict: Verdict) -> str:
     if said["error"]:
         lines.append(f"  error: {said['error']}")
     return "\n".join("".join(c for c in line if c.isprintable()) for line in lines)
-
-
-@keys.command("init")
-def init(algorithm: Algorithm = "es256") -> None:
-    """Make the local certificate authority and a signing key; a sweep does so on first use."""
-    from provenance.keys import init_keys
-
-    print(init_keys(algorithm=algorithm))
-
-
-@keys.command("rotate")
-def rotate(
-    algorithm: Algorithm = "es256",
-    authority: Annotated[
-        bool, typer.Option("--authority", help="Make a new authority too; the old one stays trusted.")
-    ] = False,
-) -> None:
-    """Make a new signing key; what the old one signed stays valid."""
-    from provenance.keys import rotate_keys
-
-    rotate_keys(algorithm=algorithm, authority=authority)
-    show()
-
-
-@keys.command("show")
-def show() -> None:
-    """Print the signing certificate's subject, algorithm, expiry and fingerprint, and the authority's PEM."""
-    from provenance.keys import own_anchors
-    from provenance.signing import open_signer
-
-    signer = open_signer()
-    print(
-        f"{signer.subject}  {signer.algorithm}  until {signer.not_after:%Y-%m-%d}  SHA-256 {signer.fingerprint}"
-    )
-    print(own_anchors(), end="")

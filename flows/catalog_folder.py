@@ -1,0 +1,89 @@
+"""A catalog as verification asks it: provenance's CatalogLookup over catalogs' look-ups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from catalogs import lookup
+from catalogs.hashes import perceptual_hashes
+from catalogs.query import Catalog
+from foundation.images import RGB
+from provenance.lookup import CatalogRecord
+
+MARKED = "marked"  # what the `sweep` column says of pictures that other programs made
+
+
+class CatalogFolder:
+    """A provenance.lookup.CatalogLookup over a catalog on disk; pickles as its path.
+
+    Raises InputError when there is no catalog there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._catalog = Catalog(path)
+
+    @property
+    def root(self) -> Path:
+        """The output folder."""
+        return self._catalog.folder
+
+    def __reduce__(self) -> tuple[type[CatalogFolder], tuple[Path]]:
+        return CatalogFolder, (self._path,)
+
+    def by_watermark(self, payload: int) -> CatalogRecord | None:
+        """The image whose watermark carries `payload`."""
+        return self._first(lookup.by_watermark(self._catalog, payload))
+
+    def by_digest(self, sha256: str) -> CatalogRecord | None:
+        """The image whose file has this SHA-256."""
+        return self._first(lookup.by_digest(self._catalog, sha256))
+
+    def by_phash(self, phash: int, distance: int) -> tuple[CatalogRecord, int] | None:
+        """The nearest image within `distance` bits, with its distance."""
+        found = lookup.by_phash(self._catalog, phash, max_distance=distance, top=1)
+        record = self._first(found)
+        return None if record is None else (record, int(found[0]["distance"]))
+
+    def phash(self, image: RGB) -> int:
+        """The 64-bit perceptual hash as the catalog computes it."""
+        return perceptual_hashes(image)["phash"]
+
+    def _first(self, rows: list[dict[str, Any]]) -> CatalogRecord | None:
+        drawn = [row for row in rows if row["file"]]
+        return _record(drawn[0], self._catalog.folder) if drawn else None
+
+
+_RECIPE_COLUMNS = (
+    "backend", "model", "model_digest", "prompt", "negative_prompt", "seed", "width", "height", "steps",
+    "guidance_scale", "scheduler", "dtype",
+)  # fmt: skip
+
+
+def _record(row: Mapping[str, Any], folder: Path) -> CatalogRecord:
+    file = folder / row["file"]
+    recipe = {name: row[name] for name in _RECIPE_COLUMNS}
+    recipe |= {"loras": json.loads(row["loras"] or "[]"), "options": json.loads(row["options"] or "{}")}
+    return CatalogRecord(
+        image_id=row["recipe_id"],
+        watermark_id=row["watermark_id"] or None,
+        path=row["file"],
+        file=file if file.exists() else None,
+        file_digest=row["sha256"],
+        phash=row["phash"] or None,
+        prompt=row["prompt"],
+        recipe=recipe,
+        generator=row["model"],
+        manifest_digest=row["credential_digest"],
+        source_type=_source_type(row),
+    )
+
+
+def _source_type(row: Mapping[str, Any]) -> str | None:
+    """What the row says of the picture's origin; rows of older catalogs were drawn, or marked without saying."""
+    if "source_type" in row and row["source_type"] is not None:
+        return str(row["source_type"])
+    return None if row["sweep"] == MARKED else "trainedAlgorithmicMedia"
