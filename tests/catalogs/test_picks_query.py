@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from catalog_samples import SCHEMA, make_row
 
+from catalogs.compact import compact
 from catalogs.likeness import diverse, most_alike
 from catalogs.parts import publish_shard
 from catalogs.picks import PickLog, open_picks, picks_file
@@ -131,6 +132,27 @@ def test_a_column_of_the_catalog_hides_one_beside_it(tmp_path: Path) -> None:
     assert catalog.count("stars >= 2") == 3
     both = catalog.query("pick = 'picked'", columns=["stars", "pick"], as_arrow=True).to_pylist()
     assert both == [{"stars": 1, "pick": "picked"}]
+
+
+def test_picks_stay_with_their_images_when_parts_are_merged(catalog: Catalog, log: PickLog) -> None:
+    log.pick(IDS[5:40:7])
+    before = places(catalog, "pick = 'picked'", order="aesthetic")
+    assert len(before) == 5
+    compact(catalog.folder)
+    assert places(catalog, "pick = 'picked'", order="aesthetic") == before
+    assert places(Catalog(catalog.folder), "pick = 'picked'", order="aesthetic") == before
+    publish_shard(catalog.folder, "later-0", [make_row(i) for i in range(100, 105)], SCHEMA)
+    log.pick(make_row(103)["recipe_id"])
+    assert sorted(places(catalog, "pick = 'picked'")) == sorted([*before, 103])
+
+
+def test_many_rows_come_as_few_do(catalog: Catalog, log: PickLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.stars(IDS[:30], 3)
+    few = catalog.query("stars is null", order="aesthetic", columns=["recipe_id", "pick", "aesthetic"])
+    monkeypatch.setattr("catalogs.rows._FEW_ROWS", 10)
+    many = catalog.query("stars is null", order="aesthetic", columns=["recipe_id", "pick", "aesthetic"])
+    assert len(many) == 30
+    assert few.equals(many)
 
 
 def test_querying_makes_no_log(catalog: Catalog) -> None:
