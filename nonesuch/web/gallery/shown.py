@@ -23,7 +23,7 @@ def add_filters(environment: Environment) -> None:
 
 
 def measure(value: Any, kind: str = "") -> str:
-    """A number of up to four digits, a date for a `time` in microseconds, text as it is, a dash for nothing."""
+    """A number in about three digits, a date for a `time` in microseconds, text as it is, a dash for nothing."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if kind == "time":
@@ -33,10 +33,8 @@ def measure(value: Any, kind: str = "") -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        if abs(value) >= 1000:
-            return f"{value:,.0f}"
-        digits = f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 100 else f"{value:.1f}"
-        return digits.rstrip("0").rstrip(".") if "." in digits else digits
+        digits = 0 if abs(value) >= 1000 or value == 0 else 3 if abs(value) < 1 else 2 if abs(value) < 100 else 1
+        return f"{value:,.{digits}f}".replace("-", "−")
     return plain(value)
 
 
@@ -66,18 +64,18 @@ def recipe_lines(row: Mapping[str, Any], columns: Columns) -> list[Line]:
         ("Weights", _short(row["model_digest"])),
         ("Size", f"{row['width']} × {row['height']} px" if row["width"] else None),
         ("Steps", row["steps"]),
-        ("Guidance", row["guidance_scale"]),
+        ("Guidance", row["guidance_scale"] is not None and f"{row['guidance_scale']:g}"),
         ("Scheduler", row["scheduler"]),
         ("Number type", row["dtype"]),
         ("LoRAs", loras),
         ("Options", ", ".join(f"{name} {value}" for name, value in options.items())),
-        ("Strength", row["strength"]),
+        ("Strength", row["strength"] is not None and f"{row['strength']:g}"),
         ("Sweep", row["sweep"]),
         ("Drawn", row["drawn_at"] and f"{row['drawn_at']:%Y-%m-%d %H:%M} UTC"),
         ("On", row["device"]),
         ("Took", row["draw_seconds"] and f"{row['draw_seconds']:.2g} s"),
     ]
-    return [(name, measure(value)) for name, value in lines if value not in (None, "")]
+    return [(name, measure(value)) for name, value in lines if value not in (None, "", False)]
 
 
 def credential_lines(row: Mapping[str, Any]) -> list[Line]:

@@ -108,7 +108,7 @@ export function keys(current, more = {}) {
   for (const count of "12345") plain[count] = () => current() && say("stars", current(), count);
   const known = { ...plain, ...more };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || dialog?.open) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || dialog?.open || !(event.target instanceof Element)) return;
     const field = event.target.closest("input:not([type=checkbox], [type=range]), textarea, select");
     if (field) {
       if (event.key === "Escape") field.blur();
