@@ -59,7 +59,19 @@ def seeds(home: Path) -> list[bytes]:
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + PARAMETERS.encode("utf-16-be")
     found += [_saved(picture, name, exif=exif) for name in ("JPEG", "WEBP", "AVIF", "TIFF")]
     found.append(_saved(picture, "GIF"))
+    found.append(_with_iim(_saved(picture, "JPEG")))
     return found
+
+
+def _with_iim(jpeg: bytes) -> bytes:
+    """A JPEG with a credit line in IPTC-IIM, in Photoshop's resource blocks."""
+    texts = {90: b"\x1b%G", 110: b"Made with Google AI", 120: PARAMETERS.encode()}
+    iim = b"".join(
+        struct.pack(">BBBH", 0x1C, 1 if number == 90 else 2, number, len(text)) + text
+        for number, text in texts.items()
+    )
+    block = b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", 0x0404, 0, len(iim)) + iim
+    return jpeg[:2] + b"\xff\xed" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]
 
 
 def _saved(picture: Image.Image, format: str, **options: object) -> bytes:

@@ -25,7 +25,13 @@ class Automatic1111:
     """Reads `parameters` that are text, not JSON."""
 
     def read(self, source: Source) -> Finding | None:
-        for text in (source.user_comment, source.texts.get("parameters"), source.texts.get("comment")):
+        texts = source.texts
+        for text in (
+            source.user_comment,
+            texts.get("parameters"),
+            texts.get("comment"),
+            source.iptc.get("caption"),
+        ):
             parsed = parse(text) if text else None
             if parsed is not None:
                 version = parsed.get("other", {}).get("Version")

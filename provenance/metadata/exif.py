@@ -20,7 +20,7 @@ class Exif:
 
     def read(self, source: Source) -> Finding | None:
         software = (source.exif.get(_SOFTWARE) or source.texts.get("Software") or "").strip()
-        name = next((g for g in GENERATORS if _has_word(software.lower(), g)), None)
+        name = next((g for g in GENERATORS if has_word(software.lower(), g)), None)
         if name:
             detail = f"EXIF names the software “{software[:120]}”"
             return Finding("exif", "ai-generated", "claimed", detail, software[:120])
@@ -31,7 +31,8 @@ class Exif:
         return None
 
 
-def _has_word(text: str, word: str) -> bool:
+def has_word(text: str, word: str) -> bool:
+    """Whether `word` stands in `text` as a whole, not within a longer word."""
     at = text.find(word)
     end = at + len(word)
     return at >= 0 and not text[max(at - 1, 0) : at].isalnum() and not text[end : end + 1].isalnum()

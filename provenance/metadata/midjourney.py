@@ -1,4 +1,4 @@
-"""Midjourney: `Description` in PNG text, EXIF or XMP, the prompt with its flags and `Job ID: uuid`."""
+"""Midjourney: `Description` in PNG text, EXIF, XMP or IPTC, the prompt with its flags and `Job ID: uuid`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Midjourney:
             source.texts.get("Description"),
             source.exif.get(_IMAGE_DESCRIPTION),
             values.get("description"),
+            source.iptc.get("caption"),
         )
         for text in candidates:
             job = _JOB.search(text) if text else None

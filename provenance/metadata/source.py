@@ -13,11 +13,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from foundation.images import FORMATS
+from provenance.metadata.iim import PHOTOSHOP, iim_of_resources, parse_iim
 
 MAX_FIELD = 8 << 20  # bytes of one text field after decompression
 MAX_TOTAL = 32 << 20  # bytes of all text fields of a file together
@@ -27,6 +30,7 @@ _XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 _EXIF_HEADER = b"Exif\0\0"
 _USER_COMMENT = 0x9286
 _EXIF_IFD = 0x8769
+_TIFF_IPTC = (33723, 34377)  # tags of IPTC-IIM and of Photoshop's image resource blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Source:
     texts: dict[str, str] = field(default_factory=dict)  # PNG text by keyword; JPEG comments as "comment"
     exif: dict[int, str] = field(default_factory=dict)  # IFD0 and Exif tags whose values are text
     xmp: bytes = b""
+    iptc: dict[str, str] = field(default_factory=dict)  # texts of IPTC-IIM, see iim.FIELDS
     chunks: dict[str, bytes] = field(default_factory=dict)  # private PNG chunks, by type
     rgba: Callable[[], npt.NDArray[np.uint8] | None] = lambda: None  # uint8 [H, W, 4], decoded when asked for
 
@@ -57,7 +62,7 @@ def read_source(
         readers.get(mime, _read_with_pillow)(data, parts)
     with suppress(Exception):  # Pillow raises many kinds on broken TIFF structures
         exif = _exif_texts(parts.exif)
-    return Source(mime, parts.texts, exif, parts.xmp, parts.chunks, rgba)
+    return Source(mime, parts.texts, exif, parts.xmp, parts.iptc(), parts.chunks, rgba)
 
 
 class _Parts:
@@ -68,7 +73,24 @@ class _Parts:
         self.chunks: dict[str, bytes] = {}
         self.exif = b""
         self.xmp = b""
+        self.iim = b""  # datasets
+        self.resources = b""  # Photoshop's image resource blocks, which may hold datasets
         self._left = MAX_TOTAL
+
+    def iptc(self) -> dict[str, str]:
+        return parse_iim(self.iim or iim_of_resources(self.resources))
+
+    def profile(self, data: bytes) -> None:
+        """Datasets, or resource blocks, whichever they are: programs call both by one name."""
+        if data.startswith(b"8BIM"):
+            self.resources = self.resources or data
+        else:
+            self.iim = self.iim or data
+
+    def more_resources(self, body: bytes) -> None:
+        """The next segment of the resource blocks: a JPEG cuts them at 64 kB."""
+        if len(self.resources) + len(body) <= MAX_FIELD:
+            self.resources += body
 
     def text(self, key: str, value: bytes, encoding: str) -> None:
         if len(value) > min(MAX_FIELD, self._left):
@@ -77,6 +99,8 @@ class _Parts:
         text = value.decode(encoding, "replace")
         if key == "XML:com.adobe.xmp":
             self.xmp = self.xmp or value
+        elif key in ("Raw profile type iptc", "Raw profile type 8bim"):
+            self.profile(_raw_profile(text))
         else:
             self.texts.setdefault(key, text)
 
@@ -133,6 +157,8 @@ def _read_jpeg(data: bytes, parts: _Parts) -> None:
             parts.exif = parts.exif or body[len(_EXIF_HEADER) :]
         elif marker == 0xE1 and body.startswith(_XMP_HEADER):
             parts.xmp = parts.xmp or body[len(_XMP_HEADER) :]
+        elif marker == 0xED and body.startswith(PHOTOSHOP):
+            parts.more_resources(body[len(PHOTOSHOP) :])
         elif marker == 0xFE:
             parts.text("comment", body, _likely_encoding(body))
         position += 2 + max(size, 2)
@@ -156,7 +182,14 @@ def _read_webp(data: bytes, parts: _Parts) -> None:
 def _read_with_pillow(data: bytes, parts: _Parts) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        info: dict[Any, Any] = Image.open(io.BytesIO(data)).info
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    info: dict[Any, Any] = image.info
+    for tag in _TIFF_IPTC:
+        value = getattr(image, "tag_v2", {}).get(tag)
+        if isinstance(value, tuple):  # written as 32-bit numbers in the file's byte order
+            value = b"".join(int(number).to_bytes(4, _byte_order(data)) for number in value)
+        if isinstance(value, bytes) and len(value) <= MAX_FIELD:
+            parts.profile(value)
     exif, xmp = info.get("exif"), info.get("xmp")
     if isinstance(exif, bytes):
         parts.exif = exif.removeprefix(_EXIF_HEADER)
@@ -165,6 +198,19 @@ def _read_with_pillow(data: bytes, parts: _Parts) -> None:
     comment = info.get("comment")
     if isinstance(comment, bytes):
         parts.text("comment", comment, _likely_encoding(comment))
+
+
+def _byte_order(tiff: bytes) -> Literal["big", "little"]:
+    return "big" if tiff.startswith(b"MM") else "little"
+
+
+def _raw_profile(text: str) -> bytes:
+    """ImageMagick's text of a profile: its name, its length, its bytes as hex digits; empty when it is none."""
+    lines = text.strip("\n").split("\n", 2)
+    try:
+        return bytes.fromhex(lines[2])[: int(lines[1])]
+    except (IndexError, ValueError):
+        return b""
 
 
 def inflate(data: bytes, *, wbits: int = zlib.MAX_WBITS) -> bytes:
