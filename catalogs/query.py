@@ -15,6 +15,7 @@ from catalogs.beside import PickColumns
 from catalogs.engine import Engine
 from catalogs.expressions import checked_expression, identifier, plain_column, unknown_column
 from catalogs.indexes import OpenIndexes
+from catalogs.remote import located
 from catalogs.rows import Choice, chosen_rows
 from catalogs.schema import EMBEDDING, names_with_role, role_of, score_columns
 from catalogs.taste_model import TasteColumn
@@ -27,14 +28,14 @@ _ASCENDING_ROLES = ("identity", "recipe", "facet")  # browsed from the beginning
 
 
 class Catalog:
-    """A catalog of images, read only; `path` is the output folder or its catalog folder.
+    """A catalog of images, read only; `path` is the output folder, its catalog folder, or the URL of one.
 
     Raises InputError when there is no catalog there. `threads` limits the query engine.
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
         self.engine = Engine(
-            Path(path), threads=threads, beside=lambda folder: (PickColumns(folder), TasteColumn(folder))
+            located(path), threads=threads, beside=lambda folder: (PickColumns(folder), TasteColumn(folder))
         )
         self.indexes = OpenIndexes()
 

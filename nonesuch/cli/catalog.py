@@ -94,6 +94,7 @@ def query(
 ) -> None:
     """Filter, order, group and show a catalog's rows with SQL expressions."""
     from catalogs.query import Catalog
+    from catalogs.remote import local_file
     from nonesuch.cli.output import print_csv, print_json_lines, print_table
 
     opened = Catalog(catalog)
@@ -128,7 +129,7 @@ def query(
     elif paths:
         for row in rows:
             if row["file"]:
-                print(opened.folder / row["file"])
+                print(local_file(opened.folder, row["file"]))
     elif as_json:
         print_json_lines(rows)
     elif as_csv:
@@ -207,8 +208,12 @@ def _columns(catalog: Catalog, asked: str | None, *, whole: bool) -> list[str] |
 def _write_sheet(
     catalog: Catalog, rows: list[dict[str, Any]], out: Path, *, grid: tuple[str, str] | None = None
 ) -> None:
+    from catalogs.remote import local_file
     from catalogs.sheet import write_sheet
 
+    for row in rows:
+        if row.get("file"):
+            local_file(catalog.folder, row["file"])  # a catalog in object storage: its images come now
     written = write_sheet(rows, catalog.folder, out, facets=catalog.facets, grid=grid)
     for path in written:
         print(path)
