@@ -137,6 +137,17 @@ def load_autoencoder(run: Path, device: torch.device) -> AutoencoderKL:
 
 
 @torch.no_grad()
+def through(model: AutoencoderKL, pixels: np.ndarray, device: torch.device) -> np.ndarray:
+    """Pictures encoded and decoded again, ``uint8 [n, H, W, 3]`` both ways."""
+    out = np.empty_like(np.asarray(pixels))
+    for at in range(0, len(pixels), 32):
+        real = to_unit(pixels[at : at + 32], device)
+        made = model.decode(model.encode(real).latent_dist.mean).sample.clamp(-1, 1)
+        out[at : at + 32] = ((made + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return out
+
+
+@torch.no_grad()
 def psnr(model: AutoencoderKL, pixels: np.ndarray, device: torch.device) -> float:
     """Mean peak signal-to-noise ratio in dB of ``uint8 [n, 128, 128, 3]`` decoded again."""
     values = []

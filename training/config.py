@@ -24,7 +24,7 @@ class Config:
     ae_layers: int = 1
     ae_batch: int = 16
     ae_minutes: float = 16.0
-    decoder_minutes: float = 0.0  # optional refinement; 0 leaves the stage out of 'all'
+    decoder_minutes: float = 24.0
     latent_channels: int = 8
     # CLIP
     clip_embed: int = 192
@@ -42,7 +42,7 @@ class Config:
     unet_layers: int = 1
     unet_batch: int = 32
     unet_pictures: int = 16000
-    unet_minutes: float = 82.0
+    unet_minutes: float = 185.0
     unet_rate: float = 8e-4
     # judge and aesthetic head
     judge_minutes: float = 10.0

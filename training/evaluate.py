@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 from transformers import CLIPTokenizer
 
 from training.aesthetic import HIDDEN, embed_pictures, order_figures
-from training.autoencoder import load_autoencoder, psnr
+from training.autoencoder import load_autoencoder, psnr, through
 from training.captions import canonical, subject_caption
 from training.clip import encode_texts
 from training.config import Config
@@ -133,6 +134,8 @@ def run_evaluation(
     """
     fresh = draw_set([(s, t) for s in SUBJECTS for t in STYLES], 2, config.seed + 99, workers)
     judge = load_judge(run, device)
+    autoencoder = load_autoencoder(run, device)
+    decoded = replace(fresh, pixels=through(autoencoder, fresh.pixels, device))
     rng = np.random.default_rng(config.seed + 98)
     trained = training_pairs()
     chosen = [trained[i] for i in rng.choice(len(trained), prompts, replace=False)]
@@ -141,10 +144,11 @@ def run_evaluation(
     held = (list(HELD_OUT.items()) * 2)[: max(1, prompts // 5)]
     unseen, _ = generate(run, [canonical(*p) for p in held], 90_000, device)
     figures: dict[str, Any] = {
-        "autoencoder_psnr_db": psnr(load_autoencoder(run, device), fresh.pixels[:240], device),
+        "autoencoder_psnr_db": psnr(autoencoder, fresh.pixels[:240], device),
         "clip": clip_figures(run, fresh, device),
         "aesthetic": order_figures(run, config, device, workers),
         "judge_on_drawn": fresh_accuracy(judge, fresh, device),
+        "judge_on_decoded": fresh_accuracy(judge, decoded, device),
         "prompts": prompted_accuracy(judge, chosen, pixels, device),
         "prompts_held_out": prompted_accuracy(judge, held, unseen, device),
         "images_per_second": rate,
