@@ -8,7 +8,7 @@ The bound is over the draw of the key and holds for every picture, however it wa
    exp(t^2 / 2) (term by term, (cosh(t c) + cosh(t s)) / 2 <= exp(t^2 / 4) for c^2 + s^2 = 1), so that
    Chernoff gives P(z >= T) <= exp(-T^2 / 2).
 2. The union bound over every hypothesis that a search looks at: variants, shifts, turns, weightings,
-   and candidate geometries (the picture with its luma equalised is one of them).
+   and candidate geometries (the picture with its luma equalised, or flattened widely, counts as one each).
 3. A decoded message passes its 32-bit keyed check with probability 2^-32.
 
 A message is believed when one of these holds; the bounds of all three add up:
@@ -19,7 +19,7 @@ b. Pilot and message agree with the picture as no unmarked picture would: the me
    <= exp(-(p^2 + d^2) / 2), to be multiplied by the 2^64 messages that pass the check, by all hypotheses, and
    by the steps that p is rounded down to.
 c. It came from one of three attempts that are believed whatever their heights: the highest peak of the
-   picture as it is, of the picture equalised, and of the scan's best guess. Each costs 2^-32 (3 alone).
+   picture as it is, of the picture flattened widely, and of the scan's best guess. Each costs 2^-32 (3 alone).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _STEP = 0.5  # of the pilot's height, rounded down
 _ATTEMPT = 2.0**-CHECK_BITS
 _TURNS_WEIGHTINGS = 8 * 2
 _HYPOTHESES = PILOTS * TILE * TILE * _TURNS_WEIGHTINGS  # with variants and shifts
-# the first is the picture equalised; a scan's hypotheses are looked at unturned and with one weighting,
+# the first two are the picture equalised, and flattened widely; a scan's hypotheses are looked at unturned and with one weighting,
 # and the best are read in full
-GEOMETRIES = 1 + LATTICES + SCAN_KEPT + math.ceil(SCAN_HYPOTHESES / _TURNS_WEIGHTINGS)
+GEOMETRIES = 2 + LATTICES + SCAN_KEPT + math.ceil(SCAN_HYPOTHESES / _TURNS_WEIGHTINGS)
 _ALIGNED_PEAKS = 0.1 * TARGET  # spent on peaks of the picture as it is
 _AGREEMENT = 0.05 * TARGET  # on agreement of pilot and message, over the whole search
 _SEARCH_PEAKS = TARGET - _ALIGNED_PEAKS - _AGREEMENT - 3.0 * _ATTEMPT  # on peaks of all other geometries

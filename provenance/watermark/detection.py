@@ -61,15 +61,19 @@ def detect(
     if search == "aligned":
         return None
     plane = grey.astype(np.float32)
+    whole = bounds.ALIGNED_BOUND + bounds.SEARCH_BOUND
+    # blur asks for the one, codecs that spare only coarse structure for the other
     even = luma.equalised(geometry.middle(plane, geometry.LARGEST))
-    found = reading.read(luma.carriers(luma.fold(even)), secret, bounds.SEARCH_THRESHOLD, spare=1)
-    if found is not None:
-        return _detection(found, 1.0, 0.0, bounds.ALIGNED_BOUND + bounds.SEARCH_BOUND)
+    for flat, spare in ((even, 0), (luma.flatten(plane, luma.WIDE), 1)):
+        groups = luma.carriers(luma.fold(flat))
+        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare, tries=4)
+        if found is not None:
+            return _detection(found, 1.0, 0.0, whole)
     for guess, spare in _guesses(plane, secret):
         groups = luma.carriers(luma.folded(geometry.undo(plane, guess.scale, guess.rotation)))
         found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare, tries=1)
         if found is not None:
-            return _detection(found, guess.scale, guess.rotation, bounds.ALIGNED_BOUND + bounds.SEARCH_BOUND)
+            return _detection(found, guess.scale, guess.rotation, whole)
     return None
 
 

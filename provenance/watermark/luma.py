@@ -16,6 +16,7 @@ import numpy.typing as npt
 from provenance.watermark.layout import HIGHEST, KX, KY, LOWEST, ROWS, TILE
 
 WINDOW = 5  # side in pixels of the neighbourhood that "local" means
+WIDE = 9  # another, for pictures that have lost their fine structure
 _SILENCE = 4.0  # variance in squared grey levels below which a neighbourhood counts as flat
 _LIMIT = 2.5  # flattened values are cut off here, in local standard deviations
 _WIDER = 7  # the window for equalised luma, whose coarse structure is gone already
