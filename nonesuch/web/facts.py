@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from provenance.evidence import Confidence, Evidence
-from provenance.verdict import Verdict
+from provenance.verdict import OWN_ANCHOR, Verdict
 
 _LONGEST = 2000  # characters of foreign text that are shown
 _DIGEST = re.compile(r"\b([0-9a-f]{16})[0-9a-f]{16,}\b")
@@ -48,9 +48,8 @@ def findings(verdict: Verdict) -> tuple[Finding, ...]:
 def _finding(item: Evidence) -> Finding:
     kind, _, program = item.kind.partition(":")
     name = _KINDS.get(kind, kind)
-    return Finding(
-        f"{name} ({plain(program)})" if program else name, plain(item.detail), _GRADES[item.confidence]
-    )
+    detail = plain(item.detail).replace(OWN_ANCHOR, "one of this server's own anchors")
+    return Finding(f"{name} ({plain(program)})" if program else name, detail, _GRADES[item.confidence])
 
 
 _INTEGRITY = {
@@ -61,7 +60,7 @@ _INTEGRITY = {
 }
 _TRUST = {
     "listed": "on the trust list",
-    "own": "one of this machine's own anchors",
+    "own": "one of this server's own anchors",
     "unlisted": "on no list",
     "none": "",
 }

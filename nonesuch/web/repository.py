@@ -99,9 +99,7 @@ class Repository:
         """
         if not _MANIFEST_ID.fullmatch(manifest_id):
             raise InputError("that is not a C2PA manifest id")
-        rows = self._catalog.query(
-            f"manifest_id = '{manifest_id}'", columns=["file", "credential_digest"], top=1, as_arrow=True
-        ).to_pylist()
+        rows = lookup.by_manifest(self._catalog, manifest_id)
         if not rows or rows[0]["credential_digest"] is None:
             return None
         digest = str(rows[0]["credential_digest"])

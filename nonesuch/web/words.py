@@ -171,9 +171,7 @@ def _signer_sentences(verdict: Verdict) -> list[str]:
     if verdict.trust == "listed":
         said.append(f"{who} is on the trust list.")
     elif verdict.trust == "own":
-        said.append(
-            f"{who} is trusted here: it is one of this machine's own anchors, not on the public list."
-        )
+        said.append(f"{who} is trusted here: it is one of this server's own anchors, not on the public list.")
     elif verdict.trust == "unlisted":
         said.append(f"{who} is on no trust list, so the name is the signer's own word.")
     if verdict.time == "expired-untimestamped":

@@ -45,7 +45,7 @@ class Jobs:
             lookup = CatalogFolder(catalog)
             self._repository = Repository(catalog)
         self._max_pixels = int(settings["max_pixels"])
-        self._options: VerifyOptions = VerifyOptions(trust=trust, catalog=lookup)
+        self._options: VerifyOptions = VerifyOptions(trust=trust, catalog=lookup, max_pixels=self._max_pixels)
         self._trust: TrustSet = load_trust(trust)
 
     def verify(self, header: dict[str, Any], data: bytes) -> dict[str, Any]:

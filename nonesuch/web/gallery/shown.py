@@ -33,7 +33,9 @@ def measure(value: Any, kind: str = "") -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        digits = 0 if abs(value) >= 1000 or value == 0 else 3 if abs(value) < 1 else 2 if abs(value) < 100 else 1
+        digits = (
+            0 if abs(value) >= 1000 or value == 0 else 3 if abs(value) < 1 else 2 if abs(value) < 100 else 1
+        )
         return f"{value:,.{digits}f}".replace("-", "−")
     return plain(value)
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.datastructures import QueryParams
 
+from foundation.errors import InputError
 from nonesuch.web.facts import plain
 from nonesuch.web.gallery.panel import overview
 from nonesuch.web.gallery.picking import state_json
@@ -128,7 +129,7 @@ def _whole(room: Room, recipe_id: str, params: QueryParams) -> dict[str, Any]:
         "scores": score_lines(row, columns, overview(gallery)),
         "credential": credential_lines(row),
         "sweep": made,
-        "more_like": alone(near=recipe_id) if columns.embedding else None,
+        "more_like": alone(near=recipe_id) if columns.embedding and row["file"] else None,
         "twins": alone(twins=recipe_id) if row["phash"] else None,
         "parent": row.get("parent"),
     }
@@ -150,11 +151,15 @@ def _alike(room: Room, recipe_id: str) -> dict[str, Any]:
     lists: list[tuple[str, str, list[Card], str]] = []
     order = default_order(columns)
     for title, view, can in (
-        ("More like this", View(order, True, near=recipe_id), columns.embedding and row.get("encoder")),
+        ("More like this", View(order, True, near=recipe_id), columns.embedding and row["file"]),
         ("Near duplicates", View(order, True, twins=recipe_id), row["phash"]),
     ):
-        if can:
+        if not can:
+            continue
+        try:
             found = list(gallery.page(view, size=FEW).cards)
-            unit = "bits apart" if view.twins else "likeness"
-            lists.append((title, f"/gallery{query(view, columns)}", found, unit))
+        except InputError:  # an image without an embedding among others that have one
+            continue
+        unit = "bits apart" if view.twins else "likeness"
+        lists.append((title, f"/gallery{query(view, columns)}", found, unit))
     return {"lists": lists, "states": states(room, [card for one in lists for card in one[2]])}
