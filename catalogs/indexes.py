@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 T = TypeVar("T")
-KEYS = ("recipe_id", "watermark_id", "sha256")  # columns that images are looked up by
+KEYS = ("recipe_id", "watermark_id", "sha256", "manifest_id")  # columns that images are looked up by
+MANIFEST_ID = "^urn:c2pa:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"  # as ours are
 _KEYS, _ROWS = np.dtype("<u8"), np.dtype("<u4")
 
 
@@ -26,7 +27,7 @@ _KEYS, _ROWS = np.dtype("<u8"), np.dtype("<u4")
 class SortedKeys:
     """The keys of one part in ascending order, each with its row's number in the part."""
 
-    keys: npt.NDArray[np.uint64]  # [N]; the column itself, or the first 64 bits of its hex digits
+    keys: npt.NDArray[np.uint64]  # [N]; the column itself, or the first 64 bits of its hex digits or UUID
     rows: npt.NDArray[np.uint32]  # [N]
 
     def find(self, low: int, high: int) -> npt.NDArray[np.uint32]:
@@ -71,7 +72,7 @@ class OpenIndexes:
 def write_indexes(part: Path, table: pa.Table) -> None:
     """Write the indexes of a part that holds exactly the rows of `table`, and bring them to disk."""
     for name in KEYS:
-        keys = key_column(table[name])
+        keys = uuid_keys(table[name]) if name == "manifest_id" else key_column(table[name])
         order = np.argsort(keys, kind="stable")
         _write(index_path(part, name), keys[order].astype(_KEYS), order.astype(_ROWS))
     _write(index_path(part, "phash"), table["phash"].to_numpy().astype(_KEYS))
@@ -128,6 +129,13 @@ def hex_keys(texts: pa.Array) -> npt.NDArray[np.uint64]:
     raw = np.frombuffer(digits.buffers()[1], np.uint8, 16 * len(digits), 16 * digits.offset)
     nibbles = ((raw & 15) + 9 * (raw >> 6)).reshape(-1, 16)  # '0'..'9' and 'a'..'f' in ASCII
     return ((nibbles[:, 0::2] << 4) | nibbles[:, 1::2]).copy().view(">u8").ravel().astype(np.uint64)
+
+
+def uuid_keys(column: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """The first 64 bits of the UUID of each manifest id, urn:c2pa:UUID: uint64 [N]; 0 for none and for other ids."""
+    digits = pc.replace_substring(pc.utf8_slice_codeunits(column, 9, 27), "-", "")
+    known = pc.fill_null(pc.match_substring_regex(column, MANIFEST_ID), False)
+    return key_column(pc.if_else(known, digits, "0" * 16))
 
 
 def embedding_matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float16]:

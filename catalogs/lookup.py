@@ -1,4 +1,4 @@
-"""Finding the rows of one image: by recipe id, watermark, digest or perceptual hash.
+"""Finding the rows of one image: by recipe id, watermark, digest, manifest id or perceptual hash.
 
 Each function returns plain mappings, column name to Python value, without the embedding. Merged parts are
 asked through their indexes, the others are scanned.
@@ -15,7 +15,7 @@ import numpy as np
 
 from catalogs.engine import Session, parquet_source
 from catalogs.hashes import NAMES, distances
-from catalogs.indexes import raw_hashes, sorted_keys
+from catalogs.indexes import MANIFEST_ID, raw_hashes, sorted_keys
 from catalogs.query import Catalog
 from catalogs.rows import Places, fetch
 from foundation.errors import InputError
@@ -49,6 +49,15 @@ def by_digest(catalog: Catalog, sha256: str) -> list[Row]:
         raise InputError(f"{sha256!r} is not a digest", hint="Give all 64 hex digits.")
     where = f"sha256 = '{wanted}'"
     return _by_key(catalog, "sha256", *_key_range(wanted), where, lambda value: value == wanted)
+
+
+def by_manifest(catalog: Catalog, manifest_id: str) -> list[Row]:
+    """The rows whose active manifest has that id."""
+    if not re.fullmatch(MANIFEST_ID, manifest_id):
+        return []  # no manifest of a catalog is called so
+    key = int(manifest_id[9:27].replace("-", ""), 16)
+    where = f"manifest_id = '{manifest_id}'"
+    return _by_key(catalog, "manifest_id", key, key, where, lambda value: value == manifest_id)
 
 
 def by_phash(catalog: Catalog, phash: int, *, max_distance: int = 8, top: int = 20) -> list[Row]:

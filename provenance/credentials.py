@@ -55,6 +55,11 @@ class ManifestReport:
     path: tuple[str, ...]  # labels from the active manifest down to this one
     stamped: bool = False  # an authority, trusted or not, timestamped its signature
 
+    @property
+    def revoked(self) -> bool:
+        """Whether an OCSP response that came with the signature says that the certificate was revoked."""
+        return any(code.endswith(".revoked") for code in self.failures)
+
 
 @dataclass(frozen=True, slots=True)
 class CredentialReport:

@@ -163,9 +163,10 @@ _SAYING: dict[Says, str] = {
     "nothing": "says nothing of how the image came about",
     "conflict": "contradicts itself",
 }
+OWN_ANCHOR = "one of the verifier's own anchors"  # read by visitors of a server too, who have none
 _TRUSTED: dict[Trust, str] = {
     "listed": "on the trust list",
-    "own": "one of your own anchors",
+    "own": OWN_ANCHOR,
     "unlisted": "not on the trust list",
     "none": "unknown",
 }
@@ -178,7 +179,8 @@ def _sentence(manifest: ManifestReport, says: Says) -> str:
     signer = f"signed by {manifest.signed_by or 'nobody named'}, {_TRUSTED[manifest.trust]}"
     state = "its content matches" if manifest.integrity == "intact" else "its content no longer matches"
     late = "; its certificate has expired and no timestamp proves when it signed"
+    revoked = "; its issuer has revoked the certificate"
     return (
         f"{what} {_SAYING[says]}; {signer}; {state}"
-        f"{late if manifest.time == 'expired-untimestamped' else ''}."
+        f"{late if manifest.time == 'expired-untimestamped' else ''}{revoked if manifest.revoked else ''}."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -55,5 +56,6 @@ def make_row(index: int, *, sweep: str = "demo", status: str = "ok", **changes: 
             "phash": int(rng.integers(1, 2**63)) * 2 + 1,
             "watermark_id": int(hashlib.sha256(f"{sweep} {index}".encode()).hexdigest()[:16], 16),
             "sha256": hashlib.sha256(str(index).encode()).hexdigest(),
+            "manifest_id": f"urn:c2pa:{uuid.UUID(int=rng.integers(0, 2**63).item() << 65 | index)}",
         }
     return row | changes

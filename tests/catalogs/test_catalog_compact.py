@@ -20,7 +20,7 @@ from catalog_samples import SCHEMA, make_row
 from catalogs import locks
 from catalogs.compact import compact
 from catalogs.indexes import index_files
-from catalogs.lookup import by_digest, by_phash, by_recipe, by_watermark
+from catalogs.lookup import by_digest, by_manifest, by_phash, by_recipe, by_watermark
 from catalogs.parts import SCHEMA_FILE, drop_failed, part_files, publish_shard, published_ids
 from catalogs.query import Catalog
 from catalogs.schema import catalog_schema
@@ -61,7 +61,7 @@ def test_new_parts_are_merged_without_touching_large_ones(demo: Callable[..., Pa
     done = compact(out, rows_per_part=64)
     assert (done.rows, done.parts_after) == (3, 2)
     assert large.stat().st_ino == inode
-    assert len(index_files(large)) == 5
+    assert len(index_files(large)) == 6
     assert len(contents(out)) == 67
     assert compact(out, everything=True, rows_per_part=128).parts_after == 1
     assert len(contents(out)) == 67
@@ -99,6 +99,9 @@ def test_look_ups_through_indexes_agree_with_scans(demo: Callable[..., Path]) ->
                 by_recipe(scanned, row["recipe_id"][:20] + "0123"),
                 by_watermark(scanned, row["watermark_id"]),
                 by_watermark(scanned, row["watermark_id"] ^ 1),
+                by_manifest(scanned, row["manifest_id"]),
+                by_manifest(scanned, row["manifest_id"][:-1]),
+                by_manifest(scanned, "urn:uuid:other"),
                 by_digest(scanned, row["sha256"]),
                 by_digest(scanned, row["sha256"][:-1] + ("0" if row["sha256"][-1] != "0" else "1")),
             ]
@@ -106,8 +109,9 @@ def test_look_ups_through_indexes_agree_with_scans(demo: Callable[..., Path]) ->
 
     before = answers()
     assert before[2] != []
+    assert len(by_manifest(scanned, rows[1]["manifest_id"])) == 1
     compact(out, rows_per_part=64)
-    assert len(index_files(part_files(out)[0])) == 5
+    assert len(index_files(part_files(out)[0])) == 6
     assert answers() == before
 
 
@@ -122,7 +126,7 @@ def test_dropping_rows_of_a_merged_part_drops_its_indexes(demo: Callable[..., Pa
     assert by_watermark(catalog, last["watermark_id"])[0]["plan_index"] == 59
     assert by_recipe(catalog, make_row(3)["recipe_id"]) == []
     assert compact(out).rows == 59
-    assert len(index_files(part_files(out)[0])) == 5
+    assert len(index_files(part_files(out)[0])) == 6
     assert by_watermark(catalog, last["watermark_id"])[0]["plan_index"] == 59
 
 

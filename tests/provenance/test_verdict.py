@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provenance.credentials import CredentialReport, ManifestReport
 from provenance.evidence import Confidence, Evidence, Says
-from provenance.verdict import Answer, weigh
+from provenance.verdict import Answer, credential_evidence, weigh
 
 CREDENTIAL, INGREDIENT, XMP, MARK = "credential", "ingredient", "metadata:xmp", "watermark"
 
@@ -86,3 +87,15 @@ def test_an_answer_is_never_surer_than_its_evidence(evidence: list[Evidence]) ->
     assert (confidence == "none") == (answer == "no-evidence")
     if answer == "captured":
         assert all(e.says in ("captured", "nothing") for e in evidence)
+
+
+def test_a_revoked_certificate_is_said() -> None:
+    manifest = ManifestReport(
+        label="urn:c2pa:1", relationship="active", integrity="intact",
+        failures=("signingCredential.ocsp.revoked",), trust="unlisted", time="ok", signed_by="A", signed_at=None,
+        generator=None, source_types=("trainedAlgorithmicMedia",), soft_bindings=(), recipe=None,
+        path=("urn:c2pa:1",),
+    )  # fmt: skip
+    (found,) = credential_evidence(CredentialReport("intact", (manifest,), "", None))
+    assert (found.says, found.confidence) == ("ai-generated", "strong")
+    assert "its issuer has revoked the certificate" in found.detail

@@ -24,7 +24,7 @@ from nonesuch.web.repository import FINGERPRINT, active_only, parse_binding
 from nonesuch.web.uploads import parse_form
 from nonesuch.web.words import explain
 from provenance.evidence import Evidence
-from provenance.verdict import Verdict
+from provenance.verdict import OWN_ANCHOR, Verdict
 
 FORM = "multipart/form-data; boundary=XBOUNDARYX"
 
@@ -119,6 +119,19 @@ def test_every_verdict_has_words_with_their_limits(answer: str, confidence: str,
         assert not {" real ", " genuine ", " authentic "} & {f" {word} " for word in text.split()}
         if confidence == "claimed" and answer.startswith("ai"):
             assert "said to be" in text
+
+
+def test_a_visitor_is_not_told_that_the_server_s_anchors_are_theirs() -> None:
+    verdict = Verdict(
+        path="a.png", verdict="ai-generated", confidence="proven", integrity="intact", trust="own",
+        signed_by="local", signed_at=None, time="ok", generator=None, digital_source_type=(), watermark=None,
+        catalog=None, recipe=None, trust_list={"date": None, "sha256": ""}, error=None,
+        evidence=(Evidence("credential", "ai-generated", "proven", f"signed by local, {OWN_ANCHOR}."),),
+    )  # fmt: skip
+    said = explain(verdict)
+    assert "this server's own anchors" in said.found[0].detail
+    assert "this server's own anchors" in dict(said.facts)["Signer"]
+    assert "your own" not in f"{said} {verdict.to_json()}"
 
 
 def asked(
