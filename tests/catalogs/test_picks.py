@@ -286,6 +286,35 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
         assert {event.who for event in undone} == {who}
 
 
+ENDLESS = """
+import sys
+from itertools import count
+from pathlib import Path
+from catalogs.picks import open_picks
+log = open_picks(Path(sys.argv[1]), "ada")
+for number in count():
+    print(log.pick([f"{number:064x}", f"{number + 1:064x}"])[-1].id, flush=True)
+"""
+
+
+def test_a_killed_writer_loses_nothing_it_was_told_is_written(tmp_path: Path) -> None:
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, "-c", ENDLESS, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        ) as writer:
+            assert writer.stdout is not None
+            told = [int(writer.stdout.readline()) for _ in range(20)][-1]
+            writer.kill()
+        log = open_picks(tmp_path, "ada")
+        events = log.events()
+        assert len(events) >= told
+        assert [event.id for event in events] == list(range(1, len(events) + 1))
+        assert len(events) % 2 == 0  # an act is there whole or not at all
+        assert log.undo() is not None
+        log.redo()
+        log.close()
+
+
 def test_threads_share_a_log(tmp_path: Path) -> None:
     log = open_picks(tmp_path, "ada")
     threads = [
