@@ -14,7 +14,7 @@ from foundation.files import atomic_write, storage_error
 IMAGES = "images"  # OUT/images/SWEEP/ab/abcdef….png, the first 16 digits of the recipe id
 SWEEPS = "sweeps"  # OUT/sweeps/SWEEP.yaml
 SCRATCH = ".scratch"  # files being written; what a killed run left here is removed by the next
-_LOCK = ".run.lock"
+LOCK = ".run.lock"  # held by the operating system while a run writes here
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def hold(out: Path) -> Iterator[None]:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = os.open(out / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise storage_error(error, out) from error
     try:

@@ -44,7 +44,8 @@ def mark_request(recipe: Recipe, job: Job, watermark_key: bytes | None = None) -
         source_type="trainedAlgorithmicMedia"
         if recipe.init_image is None
         else "compositeWithTrainedAlgorithmicMedia",
-        parents=() if recipe.init_image is None else (Path(recipe.init_image),),
+        # without a credential there is nowhere to name a parent
+        parents=(Path(recipe.init_image),) if recipe.init_image and marking.credentials else (),
     )
 
 

@@ -6,6 +6,7 @@ what the catalog lacks.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
@@ -25,9 +26,10 @@ from catalogs.parts import drop_failed, published_ids
 from flows import resident
 from flows.job import pending, prepare
 from flows.output import hold, keep_sweep_file
-from flows.progress import Counter, tell_planned
+from flows.progress import Counter, tell_planned, watched_by
 from flows.report import Summary, summarise
 from flows.shard import ShardReport, run_shard
+from flows.standing import StandingFile
 from generators.shards import cut_shards
 
 PROGRESS_EVERY = 5.0  # seconds between two updates of the progress artifact
@@ -54,12 +56,14 @@ def sweep(
     """
     job = prepare(Path(sweep_file), Path(out), online=online)
     resident.signer_for(job)  # a bad certificate ends the run before anything is drawn
-    with hold(job.out):
+    with hold(job.out), ExitStack() as watchers:
         keep_sweep_file(job.out, job.sweep.name, job.sweep.source.text.encode())
         if retry_failed:
             drop_failed(job.out, job.sweep.name)
         published = published_ids(job.out)
         total = sum(1 for _ in pending(job.matrix, published)) if len(published) else job.matrix.count()
+        standing = StandingFile(job.out, job.sweep.name)
+        watchers.enter_context(watched_by(standing))
         tell_planned(total, job.matrix.count() - total)
         counter = Counter(total)
         artifact = _Progress(job.sweep.name)
@@ -70,6 +74,7 @@ def sweep(
             # quoted, so that Prefect does not search thousands of recipes for futures
             report = shard_task(shard.name, quote((shard, job, counter)))
             artifact.update(counter, report)
+        standing.ended()
         summary = summarise(job, counter.tally, monotonic() - begun)
         _publish_summary(summary)
         return summary

@@ -1,0 +1,129 @@
+"""How a run stands, for other terminals: a small file in the output folder, and reading it.
+
+OUT/.progress.json is renewed about once a second while a run holds the folder. Whether the run is alive is
+read from its lock, which the operating system drops with the process, not from the file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from flows.output import LOCK
+from flows.progress import Tally
+from foundation.errors import InputError, StorageError
+from foundation.files import atomic_write
+
+_FILE = ".progress.json"
+_EVERY = 1.0  # seconds between two writes
+
+State = Literal["running", "ended", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the last run in an output folder stands."""
+
+    sweep: str  # its name
+    state: State  # "stopped": it was killed or interrupted; the same command goes on
+    total: int  # recipes that it had to draw
+    already: int  # recipes that the catalog had before
+    done: int  # images drawn and finished so far
+    failed: int  # recipes without an image
+    flagged: int  # images that look black, blank or unsafe
+    started_at: str  # ISO 8601, UTC
+    updated_at: str  # ISO 8601, UTC
+    images_per_second: float  # since its first image
+    seconds_left: float | None  # estimate; None when nothing is drawn yet, or nothing is left
+
+
+class StandingFile:
+    """A flows.progress.Watcher that keeps OUT/.progress.json. Never ends a run: what can't be written is left."""
+
+    def __init__(self, out: Path, sweep: str) -> None:
+        self._path = out / _FILE
+        self._sweep = sweep
+        self._started = datetime.now(UTC)
+        self._first: float | None = None
+        self._written = 0.0
+        self._already = 0
+        self._tally = Tally(0, 0, 0, 0)
+
+    def planned(self, total: int, already: int) -> None:
+        """The run begins."""
+        self._already = already
+        self._tally = Tally(total, 0, 0, 0)
+        self._write(ended=False)
+
+    def advanced(self, tally: Tally) -> None:
+        """One more recipe has ended."""
+        now = time.monotonic()
+        self._first = self._first if self._first is not None else now
+        self._tally = tally
+        if now - self._written >= _EVERY:
+            self._write(ended=False)
+
+    def ended(self) -> None:
+        """The run is over."""
+        self._write(ended=True)
+
+    def _write(self, *, ended: bool) -> None:
+        self._written = time.monotonic()
+        tally = self._tally
+        drawing = 0.0 if self._first is None else self._written - self._first
+        # The first image's own time is not in `drawing`.
+        rate = (tally.done + tally.failed - 1) / drawing if drawing > 0 else 0.0
+        left = tally.total - tally.done - tally.failed
+        standing = Standing(
+            sweep=self._sweep,
+            state="ended" if ended else "running",
+            total=tally.total,
+            already=self._already,
+            done=tally.done,
+            failed=tally.failed,
+            flagged=tally.flagged,
+            started_at=self._started.isoformat(timespec="seconds"),
+            updated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            images_per_second=round(rate, 3),
+            seconds_left=round(left / rate, 1) if rate > 0 and left else None,
+        )
+        try:
+            atomic_write(self._path, json.dumps(asdict(standing)).encode())
+        except StorageError:
+            return  # the run's own writes tell the person of a full disk
+
+
+def read_standing(out: Path) -> Standing:
+    """How the last run in `out` stands. Raises InputError when no run has been there."""
+    try:
+        told = Standing(**json.loads((out / _FILE).read_text("utf-8")))
+    except FileNotFoundError as error:
+        raise InputError(
+            "no sweep has run here", where=str(out), hint="Name the folder that `nonesuch run` got as --out."
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"can't be read ({error})", where=str(out / _FILE)) from error
+    if told.state == "running" and not _held(out):
+        return Standing(**{**asdict(told), "state": "stopped", "seconds_left": None})
+    return told
+
+
+def _held(out: Path) -> bool:
+    """Whether a living run holds the folder."""
+    try:
+        lock = os.open(out / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False

@@ -1,0 +1,38 @@
+"""`nonesuch status`: how a sweep in another terminal gets on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put this module's command on the command line."""
+    app.command()(status)
+
+
+def status(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="The output folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say how the last sweep in DIR stands: running, ended or stopped, how far, how fast, how long still."""
+    import json
+    from dataclasses import asdict
+
+    from flows.standing import read_standing
+
+    told = read_standing(out)
+    if as_json:
+        print(json.dumps(asdict(told)))
+        return
+    share = 100.0 * (told.done + told.failed) / told.total if told.total else 100.0
+    print(f"{told.sweep}: {told.state}, {told.done + told.failed:,} of {told.total:,} ({share:.0f} %)")
+    print(f"  {told.failed:,} failed, {told.flagged:,} flagged, {told.already:,} were there before")
+    print(f"  {told.images_per_second:.2f} images/s; started {told.started_at}, last news {told.updated_at}")
+    if told.seconds_left is not None and told.state == "running":
+        minutes, seconds = divmod(round(told.seconds_left), 60)
+        print(f"  about {minutes // 60} h {minutes % 60} min {seconds} s left")
+    if told.state == "stopped":
+        print("  it was stopped; the same `nonesuch run` goes on where it was")

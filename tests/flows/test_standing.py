@@ -1,0 +1,53 @@
+"""How a run stands, as another terminal reads it: while it runs, after it, and after it was killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.output import hold
+from flows.progress import Tally
+from flows.standing import StandingFile, read_standing
+from foundation.errors import InputError
+
+
+def test_a_running_an_ended_and_a_killed_run_are_told_apart(tmp_path: Path) -> None:
+    file = StandingFile(tmp_path, "night")
+    with hold(tmp_path):
+        file.planned(10, 5)
+        assert read_standing(tmp_path).state == "running"
+    assert read_standing(tmp_path).state == "stopped"
+    with hold(tmp_path):
+        for done in range(1, 11):
+            file.advanced(Tally(10, done, 0, 0))
+        file.ended()
+    told = read_standing(tmp_path)
+    assert (told.state, told.done, told.already, told.seconds_left) == ("ended", 10, 5, None)
+
+
+def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no sweep has run"):
+        read_standing(tmp_path)
+
+
+def test_an_unwritable_folder_does_not_end_a_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    StandingFile(tmp_path / "file", "night").planned(1, 0)
+
+
+def test_the_command_tells_it(tmp_path: Path, prefect_server: str) -> None:
+    from flows.sweep import sweep
+
+    (tmp_path / "s.yaml").write_text(
+        'name: tiny\nmodel: noise\nprompt: "x"\nseeds: {count: 6}\nsettings: {width: 64, height: 64}\n'
+        "scoring: {scorers: [technical]}\n"
+    )
+    sweep(tmp_path / "s.yaml", tmp_path / "out")
+    command = [sys.executable, "-m", "nonesuch", "status", str(tmp_path / "out")]
+    told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    assert (told["sweep"], told["state"], told["total"], told["done"]) == ("tiny", "ended", 6, 6)
+    assert "6 of 6" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
