@@ -1,4 +1,4 @@
-"""The watermarks that are compared: this project's, and those of the package invisible-watermark.
+"""The watermarks that are compared: those of the project's registry, and of the package invisible-watermark.
 
 invisible-watermark asks for opencv-python, which clashes with the headless build: install it without its
 dependencies, here or in a folder of its own named by --packages (see docs/watermark.md).
@@ -14,7 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from foundation.errors import DependencyError, InputError
+from foundation.errors import DependencyError
+from provenance.watermark.algorithms import ALGORITHMS, Algorithm
 
 RGB = npt.NDArray[np.uint8]
 Bits = npt.NDArray[np.uint8]
@@ -34,21 +35,18 @@ class Method(Protocol):
 
 
 @dataclass(slots=True)
-class Nonesuch:
-    """This project's watermark, found by a full search."""
+class Chosen:
+    """One of the project's own registry: nonesuch by a full search, or TrustMark where it is installed."""
 
-    name: str = "nonesuch"
+    name: str
+    algorithm: Algorithm
     length: int = 64
 
     def mark(self, image: RGB, bits: Bits) -> RGB:
-        from provenance import watermark
-
-        return watermark.embed(image, int("".join(map(str, bits.tolist())), 2))
+        return self.algorithm.embed(image, int("".join(map(str, bits.tolist())), 2))
 
     def read(self, image: RGB) -> Bits | None:
-        from provenance import watermark
-
-        found = watermark.detect(image)
+        found = self.algorithm.detect(image)
         return None if found is None else np.array([int(bit) for bit in f"{found.payload:064b}"], np.uint8)
 
 
@@ -77,16 +75,12 @@ class InvisibleWatermark:
 
 
 def open_method(name: str, packages: Path | None) -> Method:
-    """The method called `name`: nonesuch, dwtDct, dwtDctSvd or rivaGan.
+    """The method called `name`: dwtDct, dwtDctSvd, rivaGan, or a watermark of the project's registry.
 
     Raises DependencyError when its package is missing, InputError for another name.
     """
-    if name == "nonesuch":
-        return Nonesuch()
     if name not in {"dwtDct", "dwtDctSvd", "rivaGan"}:
-        raise InputError(
-            f"unknown watermark {name!r}", hint="Known: nonesuch, dwtDct, dwtDctSvd, rivaGan, trustmark."
-        )
+        return Chosen(name, ALGORITHMS.get(name)())
     if packages is not None and str(packages) not in sys.path:
         sys.path.append(str(packages))
     try:

@@ -1,0 +1,68 @@
+"""The watermarks that can be chosen: nonesuch's own, TrustMark as an optional extra, and other packages'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from foundation.registry import Registry
+from provenance.watermark import ALGORITHM
+
+RGB = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A payload that a watermark's reader believes in."""
+
+    payload: int  # 64 bits
+    false_alarm: float  # upper bound on the probability that a check reports an unmarked picture
+
+
+class Algorithm(Protocol):
+    """A watermark of 64 bits."""
+
+    @property
+    def name(self) -> str:
+        """The algorithm in a C2PA soft binding."""
+
+    def embed(self, image: RGB, payload: int) -> RGB:
+        """A marked copy of `image`, uint8 [H, W, 3]. Raises InputError for what can't be marked."""
+
+    def detect(self, image: RGB) -> Found | None:
+        """What `image`, uint8 [H, W, 3], bears, or None."""
+
+
+ALGORITHMS: Registry[Algorithm] = Registry("watermark", "watermarks")
+
+
+@dataclass(frozen=True, slots=True)
+class Nonesuch:
+    """This project's own, at its default strength, found by a full search."""
+
+    key: bytes | None = None  # as given to `embed` and `detect`
+    name: str = ALGORITHM
+
+    def embed(self, image: RGB, payload: int) -> RGB:
+        from provenance.watermark import embedding
+
+        return embedding.embed(image, payload, key=self.key)
+
+    def detect(self, image: RGB) -> Found | None:
+        from provenance.watermark import detection
+
+        found = detection.detect(image, key=self.key)
+        return None if found is None else Found(found.payload, found.false_alarm)
+
+
+def _trustmark() -> Algorithm:
+    from provenance.watermark.trustmark import open_trustmark
+
+    return open_trustmark()
+
+
+ALGORITHMS.register("nonesuch", Nonesuch)
+ALGORITHMS.register("trustmark", _trustmark)
