@@ -6,6 +6,7 @@ dependencies, here or in a folder of its own named by --packages (see docs/water
 
 from __future__ import annotations
 
+import importlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,12 +85,25 @@ def open_method(name: str, packages: Path | None) -> Method:
     if packages is not None and str(packages) not in sys.path:
         sys.path.append(str(packages))
     try:
-        from imwatermark import WatermarkEncoder
+        importlib.import_module("imwatermark")
     except ImportError as error:
         raise DependencyError(
             f"{name} needs the package invisible-watermark ({error})",
             hint="uv pip install --no-deps --target DIR invisible-watermark onnxruntime, then --packages DIR.",
         ) from error
     if name == "rivaGan":
-        WatermarkEncoder.loadModel()
+        _load_networks()
     return InvisibleWatermark(name, 32 if name == "rivaGan" else 48)
+
+
+def _load_networks() -> None:
+    # as the package's own loadModel does, but on one thread: idle ones would spin, and count as spent time
+    import imwatermark
+    import onnxruntime  # type: ignore[import-not-found,unused-ignore]
+    from imwatermark.rivaGan import RivaWatermark  # type: ignore[import-not-found,unused-ignore]
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    folder = Path(imwatermark.__file__).parent
+    RivaWatermark.encoder = onnxruntime.InferenceSession(str(folder / "rivagan_encoder.onnx"), options)
+    RivaWatermark.decoder = onnxruntime.InferenceSession(str(folder / "rivagan_decoder.onnx"), options)

@@ -54,7 +54,7 @@ def equalised(plane: Floats) -> Floats:
     about the band that the mark lies in. Made even, it does, and blur is undone as far as rounding allows.
     """
     height, width = (n - n % 2 for n in plane.shape)
-    cosines = cv2.dct(np.ascontiguousarray(plane[:height, :width]))
+    cosines = np.asarray(cv2.dct(np.ascontiguousarray(plane[:height, :width])), dtype=np.float32)
     # a cosine over n pixels with index k has k / 2n cycles a pixel
     down = (np.arange(height, dtype=np.float32) / np.float32(2 * height)) ** 2
     across = (np.arange(width, dtype=np.float32) / np.float32(2 * width)) ** 2
@@ -78,7 +78,7 @@ def _gains(power: npt.NDArray[np.float64]) -> Floats:
     gains = np.interp(frequency, centres, 1.0 / np.sqrt(power + 1e-3))
     gains /= 1.0 + np.exp((frequency - HIGHEST / TILE - 0.02) / 0.01)
     gains *= np.minimum(frequency / (LOWEST / TILE), 1.0)
-    return gains.astype(np.float32)
+    return np.asarray(gains, dtype=np.float32)
 
 
 def flatten(plane: Floats, window: int = WINDOW) -> Floats:
