@@ -157,7 +157,7 @@ def _merge(folder: Path, parts: Sequence[Path], staged: Path, rows_per_part: int
             order = np.argsort(table[_RANK].to_numpy())
             table = _strict(table.select(schema.names).take(pa.array(order)), schema)
         path.unlink()
-        _write_part(staged / f"compact-{generation:06d}-{number:05d}.parquet", table)
+        write_merged_part(staged / f"compact-{generation:06d}-{number:05d}.parquet", table)
     return total
 
 
@@ -229,7 +229,8 @@ def _strict(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema).unify_dictionaries()
 
 
-def _write_part(path: Path, table: pa.Table) -> None:
+def write_merged_part(path: Path, table: pa.Table) -> None:
+    """Write a large part as compaction does: small row groups, Bloom filters, indexes beside it; brought to disk."""
     facets = names_with_role(table.schema, "facet")
     blooms: dict[str, object] = {
         name: {"ndv": GROUP_ROWS} for name in ("recipe_id", "sha256", "watermark_id")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foundation.errors import InputError
+from foundation.errors import CatalogError, InputError
 from foundation.files import file_digest
+from foundation.images import read_limited
 
 
 def image_file(root: Path, row: Mapping[str, Any]) -> Path:
@@ -30,3 +32,18 @@ def image_file(root: Path, row: Mapping[str, Any]) -> Path:
     except OSError as error:
         raise InputError(error.strerror or str(error), where=file) from error
     raise InputError("lies outside the output folder", where=file)
+
+
+def read_original(root: Path, row: Mapping[str, Any]) -> bytes:
+    """The bytes of a row's image. Raises CatalogError when they are not those that were catalogued."""
+    try:
+        data = read_limited(image_file(root, row))
+    except InputError as error:
+        raise CatalogError(error.message, where=str(row["file"])) from error
+    if row["sha256"] is not None and hashlib.sha256(data).hexdigest() != row["sha256"]:
+        raise CatalogError(
+            "this file is not the one that was catalogued: its SHA-256 differs",
+            where=str(root / row["file"]),
+            hint=f"Leave it out with --where \"recipe_id <> '{row['recipe_id']}'\", or put the original back.",
+        )
+    return data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalogs.exports.job import LeftOut
-from catalogs.image_files import image_file
+from catalogs.image_files import read_original
 from catalogs.query import Catalog
 from catalogs.schema import EMBEDDING
-from foundation.errors import CatalogError, InputError
-from foundation.images import read_limited
+from foundation.errors import InputError
 
 BATCH = 256  # rows turned into Python values together
 ONE_SPLIT = "train"  # what `datasets` calls the only split
@@ -124,21 +122,6 @@ def select(
             )
     table = _for_others(table)
     return Selection(table, root, _names(table), _splits(table, split_by), left_out)
-
-
-def read_original(root: Path, row: Mapping[str, Any]) -> bytes:
-    """The bytes of a row's image. Raises CatalogError when they are not those that were catalogued."""
-    try:
-        data = read_limited(image_file(root, row))
-    except InputError as error:
-        raise CatalogError(error.message, where=str(row["file"])) from error
-    if row["sha256"] is not None and hashlib.sha256(data).hexdigest() != row["sha256"]:
-        raise CatalogError(
-            "this file is not the one that was catalogued: its SHA-256 differs",
-            where=str(root / row["file"]),
-            hint=f"Leave it out with --where \"recipe_id <> '{row['recipe_id']}'\", or put the original back.",
-        )
-    return data
 
 
 def _present(table: pa.Table, root: Path) -> tuple[pa.Table, list[LeftOut]]:
