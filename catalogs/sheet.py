@@ -1,4 +1,4 @@
-"""Contact sheets: many images on one page with captions, and the X/Y grid of two facets.
+"""Contact sheets: many images on one page with captions.
 
 Pages are cut so that no side passes MAX_SIDE, which image formats and viewers still take.
 """
@@ -11,17 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from catalogs.typeset import (
     GAP,
-    HOLE,
     INK,
     MARGIN,
     PAPER,
     SOFT,
     Look,
-    font_for,
     missing,
     paste,
     shown,
@@ -75,10 +73,10 @@ def sheet_pages(
 ) -> Iterator[Image.Image]:
     """contact_sheet on as many pages as it takes, one in memory at a time; `limit` ends it early."""
     look = Look(thumb=thumb, columns=columns)
-    listed = _mappings(rows)
+    listed = mappings(rows)
     if not listed:
         raise InputError("there are no images to put on a sheet", hint="Check the query's conditions.")
-    lines = _caption_lines(listed, captions)
+    lines = caption_lines(listed, captions)
     cell = thumb + (look.text // 2 + len(lines) * look.line if lines else 0)
     head = title_height(look) if title else 0
     width = 2 * MARGIN + columns * (thumb + GAP) - GAP
@@ -97,70 +95,8 @@ def sheet_pages(
             x = MARGIN + place % columns * (thumb + GAP)
             y = MARGIN + head + place // columns * (cell + GAP)
             paste(canvas, (x, y), row, image_root, look)
-            _captions(canvas, (x, y + thumb + look.text // 2), row, lines, look)
+            write_captions(canvas, (x, y + thumb + look.text // 2), row, lines, look)
         yield canvas
-
-
-def xy_grid(
-    rows: pandas.DataFrame | Sequence[Mapping[str, Any]],
-    image_root: Path,
-    *,
-    x: str,
-    y: str,
-    thumb: int = 160,
-    captions: Sequence[str] = (),
-    title: str = "",
-) -> Image.Image:
-    """One image for each pair of values of the columns `x` (across) and `y` (down), RGB.
-
-    The first row of each pair is shown: order the rows by a score to see the best of each. Values keep
-    the order in which they first appear, sorted; pairs without an image stay grey. Raises InputError
-    for unknown columns and for grids past MAX_SIDE.
-    """
-    look = Look(thumb=thumb)
-    listed = _mappings(rows)
-    for name in (x, y):
-        if not listed or name not in listed[0]:
-            raise InputError(
-                f"the rows have no column {name!r}", hint="Name two columns of the query's result."
-            )
-    first: dict[tuple[Any, Any], Mapping[str, Any]] = {}
-    for row in listed:
-        first.setdefault((row[x], row[y]), row)
-    across = sorted({key[0] for key in first}, key=_sort_key)
-    down = sorted({key[1] for key in first}, key=_sort_key)
-    lines = _caption_lines(listed, captions)
-    cell = thumb + (look.text // 2 + len(lines) * look.line if lines else 0)
-    head = title_height(look) if title else 0
-    left = min(220, 16 + max(int(font_for(look.text, str(v)).getlength(shown(v))) for v in down))
-    top = look.line * 2
-    width = 2 * MARGIN + left + len(across) * (thumb + GAP) - GAP
-    height = 2 * MARGIN + head + top + len(down) * (cell + GAP) - GAP
-    if max(width, height) > MAX_SIDE:
-        raise InputError(
-            f"a grid of {len(across)} x {len(down)} images is {width} x {height} pixels",
-            hint="Use smaller images or filter the values.",
-        )
-    canvas = Image.new("RGB", (width, height), PAPER)
-    if title:
-        write_title(canvas, title, look)
-    for column, value in enumerate(across):
-        place = (MARGIN + left + column * (thumb + GAP), MARGIN + head)
-        write(canvas, place, shown(value), look.text, INK, thumb, centre=True)
-    for line, value in enumerate(down):
-        cell_y = MARGIN + head + top + line * (cell + GAP)
-        write(canvas, (MARGIN, cell_y + thumb // 2 - look.text), shown(value), look.text, INK, left - 12)
-        for column, other in enumerate(across):
-            cell_x = MARGIN + left + column * (thumb + GAP)
-            found = first.get((other, value))
-            if found is None:
-                ImageDraw.Draw(canvas).rectangle(
-                    (cell_x, cell_y, cell_x + thumb - 1, cell_y + thumb - 1), HOLE
-                )
-                continue
-            paste(canvas, (cell_x, cell_y), found, image_root, look)
-            _captions(canvas, (cell_x, cell_y + thumb + look.text // 2), found, lines, look)
-    return canvas
 
 
 def write_sheet(
@@ -172,24 +108,43 @@ def write_sheet(
     grid: tuple[str, str] | None = None,
     title: str = "",
 ) -> list[Path]:
-    """Write a contact sheet as PNG, or with `grid` = (rows, columns) the grid of two facets; returns the files.
+    """Write a contact sheet, or with `grid` = (rows, columns) the grid of two facets; returns the files.
 
-    A sheet of several pages becomes out.png, out-2.png, … Captions are the facets that are not the
-    grid's axes, and the aesthetic and alignment scores where there are any.
+    A name that ends in .html makes one self-contained file; .png makes as many pages as no side passes
+    MAX_SIDE: out.png when one is enough, else out-1.png, out-2.png, … Captions are the facets that are not
+    the grid's axes, and the aesthetic and alignment scores where there are any.
     """
-    if out.suffix.lower() != ".png":
-        raise InputError("a sheet is written as PNG", where=str(out), hint="Give a name that ends in .png.")
-    listed = _mappings(rows)
+    suffix = out.suffix.lower()
+    if suffix not in (".png", ".html"):
+        raise InputError(
+            "a sheet is written as PNG or HTML",
+            where=str(out),
+            hint="Give a name that ends in .png or .html.",
+        )
+    listed = mappings(rows)
     known = listed[0] if listed else {}
     scores = [name for name in ("aesthetic", "alignment") if name in known]
     captions = [name for name in [*facets, *scores] if name in known and name not in (grid or ())]
+    if suffix == ".html":
+        from catalogs.sheet_html import write_html
+
+        write_html(listed, image_root, out, captions=captions, grid=grid, title=title)
+        return [out]
     if grid is not None:
-        pages = iter([xy_grid(listed, image_root, x=grid[1], y=grid[0], captions=captions, title=title)])
+        from catalogs.sheet_grid import grid_pages
+
+        pages = grid_pages(listed, image_root, x=grid[1], y=grid[0], captions=captions, title=title)
     else:
         pages = sheet_pages(listed, image_root, captions=captions, title=title)
-    written = []
+    return _write_pages(pages, out)
+
+
+def _write_pages(pages: Iterator[Image.Image], out: Path) -> list[Path]:
+    written: list[Path] = []
     for number, page in enumerate(pages, start=1):
-        path = out if number == 1 else out.with_name(f"{out.stem}-{number}.png")
+        if number == 2:  # the first one is known not to be alone only now
+            written[0] = out.rename(out.with_name(f"{out.stem}-1{out.suffix}"))
+        path = out if number == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
         packed = io.BytesIO()
         page.save(packed, "PNG")
         atomic_write(path, packed.getvalue())
@@ -197,30 +152,33 @@ def write_sheet(
     return written
 
 
-def _mappings(rows: Any) -> list[Mapping[str, Any]]:
+def mappings(rows: Any) -> list[Mapping[str, Any]]:
+    """The rows of a data frame or a sequence as mappings."""
     if hasattr(rows, "to_dict"):
         records: list[Mapping[str, Any]] = rows.to_dict("records")
         return records
     return list(rows)
 
 
-def _caption_lines(rows: Sequence[Mapping[str, Any]], captions: Sequence[str]) -> list[list[str]]:
-    # Words share the first line, numbers the second.
+def caption_lines(rows: Sequence[Mapping[str, Any]], captions: Sequence[str]) -> list[list[str]]:
+    """The columns of each caption line. Raises InputError for a column that the rows don't have."""
     for name in captions:
         if name not in rows[0]:
             raise InputError(f"the rows have no column {name!r}", where="captions")
+    # Words share the first line, numbers the second.
     words = [name for name in captions if any(isinstance(row[name], str) for row in rows[:50])]
     numbers = [name for name in captions if name not in words]
     return [names for names in (words, numbers) if names]
 
 
-def _captions(
+def write_captions(
     canvas: Image.Image,
     place: tuple[int, int],
     row: Mapping[str, Any],
     lines: list[list[str]],
     look: Look,
 ) -> None:
+    """Write a row's caption lines below its picture."""
     for number, names in enumerate(lines):
         values = [(name, row[name]) for name in names if not missing(row[name])]
         if any(isinstance(value, str) for _, value in values):
@@ -228,7 +186,3 @@ def _captions(
         else:
             text, ink = " · ".join(f"{name} {shown(value)}" for name, value in values), SOFT
         write(canvas, (place[0], place[1] + number * look.line), text, look.text, ink, look.thumb)
-
-
-def _sort_key(value: Any) -> tuple[bool, Any]:
-    return isinstance(value, str), value

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from catalogs.image_files import image_file
 from foundation.errors import InputError
 from foundation.images import decode_rgb, read_limited
 
@@ -52,10 +53,7 @@ def paste(
     """Put the row's picture into a square cell, or a grey field that says why there is none."""
     x, y = place
     try:
-        file = row.get("file")
-        if not isinstance(file, str) or not file:
-            raise InputError("no image")
-        image = thumbnail(_inside(root, file), look.thumb)
+        image = thumbnail(image_file(root, row), look.thumb)
     except InputError as error:
         ImageDraw.Draw(canvas).rectangle((x, y, x + look.thumb - 1, y + look.thumb - 1), HOLE)
         reason = row.get("reason")
@@ -69,13 +67,6 @@ def paste(
             Image.Resampling.NEAREST if factor == int(factor) else Image.Resampling.BICUBIC,
         )
     canvas.paste(image, (x + (look.thumb - image.width) // 2, y + (look.thumb - image.height) // 2))
-
-
-def _inside(root: Path, file: str) -> Path:
-    path = (root / file).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise InputError("lies outside the output folder", where=file)
-    return path
 
 
 def title_height(look: Look) -> int:

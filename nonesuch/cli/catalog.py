@@ -89,7 +89,9 @@ def query(
     ] = False,
     sheet_file: Annotated[
         Path | None,
-        typer.Option("--sheet", metavar="FILE.png", help="Write a contact sheet of the rows instead."),
+        typer.Option(
+            "--sheet", metavar="FILE", help="Write a contact sheet (.png, .html) of the rows instead."
+        ),
     ] = None,
 ) -> None:
     """Filter, order, group and show a catalog's rows with SQL expressions."""
@@ -142,7 +144,7 @@ def query(
 
 def sheet(
     catalog: CatalogFolder,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="Where to write the PNG.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it: .png, or .html.")],
     where: Where = None,
     order: Order = None,
     top: Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="At most N images.")] = 60,
@@ -154,7 +156,7 @@ def sheet(
         ),
     ] = None,
 ) -> None:
-    """Write a contact sheet, or an X/Y grid of two facets, as a PNG."""
+    """Write a contact sheet, or an X/Y grid of two facets: PNG pages, or one HTML file with everything inside."""
     from catalogs.query import Catalog
 
     opened = Catalog(catalog)

@@ -16,7 +16,8 @@ from catalogs.hashes import NAMES, distance, distances, perceptual_hashes
 from catalogs.lookup import by_digest, by_phash, by_recipe, by_watermark
 from catalogs.parts import publish_shard
 from catalogs.query import Catalog
-from catalogs.sheet import MAX_SIDE, contact_sheet, sheet_pages, write_sheet, xy_grid
+from catalogs.sheet import MAX_SIDE, contact_sheet, sheet_pages, write_sheet
+from catalogs.sheet_grid import xy_grid
 from foundation.errors import InputError
 from foundation.images import RGB
 
