@@ -68,6 +68,14 @@ def stamp_paths(paths: Iterable[Path], choice: SignerChoice) -> Iterator[Stamp]:
             raise InputError("has no catalog", where=str(path), hint="Name an output folder or image files.")
 
 
+def queued_images(out: Path) -> int:
+    """How many images of an output folder wait for their timestamp."""
+    if not part_files(out):
+        return 0
+    catalog = Catalog(out)
+    return catalog.count("timestamp = 'queued'") if "timestamp" in catalog.schema.names else 0
+
+
 def _single(path: Path, signer: Signer, trust: TrustSet) -> Stamp:
     try:
         signed = stamp_file(read_limited(path), signer, trust)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from foundation.errors import InputError
+from nonesuch.cli.signing import WatermarkKey, chosen_watermark_key
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -48,8 +49,10 @@ def serve(
         str | None,
         typer.Option("--who", metavar="NAME", help="Who picks in the gallery; by default your user name."),
     ] = None,
+    watermark_key: WatermarkKey = None,
 ) -> None:
     """Serve a catalog's gallery, a page that says whether an image is AI-generated, and its API. Uploads are never kept."""
+    secret = chosen_watermark_key(watermark_key)
     listening = _listen(host, port)
 
     import uvicorn
@@ -59,7 +62,7 @@ def serve(
     address = listening.getsockname()
     loopback = address[0] in ("127.0.0.1", "::1") or address[0].startswith("127.")
     names = [host, *(allow_host or [])] if loopback else [host, socket.gethostname(), *(allow_host or [])]
-    app = create_app(catalog, trust=trust, names=names, addresses=not loopback, who=who)
+    app = create_app(catalog, trust=trust, names=names, addresses=not loopback, who=who, watermark_key=secret)
     config = uvicorn.Config(
         app,
         http="h11",

@@ -56,6 +56,7 @@ def run(
 
     from flows.progress import watched_by
     from nonesuch.cli.progress import Bar
+    from nonesuch.stamping import queued_images
     from nonesuch.sweeps import run_sweep
 
     console = Console(stderr=True)
@@ -79,6 +80,10 @@ def run(
             highlight=False,
         )
         console.print(f"images   {out / 'images'}\ncatalog  {out / 'catalog'}", highlight=False)
+    if queued := queued_images(out):
+        console.print(
+            f"{queued} wait for their timestamp; run later: nonesuch keys stamp {out} --timestamp URL"
+        )
     if summary.failed:
         raise typer.Exit(3 if summary.done or not summary.planned else 1)
 

@@ -50,6 +50,7 @@ def create_app(
     names: Iterable[str] = (),
     addresses: bool = False,
     who: str | None = None,
+    watermark_key: bytes | None = None,
 ) -> FastAPI:
     """The server's ASGI application.
 
@@ -59,6 +60,7 @@ def create_app(
     names      host names under which it may be asked, besides localhost
     addresses  whether it may be asked under any IP address, not only loopback ones
     who        who picks in the gallery; by default the operating system's user
+    watermark_key  a secret one, looked for besides the public key; it never leaves the server
 
     Raises InputError for a catalog or trust list that can't be used.
     """
@@ -67,6 +69,7 @@ def create_app(
         "catalog": catalog and str(catalog.resolve()),
         "trust": trust and str(trust.resolve()),
         "max_pixels": limits.max_pixels,
+        "watermark_key": watermark_key and watermark_key.hex(),
     }
     size = limits.workers or min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
     site = Site(

@@ -23,6 +23,7 @@ from foundation.images import RGB, read_limited
 from nonesuch.lookup import CatalogFolder
 from provenance import catalog_match, sidecar, watermark
 from provenance.credentials import read_credentials, sniff_mime
+from provenance.marks import find_own
 from provenance.trustlist import load_trust
 
 FINGERPRINT = "org.nonesuch.phash.1"  # 16 hex digits, as the catalog's column `phash`
@@ -78,14 +79,16 @@ class Repository:
         near = lookup.by_phash(self._catalog, bits, max_distance=catalog_match.SAME_DISTANCE, top=top)
         return _hits(((row, _score(row["distance"])) for row in near), top)
 
-    def by_content(self, image: RGB, algorithm: str | None, top: int) -> list[Hit]:
+    def by_content(
+        self, image: RGB, algorithm: str | None, top: int, *, watermark_key: bytes | None = None
+    ) -> list[Hit]:
         """At most `top` manifests for a picture, uint8 [H, W, 3]: by its watermark, else by its fingerprint.
 
         A watermark whose record shows another picture was copied and gives nothing. `algorithm` limits the
-        search to one of the two.
+        search to one of the two. `watermark_key`, a secret one, is looked for besides the public key.
         """
         if algorithm is None or algorithm in WATERMARKS:
-            found = watermark.detect(image, search="full")
+            found = find_own(image, key=watermark_key, search="full")
             if found is not None and self._shows(int(found.payload), image):
                 return self.by_binding(watermark.ALGORITHM, int(found.payload), top)
         if algorithm is None or algorithm in FINGERPRINTS:

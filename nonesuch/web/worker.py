@@ -45,7 +45,11 @@ class Jobs:
             lookup = CatalogFolder(catalog)
             self._repository = Repository(catalog)
         self._max_pixels = int(settings["max_pixels"])
-        self._options: VerifyOptions = VerifyOptions(trust=trust, catalog=lookup, max_pixels=self._max_pixels)
+        key = bytes.fromhex(settings["watermark_key"]) if settings.get("watermark_key") else None
+        self._options: VerifyOptions = VerifyOptions(
+            trust=trust, catalog=lookup, max_pixels=self._max_pixels, watermark_key=key
+        )
+        self._watermark_key = key
         self._trust: TrustSet = load_trust(trust)
 
     def verify(self, header: dict[str, Any], data: bytes) -> dict[str, Any]:
@@ -66,7 +70,9 @@ class Jobs:
             return {"refused": refused}
         assert self._repository is not None
         image = decode_rgb(data, where="upload", max_pixels=self._max_pixels)
-        found = self._repository.by_content(image, header["algorithm"], header["top"])
+        found = self._repository.by_content(
+            image, header["algorithm"], header["top"], watermark_key=self._watermark_key
+        )
         return {"matches": [[hit.manifest_id, hit.score] for hit in found]}
 
     def manifest(self, header: dict[str, Any], data: bytes) -> dict[str, Any]:

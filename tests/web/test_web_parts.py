@@ -25,6 +25,7 @@ from nonesuch.web.uploads import parse_form
 from nonesuch.web.words import explain
 from provenance.evidence import Evidence
 from provenance.verdict import OWN_ANCHOR, Verdict
+from provenance.watermark import embed
 
 FORM = "multipart/form-data; boundary=XBOUNDARYX"
 
@@ -151,6 +152,29 @@ def asked(
             await app.state.site.pool.stop()
 
     return asyncio.run(work())
+
+
+def test_a_server_with_a_secret_key_finds_its_marks_and_tells_nobody_the_key() -> None:
+    key = b"a secret key of some length"
+    data = encoded(embed(picture(1), 0xABCDEF, key=key))
+
+    async def work() -> tuple[httpx.Response, httpx.Response]:
+        answers = []
+        for secret in (None, key):
+            app = create_app(limits=Limits(workers=1), watermark_key=secret)
+            transport = httpx.ASGITransport(app=app)
+            try:
+                async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                    answers.append(await client.post("/api/verify", content=data, timeout=120))
+            finally:
+                await app.state.site.pool.stop()
+        return answers[0], answers[1]
+
+    blind, seeing = asyncio.run(work())
+    assert blind.json()["watermark"] is None
+    assert seeing.json()["watermark"]["payload"] == f"{0xABCDEF:016x}"
+    assert key.hex() not in seeing.text
+    assert key.decode() not in seeing.text
 
 
 def test_a_file_that_takes_too_long_costs_its_worker_and_gets_a_verdict() -> None:
