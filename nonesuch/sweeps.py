@@ -31,12 +31,12 @@ def run_sweep(
     threading.Thread(target=warm, args=(job,), name="warm", daemon=True).start()
     from flows.sweep import sweep
 
-    _leave_errors_to_the_caller()
+    leave_errors_to_the_caller()
     summary: Summary = sweep(sweep_file, out, retry_failed=retry_failed, online=online, shard_size=shard_size)
     return summary
 
 
-def _leave_errors_to_the_caller() -> None:
+def leave_errors_to_the_caller() -> None:
     """Keep Prefect's console from printing tracebacks of errors that the caller gets, and tells, anyway.
 
     Its server still records them.

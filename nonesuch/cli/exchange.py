@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nonesuch.cli.catalog import Ascending, CatalogFolder, Order, TopPer, Where
+
+if TYPE_CHECKING:
+    from flows.progress import Tally
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
@@ -20,6 +23,7 @@ def add_commands(app: typer.Typer) -> None:
     """Put this module's commands on the command line."""
     app.command()(export)
     app.command("import")(import_)
+    app.command()(rescore)
 
 
 def export(
@@ -194,6 +198,76 @@ def import_(
         typer.echo(", ".join(f"{count:,} {status}" for status, count in counts.items()), err=True)
     if counts["broken"]:
         raise typer.Exit(1 if counts["broken"] == found else 3)
+
+
+def rescore(
+    catalog: Annotated[Path, typer.Argument(metavar="DIR", help="An output folder.")],
+    scorers: Annotated[str, typer.Option(metavar="A,B,…", help="Scorers to run, by name.")],
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Another encoder: embeddings and every scorer's scores are made anew."
+        ),
+    ] = None,
+    aesthetic: Annotated[
+        str | None, typer.Option(metavar="NAME", help="An aesthetic head, by name or file.")
+    ] = None,
+    safety_threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="X", help="Images whose safety is below are flagged."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also images that have these very scores.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Fetch weights if need be.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run scorers over a catalog's images without drawing anything. Run it again to go on after a stop.
+
+    The catalog changes in one step at the end. Images whose file is missing or changed are reported.
+    """
+    import json
+    from dataclasses import asdict
+
+    from flows.progress import watched_by
+    from nonesuch.rescoring import rescore_catalog
+
+    with counting("scoring") as progress, watched_by(_Watcher(progress)):
+        done = rescore_catalog(
+            catalog,
+            _listed(scorers),
+            encoder=encoder,
+            aesthetic=aesthetic,
+            safety_threshold=safety_threshold,
+            again=again,
+            online=online,
+        )
+    for file, reason in done.unreadable:
+        typer.echo(f"nonesuch: {file}: {reason}", err=True)
+    if as_json:
+        print(json.dumps(asdict(done), ensure_ascii=False))
+    else:
+        print(catalog)
+        typer.echo(
+            f"{done.images:,} images scored by {', '.join(done.scorers)}, {done.already:,} had these scores, "
+            f"{done.unread:,} could not be read",
+            err=True,
+        )
+    if done.unread:
+        raise typer.Exit(3 if done.images or done.already else 1)
+
+
+class _Watcher:
+    """A flows.progress.Watcher that moves a bar."""
+
+    def __init__(self, progress: Callable[[int, int | None], None]) -> None:
+        self._progress = progress
+
+    def planned(self, total: int, already: int) -> None:
+        """Set the bar's length."""
+        self._progress(0, total)
+
+    def advanced(self, tally: Tally) -> None:
+        """Move the bar."""
+        self._progress(tally.done + tally.failed, tally.total)
 
 
 def _listed(text: str) -> tuple[str, ...]:
