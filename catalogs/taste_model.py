@@ -22,6 +22,9 @@ from foundation.files import atomic_write
 from foundation.images import read_limited
 
 Numbers = npt.NDArray[np.float64]
+_Kept = dict[
+    str, tuple[tuple[int, int, int], Numbers]
+]  # of each part: inode, time of change, size; predictions
 
 FORMAT = "nonesuch.taste/1"
 _MAX_BYTES = 4 << 20
@@ -135,13 +138,14 @@ class TasteColumn:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._model: tuple[tuple[int, int], TasteModel] | None = None
-        self._kept: dict[str, tuple[tuple[int, int, int], Numbers]] = {}
+        self._model: tuple[tuple[int, int], TasteModel, _Kept] | None = None
 
     def table(self, files: Sequence[str]) -> pa.Table:
         """One row for each row of the parts. Raises InputError when no model was trained."""
-        model = self._current()
-        parts = [self._of_part(file, model) for file in files]
+        model, kept = self._current()
+        parts = [_kept_part(file, model, kept) for file in files]
+        for gone in set(kept) - set(files):
+            kept.pop(gone, None)
         sizes = [len(part) for part in parts]
         numbers = np.repeat(np.arange(len(parts)), sizes)
         rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(size) for size in sizes)])
@@ -154,27 +158,27 @@ class TasteColumn:
             }
         )
 
-    def _of_part(self, file: str, model: TasteModel) -> Numbers:
-        try:
-            stat = Path(file).stat()
-            stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            kept = self._kept.get(file)
-            if kept is None or kept[0] != stamp:
-                kept = (stamp, taste_of_part(Path(file), model))
-                self._kept[file] = kept
-            return kept[1]
-        except FileNotFoundError:  # replaced meanwhile: the reader begins anew
-            return np.zeros(0)
-        except (OSError, pa.ArrowException) as error:
-            raise damaged(Path(file), error) from error
-
-    def _current(self) -> TasteModel:
-        model_path = model_file(self._folder)
-        stamp = (model_path.stat().st_ino, model_path.stat().st_mtime_ns) if model_path.exists() else (0, 0)
+    def _current(self) -> tuple[TasteModel, _Kept]:
+        path = model_file(self._folder)
+        stamp = (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else (0, 0)
         if self._model is None or self._model[0] != stamp:
-            self._model = (stamp, read_model(self._folder))
-            self._kept.clear()
-        return self._model[1]
+            self._model = (stamp, read_model(self._folder), {})
+        return self._model[1:]
+
+
+def _kept_part(file: str, model: TasteModel, kept: _Kept) -> Numbers:
+    try:
+        stat = Path(file).stat()
+        stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        found = kept.get(file)
+        if found is None or found[0] != stamp:
+            found = (stamp, taste_of_part(Path(file), model))
+            kept[file] = found
+        return found[1]
+    except FileNotFoundError:  # replaced meanwhile: the reader begins anew
+        return np.zeros(0)
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(Path(file), error) from error
 
 
 def taste_of_part(path: Path, model: TasteModel) -> Numbers:

@@ -36,6 +36,7 @@ def chosen_ids(catalog: Catalog, where: str) -> list[str]:
 
     Raises InputError as Catalog.query does, and when there is none.
     """
+    catalog.condition(where)  # by itself first: it must not reach beyond its parentheses
     table = catalog.query(f"({where}\n) AND status <> 'failed'", columns=["recipe_id"], as_arrow=True)
     ids = list(dict.fromkeys(table["recipe_id"].to_pylist()))
     if not ids:

@@ -11,7 +11,7 @@ from nonesuch.cli.catalog import SHOWN, CatalogFolder, Where
 from nonesuch.cli.insight import AsJson
 
 if TYPE_CHECKING:
-    from catalogs.query import Catalog
+    from catalogs.pick_events import Event
 
 Who = Annotated[
     str | None, typer.Option(metavar="NAME", help="Whose words they are; by default your user name.")
@@ -280,21 +280,16 @@ def taste_rank(
 
     opened = Catalog(catalog)
     columns = ["recipe_id", "taste", "pick", "stars", *opened.facets, "seed", "file"]
+    opened.condition(where)  # by itself first: it must not reach beyond its parentheses
     condition = f"({where}\n) AND taste IS NOT NULL" if where else "taste IS NOT NULL"
-    rows = _rows(opened, condition, top, columns)
+    found = opened.query(condition, order="taste", top=top, columns=columns, as_arrow=True)
+    rows: list[dict[str, Any]] = found.to_pylist()
     if not as_json and not as_csv:
         rows = [row | {"recipe_id": row["recipe_id"][:_SHORT]} for row in rows]
     _show(rows, as_json, as_csv)
 
 
-def _rows(catalog: Catalog, where: str, top: int, columns: list[str]) -> list[dict[str, Any]]:
-    catalog.condition(where)
-    found = catalog.query(where, order="taste", top=top, columns=columns, as_arrow=True)
-    rows: list[dict[str, Any]] = found.to_pylist()
-    return rows
-
-
-def _event(event: Any, *, short: bool) -> dict[str, Any]:
+def _event(event: Event, *, short: bool) -> dict[str, Any]:
     def digits(recipe_id: str | None) -> str | None:
         return recipe_id[:_SHORT] if short and recipe_id else recipe_id
 

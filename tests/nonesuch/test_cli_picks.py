@@ -145,6 +145,13 @@ def test_what_cant_be_said_writes_nothing(out: Path, options: list[str], said: s
     assert not (out / "picks.sqlite").exists()
 
 
+def test_a_condition_stays_within_its_parentheses(out: Path) -> None:
+    for arguments in (["pick", out, "--yes"], ["taste", "rank", out]):
+        told = call(*arguments, "--where", "false) or (true")
+        assert isinstance(told.exception, InputError)
+    assert not (out / "picks.sqlite").exists()
+
+
 def test_an_unknown_image_is_a_message_and_an_exit_code(out: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-m", "nonesuch", "pick", str(out), "0000"],
@@ -241,5 +248,10 @@ def test_pairs_for_training_name_the_preferred_image(out: Path, tmp_path: Path) 
             data = (out / row[f"image_{side}_path"]).read_bytes()
             assert row[f"jpg_{side}"] == data
             assert Image.open(io.BytesIO(data)).size == (8, 8)
+    from datasets import Dataset
+
+    loaded = Dataset.from_parquet(str(tmp_path / "p" / "pairs.parquet"), cache_dir=str(tmp_path / "cache"))
+    assert loaded.num_rows == 5
+    assert Image.open(io.BytesIO(loaded[0]["jpg_1"])).format == "PNG"
     assert call("picks", out, "--pairs", tmp_path / "plain.parquet").exit_code == 0
     assert "jpg_0" not in pq.read_schema(tmp_path / "plain.parquet").names
