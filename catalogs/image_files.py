@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from catalogs.remote import local_file
 from foundation.errors import CatalogError, InputError
 from foundation.files import file_digest
 from foundation.images import read_limited
@@ -17,14 +18,15 @@ def image_file(root: Path, row: Mapping[str, Any]) -> Path:
 
     A catalog may refer to pictures elsewhere (marked or imported in place). Such a file is read only when
     its SHA-256 is the row's, so that a catalog from a stranger can't fetch files that it does not know.
-    Raises InputError when the row has no image, or when the file lies elsewhere and is another one.
+    When the folder mirrors a URL, the image is fetched. Raises InputError when the row has no image, or when
+    the file lies elsewhere and is another one; StorageError when it can't be fetched.
     """
     file = row.get("file")
     if not isinstance(file, str) or not file:
         raise InputError("no image")
     path = (root / file).resolve()
     if path.is_relative_to(root.resolve()):
-        return path
+        return local_file(root, file)
     digest = row.get("sha256")
     try:
         if isinstance(digest, str) and path.is_file() and file_digest(path) == digest:

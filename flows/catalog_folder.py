@@ -83,7 +83,9 @@ def _record(row: Mapping[str, Any], folder: Path) -> CatalogRecord:
 
 
 def _source_type(row: Mapping[str, Any]) -> str | None:
-    """What the row says of the picture's origin; rows of older catalogs were drawn, or marked without saying."""
+    """What the row says of the picture's origin. Rows of older catalogs don't say that they were drawn; a row whose
+    id is a file's digest was marked or imported, and may be of any origin."""
     if "source_type" in row and row["source_type"] is not None:
         return str(row["source_type"])
-    return None if row["sweep"] == MARKED else "trainedAlgorithmicMedia"
+    foreign = row["sweep"] == MARKED or row["recipe_id"] in (row["sha256"], row["init_digest"])
+    return None if foreign else "trainedAlgorithmicMedia"

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from catalogs.exports.job import LeftOut
 from catalogs.image_files import read_original
 from catalogs.query import Catalog
+from catalogs.remote import local_file
 from catalogs.schema import EMBEDDING
 from foundation.errors import InputError
 
@@ -132,7 +133,7 @@ def _present(table: pa.Table, root: Path) -> tuple[pa.Table, list[LeftOut]]:
     files, ids = table["file"].to_pylist(), table["recipe_id"].to_pylist()
     for number, (file, known) in enumerate(zip(files, table["bytes"].to_pylist(), strict=True)):
         try:
-            size = (root / file).stat().st_size
+            size = local_file(root, file).stat().st_size
         except OSError:
             left_out.append(LeftOut(ids[number], file, "the file is missing"))
             continue

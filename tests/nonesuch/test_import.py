@@ -293,6 +293,22 @@ def test_what_a_drawn_catalog_has_is_known(tmp_path: Path) -> None:
     assert run(tmp_path / "in", tmp_path / "out")["a.png"].status == "known"
 
 
+def test_the_catalog_does_not_call_an_imported_photograph_generated(tmp_path: Path) -> None:
+    from flows.catalog_folder import CatalogFolder
+
+    silent = png(tmp_path / "in" / "photo.png", {})
+    run(tmp_path / "in", tmp_path / "out")
+    digest = hashlib.sha256(silent.read_bytes()).hexdigest()
+    record = CatalogFolder(tmp_path / "out").by_digest(digest)
+    assert record is not None
+    assert record.source_type is None
+    told = png(tmp_path / "told" / "made.png", {}, 7)
+    run(tmp_path / "told", tmp_path / "out", ImportOptions(scorers=(), source_type="trainedAlgorithmicMedia"))
+    record = CatalogFolder(tmp_path / "out").by_digest(hashlib.sha256(told.read_bytes()).hexdigest())
+    assert record is not None
+    assert record.source_type == "trainedAlgorithmicMedia"
+
+
 def test_wrong_options_are_told_before_anything_is_read(tmp_path: Path) -> None:
     png(tmp_path / "in" / "a.png", {})
     for options, said in (
