@@ -43,6 +43,13 @@ def generated(folder: Path) -> dict[str, RGB]:
     return dict(_fitted_and_cut((str(p.relative_to(folder)), _read(p)) for p in files))
 
 
+def own_size(folder: Path, most: int) -> dict[str, RGB]:
+    """Pictures of at most `most` pixels each way, as they are."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in {".png", ".jpg", ".webp"})
+    found = {str(p.relative_to(folder)): _read(p) for p in files}
+    return {name: picture for name, picture in found.items() if max(picture.shape[:2]) <= most}
+
+
 def large(folder: Path | None) -> list[RGB]:
     """Photographs of 1,024 pixels and more each way, whole."""
     return [picture for _, picture in _sources(folder) if min(picture.shape[:2]) >= 2 * SIDE]
