@@ -21,11 +21,12 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.utilities.annotations import quote
 
-from catalogs.parts import part_files, read_schema
+from catalogs.parts import catalog_folder, part_files, read_schema
 from catalogs.rewrite import ROW, part_stamp, rewrite_parts
 from flows.output import hold
 from flows.progress import Counter, tell_planned
-from flows.rescoring import Rescoring, open_rescoring
+from flows.rescore_setup import open_rescoring
+from flows.rescoring import Rescoring
 from foundation.canonical import canonical_digest
 from foundation.errors import CatalogError, InputError
 
@@ -99,7 +100,7 @@ def rescore(
     when the encoder changes, and are reported. Raises InputError for unknown scorers and encoders, ScoringError
     for a scorer that fails, StorageError for a full disk or while another run writes here; run it again to go on.
     """
-    out = Path(out)
+    out = catalog_folder(Path(out)).parent
     begun = monotonic()
     schema = read_schema(out)
     if schema is None:

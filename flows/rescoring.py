@@ -8,29 +8,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from catalogs.image_files import read_original
-from catalogs.query import Catalog
 from catalogs.rewrite import ROW
-from catalogs.schema import EMBEDDING, catalog_schema, merge_schemas, names_with_role, score_columns
-from flows.output import SWEEPS
+from catalogs.schema import EMBEDDING
 from flows.progress import Counter
-from foundation.errors import CatalogError, InputError, NonesuchError
+from foundation.errors import CatalogError, InputError
 from foundation.images import RGB, decode_rgb
 from scoring.columns import scoring_columns
-from scoring.encoders import Encoder, open_encoder
-from scoring.scorers import SCORERS, Scorer, open_scorers, scorer_kind
+from scoring.encoders import Encoder
+from scoring.scorers import Scorer, open_scorers
 from scoring.scores import Caption, encoder_facts, score_images
 
 BATCH = 32  # pictures scored together
 _READERS = 4  # threads that read and decode
 _FLAGGED = "its safety score is below the sweep's threshold"  # as a sweep says it
-_FACETS = "facets"  # the scorer that needs a sweep's facet values
+FACETS = "facets"  # the scorer that needs a sweep's facet values
 
 
 @dataclass
@@ -61,7 +58,7 @@ class Rescoring:
     @property
     def score_names(self) -> list[str]:
         """The score columns that are filled."""
-        facets = _named(self.facets, self.facet_texts)
+        facets = named_facets(self.facets, self.facet_texts)
         return [column.name for column in scoring_columns(self.names, facets) if column.type != "string"]
 
     @property
@@ -174,7 +171,7 @@ class Rescoring:
 
     def _scorers(self, sweep: str | None) -> list[Scorer]:
         if sweep not in self._opened:
-            names = [name for name in self.names if sweep is not None or name != _FACETS]
+            names = [name for name in self.names if sweep is not None or name != FACETS]
             self._opened[sweep] = open_scorers(
                 names,
                 self.encoder,
@@ -189,105 +186,13 @@ class Rescoring:
     def _facet_sweep(self, row: Mapping[str, Any]) -> str | None:
         """The row's sweep when its facets can be recognised, else None: those rows have no facet scores."""
         texts = self.facet_texts.get(str(row["sweep"]))
-        if _FACETS not in self.names or not texts:
+        if FACETS not in self.names or not texts:
             return None
         fits = all(_value_name(row.get(facet)) in values for facet, values in texts.items())
         return str(row["sweep"]) if fits else None
 
 
-def open_rescoring(
-    out: Path,
-    schema: pa.Schema,
-    names: tuple[str, ...],
-    *,
-    encoder: str | None,
-    aesthetic: str | None,
-    safety_threshold: float | None,
-    again: bool,
-    online: bool,
-) -> Rescoring:
-    """Open encoder and scorers. Raises InputError, DependencyError and ScoringError as they do."""
-    if not names:
-        raise InputError("no scorer is named", where="scorers", hint=f"Known: {', '.join(SCORERS)}.")
-    for name in names:
-        scorer_kind(name)
-    catalog = Catalog(out)
-    known = {str(row["encoder"]) for row in _groups(catalog, "encoder")}
-    opened = open_encoder(encoder or _own_encoder(known, out), online=online)
-    facts = encoder_facts(opened)
-    text = " ".join(facts[f"encoder{part}"] for part in ("", "_tag", "_preprocessing"))
-    new_encoder = bool(known - {text})
-    if new_encoder:
-        names = tuple(dict.fromkeys([*names, *_present(schema)]))
-    texts: dict[str, dict[str, dict[str, str]]] = {}
-    templates: dict[str, str | None] = {}
-    facets = tuple(names_with_role(schema, "facet"))
-    if _FACETS in names:
-        for row in _groups(catalog, "sweep"):
-            sweep = str(row["sweep"])
-            texts[sweep], templates[sweep] = _sweep_facets(out, sweep, facets)
-    declared = scoring_columns(names, _named(facets, texts))
-    scores = {column.name: column.type for column in declared if column.type != "string"}
-    kept = pa.schema(
-        [f for f in schema if f.name != EMBEDDING and f.name not in scores], metadata=schema.metadata
-    )
-    target = merge_schemas(kept, catalog_schema({}, scores, opened.dim), where=str(out))
-    return Rescoring(
-        out, opened, text, new_encoder, names, target, again, aesthetic, safety_threshold, online, texts,
-        templates, facets,
-    )  # fmt: skip
-
-
-def _groups(catalog: Catalog, column: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = catalog.query(
-        f"{column} is not null", group=column, as_arrow=True
-    ).to_pylist()
-    return found
-
-
-def _own_encoder(known: set[str], out: Path) -> str:
-    if not known:
-        return "embedded"
-    if len(known) > 1:
-        raise InputError(
-            f"the catalog has embeddings of {len(known)} encoders: {'; '.join(sorted(known))}",
-            where=str(out),
-            hint="Name the one that all images shall have: --encoder.",
-        )
-    name, tag = next(iter(known)).split(" ")[:2]
-    return name if name == "embedded" or ":" in name else f"{name}/{tag}"
-
-
-def _present(schema: pa.Schema) -> list[str]:
-    """The scorers whose columns the catalog has: another encoder makes their scores void."""
-    have = set(score_columns(schema))
-    found = []
-    for name in SCORERS:
-        columns = {column.name for column in scorer_kind(name).columns(()) if column.type != "string"}
-        if (columns and columns <= have) or (name == _FACETS and any(c.startswith("prob_") for c in have)):
-            found.append(name)
-    return found
-
-
-def _sweep_facets(
-    out: Path, sweep: str, facets: Sequence[str]
-) -> tuple[dict[str, dict[str, str]], str | None]:
-    """The facets in a sweep's prompt with the texts of their values, and the prompt, from its kept sweep file."""
-    from generators.sweep import load_sweep
-
-    path = out / SWEEPS / f"{sweep}.yaml"
-    if not path.is_file():
-        return {}, None
-    try:
-        read = load_sweep(path)
-        fields = {name for _, name, _, _ in Formatter().parse(read.prompt) if name}
-    except (NonesuchError, ValueError):
-        return {}, None
-    named = [facet for facet in read.values if facet in fields and facet in facets]
-    return {facet: {value.name: value.text for value in read.values[facet]} for facet in named}, read.prompt
-
-
-def _named(facets: Sequence[str], texts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def named_facets(facets: Sequence[str], texts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The facets that any sweep has texts of, in the catalog's order."""
     return [facet for facet in facets if any(facet in found for found in texts.values())]
 

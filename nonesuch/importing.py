@@ -127,6 +127,13 @@ class _Importer:
         self._done = 0
 
     def run(self, paths: Iterator[Path]) -> Iterator[Imported]:
+        try:
+            yield from self._import(paths)
+        except (KeyboardInterrupt, GeneratorExit):
+            self._publish()  # what is scored is not lost when the person stops it
+            raise
+
+    def _import(self, paths: Iterator[Path]) -> Iterator[Imported]:
         workers = max(1, min(4, os.cpu_count() or 1))
         with ThreadPoolExecutor(workers, thread_name_prefix="import") as pool:
             for read in _ahead(pool, self._read, paths, workers):
