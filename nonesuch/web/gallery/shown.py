@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from jinja2 import Environment
 from nonesuch.web.facts import plain
 from nonesuch.web.gallery.columns import Columns
 from nonesuch.web.gallery.panel import Overview
+from nonesuch.web.gallery.sweepfile import loras_of, options_of
 
 Line = tuple[str, str]  # label and value
 
@@ -53,10 +53,8 @@ def words(text: Any, most: int = 300) -> str:
 
 def recipe_lines(row: Mapping[str, Any], columns: Columns) -> list[Line]:
     """How an image was made."""
-    loras = ", ".join(
-        f"{str(path).rsplit('/', 1)[-1]} × {weight:g}" for path, _, weight in json.loads(row["loras"] or "[]")
-    )
-    options = json.loads(row["options"] or "{}")
+    loras = ", ".join(f"{path.rsplit('/', 1)[-1]} × {weight:g}" for path, _, weight in loras_of(row))
+    options = options_of(row)
     lines = [
         *((name, row[name]) for name in columns.axes),
         ("Negative prompt", row["negative_prompt"]),

@@ -29,7 +29,7 @@ class SweepCopy:
 def sweep_file(row: Mapping[str, Any], start: Path | None = None) -> SweepCopy:
     """The sweep file of one catalog row; `start` is the file of the picture that it was drawn from."""
     recipe = _recipe(row)
-    known = {**row, "loras": json.loads(row["loras"] or "[]"), "options": json.loads(row["options"] or "{}")}
+    known = {**row, "loras": loras_of(row), "options": options_of(row)}
     # The catalog has the dtype that drew; the recipe may have left the choice to the device.
     made = again({**known, "dtype": recipe.dtype}, name=f"again-{row['recipe_id'][:12]}")
     settings = made.data.setdefault("settings", {})
@@ -48,9 +48,31 @@ def sweep_file(row: Mapping[str, Any], start: Path | None = None) -> SweepCopy:
     return SweepCopy(Resweep(made.data, (head, *left_out)).text(), exact)
 
 
+def loras_of(row: Mapping[str, Any]) -> list[tuple[str, str, float]]:
+    """Path, digest and weight of each LoRA; none where another program wrote something else."""
+    found = _json(row["loras"])
+    try:
+        return [(str(path), str(digest), float(weight)) for path, digest, weight in found or ()]
+    except (TypeError, ValueError):
+        return []
+
+
+def options_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The further options of a recipe; none where another program wrote something else."""
+    found = _json(row["options"])
+    return found if isinstance(found, dict) else {}
+
+
+def _json(text: str | None) -> Any:
+    try:
+        return json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return None
+
+
 def _recipe(row: Mapping[str, Any]) -> Recipe:
     """The recipe of a row, with the dtype that makes its id the row's own if there is one."""
-    options = json.loads(row["options"] or "{}")
+    options = options_of(row)
     fit = options.pop("fit", None)
     recipe = Recipe(
         backend=row["backend"] or "",
@@ -65,7 +87,7 @@ def _recipe(row: Mapping[str, Any]) -> Recipe:
         guidance_scale=float(row["guidance_scale"] or 0),
         scheduler=row["scheduler"] or "default",
         dtype=row["dtype"] if row["dtype"] in _DTYPES else "auto",
-        loras=tuple(Lora(*lora) for lora in json.loads(row["loras"] or "[]")),
+        loras=tuple(Lora(*lora) for lora in loras_of(row)),
         options=tuple(sorted(options.items())),
         init_image_digest=row.get("init_digest"),
         strength=row.get("strength"),

@@ -8,11 +8,13 @@ const results = document.getElementById("results");
 const tray = document.getElementById("chosen");
 let asking = null;
 let waiting = 0;
+let here = location.search; // of what is shown
 
 // Filters: the form's address, without what says nothing, is fetched and put in place of what is shown.
 
-function address() {
+function address(changed = "") {
   const data = new FormData(filters);
+  if (changed === "order") data.delete("dir"); // each order has a direction of its own
   const found = new URLSearchParams();
   for (const [name, value] of data) {
     const slider = filters.querySelector(`input[type=range][name="${CSS.escape(name)}"]`);
@@ -35,7 +37,11 @@ async function go(where, { push = true } = {}) {
       tell(parsed.querySelector(".refused p")?.textContent ?? "That can’t be shown.", true);
       return;
     }
-    if (push) history.pushState(null, "", where);
+    if (push) {
+      const tidy = parsed.querySelector("link[rel=canonical]").getAttribute("href");
+      history.pushState(null, "", tidy + location.hash);
+    }
+    here = location.search;
     swap(parsed);
   } catch (error) {
     if (error.name !== "AbortError") tell("The server did not answer. Is it still running?", true);
@@ -74,7 +80,7 @@ function help() {
 }
 
 document.addEventListener("change", (event) => {
-  if (event.target.form === filters && event.target.type !== "search") go(address());
+  if (event.target.form === filters && event.target.type !== "search") go(address(event.target.name));
 });
 document.addEventListener("input", (event) => {
   const field = event.target;
@@ -90,7 +96,7 @@ filters.addEventListener("submit", (event) => {
   go(address());
   if (location.hash === "#filters-panel") location.hash = "#results";
 });
-addEventListener("popstate", () => { if (!location.hash) go(location.href, { push: false }); });
+addEventListener("popstate", () => { if (location.search !== here) go(location.pathname + location.search, { push: false }); });
 
 function label(score, moved) {
   const [low, high] = score.querySelectorAll("input");

@@ -341,6 +341,29 @@ def test_a_sweep_copy_finds_the_dtype_that_the_recipe_left_open(rows: Rows, dtyp
     assert "as far as that is known" in other.text
 
 
+@pytest.mark.parametrize(
+    ("loras", "options"), [("[1]", "[]"), ("no JSON", "{"), ('{"a": 1}', "7"), (None, None)]
+)
+def test_recipes_that_other_programs_wrote_are_shown(
+    tmp_path: Path, loras: str | None, options: str | None
+) -> None:
+    from conftest import visitor
+    from gallery_samples import SCHEMA
+
+    from catalogs.parts import publish_shard
+
+    row = row_of(tmp_path / "out", recipes()[0], 0) | {
+        "loras": loras,
+        "options": options,
+        "seed": None,
+        "model": None,
+    }
+    publish_shard(tmp_path / "out", "look-0", [row], SCHEMA)
+    client = visitor(tmp_path / "out")
+    assert "as close as the catalog knows" in client.get(f"/image/{row['recipe_id']}").text
+    assert client.get(f"/image/{row['recipe_id']}/sweep.yaml").status_code == 200
+
+
 def test_files_are_served_by_id_and_as_they_are(client: TestClient, out: Path, rows: Rows) -> None:
     row = rows[1]
     answer = client.get(f"/original/{row['recipe_id']}")
