@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +14,7 @@ from flows.job import Job
 from generators.backends import Drawing
 from generators.recipe import Recipe
 from generators.shards import Shard
-from provenance.marking import MarkedFile, MarkRequest
+from provenance.marking import MarkedFile, MarkRequest, ParentCheck
 
 _VERSIONED = ("nonesuch", "torch", "diffusers", "transformers", "open_clip_torch", "c2pa-python", "imagehash")
 
@@ -47,6 +47,14 @@ def mark_request(recipe: Recipe, job: Job, watermark_key: bytes | None = None) -
         # without a credential there is nowhere to name a parent
         parents=(Path(recipe.init_image),) if recipe.init_image and marking.credentials else (),
     )
+
+
+def broken_parent(parents: Sequence[ParentCheck]) -> str | None:
+    """What to say of an image whose parent's credential is broken; None when all are sound or have none."""
+    for check in parents:
+        if check.integrity in ("altered", "unreadable"):
+            return f"the credential of the {check.title} is broken: {check.detail or check.integrity}"
+    return None
 
 
 def catalog_row(

@@ -26,7 +26,7 @@ from flows.job import Job
 from flows.marking import signer_choice
 from flows.output import SCRATCH, image_path
 from flows.progress import Counter
-from flows.rows import catalog_row, mark_request
+from flows.rows import broken_parent, catalog_row, mark_request
 from foundation.errors import StorageError
 from foundation.files import atomic_write
 from generators.backends import Drawing
@@ -165,8 +165,9 @@ def _finish(scored: _Scored, shard: Shard, job: Job) -> _Finished:
         raise
     except Exception as error:  # whatever one picture does to an encoder belongs to its row
         return _Finished(catalog_row(*shared, None, {"reason": f"marking: {error}"}), None)
-    if scored.problem is not None:
-        facts |= {"status": "flagged", "reason": scored.problem}
+    problem = scored.problem or broken_parent(marked.parents)
+    if problem is not None:
+        facts |= {"status": "flagged", "reason": problem}
     return _Finished(catalog_row(*shared, marked, facts), marked.manifest)
 
 

@@ -113,6 +113,30 @@ class TestMarkedSweeps:
         assert failed["reason"].str.contains("timestamp authority").all()
 
 
+    def test_a_parent_with_a_broken_credential_is_said_to_be_broken(self, tmp_path: Path) -> None:
+        from provenance.marking import MarkRequest, mark_image
+        from provenance.signing import open_signer
+
+        grey = np.full((512, 512, 3), 128, np.uint8)
+        for name in ("sound", "broken"):
+            request = MarkRequest(1, {}, "parent", "embedded", watermark=False, format="jpeg")
+            data = mark_image(grey, request, open_signer()).data
+            if name == "broken":
+                data = data.replace(b"parent", b"pirate", 1)
+            (tmp_path / f"{name}.jpg").write_bytes(data)
+        path = sweep_file(tmp_path, "")
+        text = path.read_text().replace("{subject: [panda, fox]}", "{subject: {images: '*.jpg'}}")
+        path.write_text(text)
+        table = run(path, tmp_path / "out")
+        assert sorted(table["status"]) == ["flagged", "ok"]
+        (reason,) = table["reason"].dropna()
+        assert "the credential of the input image is broken" in reason
+        for file in table["file"]:
+            verdict = verify_file(tmp_path / "out" / file, search="aligned")
+            assert (verdict.integrity, verdict.trust) == ("intact", "own")
+            assert set(table["source_type"]) == {"compositeWithTrainedAlgorithmicMedia"}
+
+
 @pytest.mark.slow
 def test_what_a_run_queues_is_stamped_by_a_command(tmp_path: Path, prefect_server: str) -> None:
     def nonesuch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
