@@ -112,7 +112,6 @@ class TestMarkedSweeps:
         assert set(failed["status"]) == {"failed"}
         assert failed["reason"].str.contains("timestamp authority").all()
 
-
     def test_a_parent_with_a_broken_credential_is_said_to_be_broken(self, tmp_path: Path) -> None:
         from provenance.marking import MarkRequest, mark_image
         from provenance.signing import open_signer
