@@ -27,6 +27,7 @@ _REFUSED_FUNCTIONS = {
     "query_table",
 }
 _MAX_LENGTH = 20_000
+_ROWS = "{catalog}"  # what engine.Session.sql replaces, inside a person's string too
 
 
 def checked_expression(con: Any, text: str, names: Sequence[str], *, what: str) -> str:
@@ -39,6 +40,12 @@ def checked_expression(con: Any, text: str, names: Sequence[str], *, what: str) 
     """
     if len(text) > _MAX_LENGTH:
         raise InputError(f"is longer than {_MAX_LENGTH:,} characters", where=what)
+    if _ROWS in text:
+        raise InputError(
+            f"can't hold the text {_ROWS!r}, which stands for the catalog's rows",
+            where=what,
+            hint="Compare with LIKE '{_atalog}' instead.",
+        )
     node = _parse(con, text, what)
     known = {name.lower(): name for name in names}
     lambda_names = {name for inner in _walk(node) for name in _parameters(inner)}

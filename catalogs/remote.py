@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -239,7 +240,7 @@ class _Store:
         """Size by name of every file below these folders."""
         found: dict[str, int] = {}
         for folder in folders:
-            listed = self._asked(lambda folder=folder: self._files.find(self._path(folder), detail=True), {})
+            listed = self._asked(partial(self._files.find, self._path(folder), detail=True), {})
             for path, facts in listed.items():
                 found[path.removeprefix(self._root).lstrip("/")] = facts["size"]
         return found

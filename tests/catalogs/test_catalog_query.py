@@ -250,3 +250,8 @@ def test_a_folder_with_an_odd_name_works(tmp_path: Path) -> None:
     assert Catalog(out).count() == 5
     assert len(Catalog(str(out)).query(top=3)) == 3
     assert len(pd.read_parquet(out / "catalog")) == 5
+
+
+def test_the_word_that_stands_for_the_rows_is_refused(demo: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match="stands for the catalog's rows"):
+        Catalog(demo(10, 10)).query("prompt = '{catalog}'")
