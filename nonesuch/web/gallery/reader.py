@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PAGE = 60  # images of one page
 RANKED = 600  # images of a list by likeness
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TWINS = 200  # near duplicates of one image at most
 _SHOWN = ("recipe_id", "prompt", "status", "reason", "width", "height", "file")
 
@@ -127,19 +129,16 @@ class Gallery:
         columns, condition = self.columns, where(conditions(view, self.columns))
 
         def work(session: Session) -> list[Card]:
-            about = (self.stamp(session, view), condition, view.order, view.down, backwards)
+            about = (self.stamp(session, view), condition, view.order, view.down)
             need = count + 1  # one may be the key's own
-            chunk = self._chunks.get(about)
-            start = None if chunk is None else 0 if key is None and not backwards else _at(chunk, key)
-            if chunk is None or start is None or (start + need > len(chunk.places) and not chunk.last):
+            places = self._kept_places(about, key, need, backwards)
+            if places is None:
                 limit = need if backwards else CHUNK
-                chunk, start = (
-                    find(session, view, columns, condition, key, backwards=backwards, limit=limit),
-                    0,
-                )
+                chunk = find(session, view, columns, condition, key, backwards=backwards, limit=limit)
+                places = chunk.places[:need]
                 if not backwards:
-                    self._chunks.put(about, chunk)
-            cards = self._cards(session, chunk.places[start : start + need])
+                    self._chunks.put((about, key is None), chunk)
+            cards = self._cards(session, places)
             if cards and key is not None and _passed(cards[0], key, backwards):
                 cards = cards[1:]
             return cards[:count]
@@ -148,6 +147,19 @@ class Gallery:
         for card in cards:
             self.files.put(card.recipe_id, card.file)
         return cards
+
+    def _kept_places(self, about: Any, key: Key | None, need: int, backwards: bool) -> Sequence[Place] | None:
+        """The places at and behind a key, or at and before it, from what is kept; None when that is not enough."""
+        for first in (True, False) if key is not None else (True,):
+            chunk = self._chunks.get((about, first))
+            at = None if chunk is None else 0 if key is None else chunk.at(key)
+            if chunk is None or at is None:
+                continue
+            if backwards and (at + 1 >= need or first):
+                return chunk.places[max(0, at + 1 - need) : at + 1][::-1]
+            if not backwards and (at + need <= len(chunk.places) or chunk.last):
+                return chunk.places[at : at + need]
+        return None
 
     def ranked(self, view: View) -> Sequence[Card]:
         """The list of a view whose order is likeness, the most alike first."""
@@ -174,7 +186,13 @@ class Gallery:
     def key_of(self, view: View, row: dict[str, Any]) -> Key:
         """Where an image stands in a view's order."""
         recipe_id, plan = str(row["recipe_id"]), -1 if row["plan_index"] is None else int(row["plan_index"])
-        column = key_sql(view.order, self.columns.kinds[view.order])
+        kind = self.columns.kinds[view.order]
+        if view.order in row:
+            value = row[view.order]
+            if value is not None and kind == "time":
+                value = (value - _EPOCH) // timedelta(microseconds=1)
+            return Key(int(value) if kind == "bool" and value is not None else value, plan, recipe_id)
+        column = key_sql(view.order, kind)  # of a column beside the parts
         found = self.read(
             lambda session: session.sql(
                 f"SELECT {column} AS value FROM {{catalog}} WHERE recipe_id = '{recipe_id}' LIMIT 1"
@@ -260,10 +278,6 @@ class Gallery:
             )
         )["recipe_id"].to_pylist()
         return [_card(row, row["distance"], None) for row in found if row["recipe_id"] in set(allowed)]
-
-
-def _at(chunk: Chunk, key: Key | None) -> int | None:
-    return None if key is None else chunk.at(key)
 
 
 def _passed(card: Card, key: Key, backwards: bool) -> bool:

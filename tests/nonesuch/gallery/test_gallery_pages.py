@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import pytest
 from gallery_samples import ARTISTS, COUNT, FAILED, FLAGGED, LARGE, TWINS, publish, recipes, row_of
@@ -115,6 +115,38 @@ def test_images_without_any_place_in_the_plan_are_paged_by_their_ids(tmp_path: P
     publish_shard(out, "flat-0", rows, SCHEMA)
     found = all_ids(visitor(out), "/gallery?order=aesthetic")
     assert found == sorted(row["recipe_id"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["order=aesthetic", "order=rank&dir=up", "order=drawn_at", "order=subject", "order=seed&f.blank=true"],
+)
+def test_pages_are_right_whatever_was_asked_before(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """With chunks so small that pages, neighbours and the beginning come from different ones, in any sequence."""
+    from nonesuch.web.gallery import reader
+    from nonesuch.web.gallery.view import parse_view
+
+    order = all_ids(client, f"/gallery?{query}")
+    gallery = client.app.state.site.room.gallery  # type: ignore[attr-defined]
+    monkeypatch.setattr(reader, "CHUNK", 7)
+    monkeypatch.setattr(gallery, "_chunks", reader.Kept(4))
+    view = parse_view(parse_qsl(query), gallery.columns)
+    after, found = None, []
+    for turn in range(200):
+        page = gallery.page(view, after, size=3)
+        found += [card.recipe_id for card in page.cards]
+        middle = order[(turn * 37) % len(order)]  # somebody looks at another place meanwhile
+        place = order.index(middle)
+        before, behind = gallery.neighbours(view, gallery.row(middle))
+        assert before == (order[place - 1] if place else None)
+        assert behind == (order[place + 1] if place + 1 < len(order) else None)
+        assert [card.recipe_id for card in gallery.page(view, size=3).cards] == order[:3]
+        after = page.next
+        if after is None:
+            break
+    assert found == order
 
 
 def test_filters_show_what_fits_and_count_what_else_there_is(client: TestClient, rows: Rows) -> None:
