@@ -110,8 +110,12 @@ def _mark(path: Path, work: _Work) -> Mark:
         strength=work.strength,
         watermark_key=work.watermark_key,
     )
-    policy = work.policy if marked.mime in STAMPABLE else "continue"
-    stamp = timestamp_state(True, marked.timestamped, policy)
+    stamp = timestamp_state(True, marked.timestamped, work.policy)
+    if stamp == "queued" and marked.mime not in STAMPABLE:
+        raise InputError(
+            "the timestamp authority is away, and a file of this kind can't be timestamped later",
+            hint="Use another timestamp policy, or convert it to PNG or JPEG first.",
+        )
     target = target.with_suffix(marked.suffix)
     atomic_write(target, marked.data)
     if work.catalog is not None:
@@ -178,7 +182,9 @@ def _told(path: Path) -> dict[str, Any]:
     if told is None or told.recipe is None:
         return {}
     recipe = told.recipe
-    row: dict[str, Any] = {name: recipe[name] for name in ("prompt", "negative_prompt", "scheduler") if name in recipe}
+    row: dict[str, Any] = {
+        name: recipe[name] for name in ("prompt", "negative_prompt", "scheduler") if name in recipe
+    }
     row |= {name: recipe[name] for name in _INTEGERS if abs(recipe.get(name, _LARGEST + 1)) <= _LARGEST}
     if "guidance_scale" in recipe:
         row["guidance_scale"] = float(recipe["guidance_scale"])

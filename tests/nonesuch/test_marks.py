@@ -166,6 +166,14 @@ def test_a_stop_between_file_and_row_is_made_good(tmp_path: Path) -> None:
     assert Catalog(catalog).query(as_arrow=True).to_pylist() == [new]
 
 
+def test_a_webp_that_could_never_be_stamped_is_not_queued(tmp_path: Path) -> None:
+    Image.fromarray(picture(3)).save(tmp_path / "theirs.webp")
+    choice = SignerChoice(timestamp_url=AWAY, timestamp_policy="queue")
+    (done,) = mark_files([tmp_path / "theirs.webp"], tmp_path / "out", signer=choice)
+    assert "can't be timestamped later" in str(done.error)
+    assert not (tmp_path / "out").exists()
+
+
 def test_single_files_are_stamped_in_place(tmp_path: Path) -> None:
     tsa = tmp_path / "tsa"
     tsa.mkdir()
