@@ -73,7 +73,7 @@ def verify(
         _verify_sharded(paths, out, catalog, trust, online, watermark_key, search, jobs)
         return
 
-    from nonesuch.cli.counting import counted
+    from nonesuch.cli.verdict_bar import counted
     from provenance.folders import expand_paths, verify_paths
     from provenance.verify import VerifyOptions
 

@@ -1,0 +1,50 @@
+"""The bar over verdicts, on a terminal's stderr: how many files there are is counted while the first are verified."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provenance.verdict import Verdict
+
+
+def counted(verdicts: Iterator[Verdict], files: Callable[[], Iterable[Path]]) -> Iterator[Verdict]:
+    """The verdicts, with a bar while they come; `files` names the same files once more, for their number."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from verdicts
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("verified"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("verify", total=None)
+
+        def count() -> None:
+            bar.update(task, total=sum(1 for _ in files()))
+
+        threading.Thread(target=count, name="count", daemon=True).start()
+        for verdict in verdicts:
+            yield verdict
+            bar.advance(task)
