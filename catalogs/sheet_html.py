@@ -46,12 +46,12 @@ body {{ margin: 1.5rem; background: var(--paper); color: var(--ink); font: 14px/
 h1 {{ font-size: 1.3rem; }}
 main {{ display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(12rem, 1fr)); }}
 figure {{ margin: 0; overflow-wrap: anywhere; }}
-img, .none {{ display: block; width: 100%; aspect-ratio: 1; object-fit: contain; background: var(--hole); }}
+img, .none {{ display: block; width: 100%; height: auto; aspect-ratio: 1; object-fit: contain; background: var(--hole); }}
 .none {{ display: grid; place-items: center; text-align: center; color: var(--soft); }}
 .numbers, summary, dt {{ color: var(--soft); }}
 dl {{ margin: 0; }} dd {{ margin: 0 0 .4rem; }}
 .grid {{ overflow-x: auto; }} table {{ border-collapse: separate; border-spacing: .6rem; }}
-td {{ width: 11rem; min-width: 8rem; vertical-align: top; }} th {{ text-align: left; }}
+tbody td {{ width: 11rem; min-width: 8rem; vertical-align: top; }} th {{ text-align: left; }}
 </style>
 </head>
 <body>

@@ -95,23 +95,39 @@ def select(
     Files that are missing, or whose size is not the catalogued one, are left out and listed; unless
     `with_files`, nothing is asked of them. Raises InputError as Catalog.query does, and when no row is left.
     """
-    condition = f"({where}) and file is not null" if where else "file is not null"
-    columns = catalog.column_names(None)
-    if embeddings and EMBEDDING in catalog.schema.names:
-        columns = list(catalog.schema.names)
     table = catalog.query(
-        condition,
+        with_image(where),
         order=order,
         descending=descending,
         top=top,
         top_per=top_per,
         sample=sample,
-        columns=columns,
+        columns=export_columns(catalog, embeddings=embeddings),
         as_arrow=True,
     )
+    return selection_of(table, catalog.folder, split_by=split_by, with_files=with_files)
+
+
+def with_image(where: str | None) -> str:
+    """A condition that only rows with an image meet."""
+    return f"({where}) and file is not null" if where else "file is not null"
+
+
+def export_columns(catalog: Catalog, *, embeddings: bool) -> list[str]:
+    """The columns of an export."""
+    whole = embeddings and EMBEDDING in catalog.schema.names
+    return list(catalog.schema.names) if whole else catalog.column_names(None)
+
+
+def selection_of(
+    table: pa.Table, root: Path, *, split_by: str | None = None, with_files: bool = True
+) -> Selection:
+    """Rows that were chosen otherwise (by likeness, say), in their order, with the columns of export_columns.
+
+    `root` is the output folder. Raises InputError when no row is left.
+    """
     if table.num_rows == 0:
-        raise InputError("no image meets the conditions", where=str(catalog.folder))
-    root = catalog.folder
+        raise InputError("no image meets the conditions", where=str(root))
     left_out: list[LeftOut] = []
     if with_files:
         table, left_out = _present(table, root)

@@ -1,50 +1,22 @@
-"""The bar over verdicts, on a terminal's stderr: how many files there are is counted while the first are verified."""
+"""A bar on stderr for work that counts what it has done."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from provenance.verdict import Verdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
-def counted(verdicts: Iterator[Verdict], files: Callable[[], Iterable[Path]]) -> Iterator[Verdict]:
-    """The verdicts, with a bar while they come; `files` names the same files once more, for their number."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield from verdicts
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("verified"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("verify", total=None)
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr; yields the function that is told how many are done, and of how many when that is known."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        def count() -> None:
-            bar.update(task, total=sum(1 for _ in files()))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
 
-        threading.Thread(target=count, name="count", daemon=True).start()
-        for verdict in verdicts:
-            yield verdict
-            bar.advance(task)
+        def progress(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield progress

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nonesuch.cli.catalog import Ascending, CatalogFolder, Order, TopPer, Where
+from nonesuch.cli.counting import counting
+from nonesuch.cli.export import export
 
 if TYPE_CHECKING:
     from flows.progress import Tally
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
-
-FORMATS = "hf-imagefolder, hf-parquet, webdataset, croissant, fiftyone, diffusiondb, csv or plain"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -24,117 +22,6 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(export)
     app.command("import")(import_)
     app.command()(rescore)
-
-
-def export(
-    catalog: CatalogFolder,
-    format: Annotated[str, typer.Option("--format", "-f", metavar="NAME", help=f"{FORMATS}.")],
-    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="The folder to write.")],
-    where: Where = None,
-    order: Order = None,
-    ascending: Ascending = None,
-    top: Annotated[
-        int | None, typer.Option("--top", "-n", min=1, metavar="N", help="At most N images.")
-    ] = None,
-    top_per: TopPer = None,
-    sample: Annotated[
-        float | None,
-        typer.Option(metavar="N", help="A reproducible random sample: N rows, or a fraction below 1."),
-    ] = None,
-    split_by: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="One split for each value of a column.")
-    ] = None,
-    names: Annotated[
-        str,
-        typer.Option(metavar="TEMPLATE", help="plain: file names, such as {subject}/{artist}-{seed}.png."),
-    ] = "{recipe_id}",
-    number: Annotated[
-        bool, typer.Option("--number", help="plain: number equal names instead of refusing them.")
-    ] = False,
-    images_per_file: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Most images in one Parquet file or tar shard.")
-    ] = 1000,
-    embeddings: Annotated[
-        bool, typer.Option("--embeddings", help="With the image embeddings (hf-*, croissant, fiftyone).")
-    ] = False,
-    jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="hf-imagefolder: metadata.jsonl instead of metadata.parquet.")
-    ] = False,
-    title: Annotated[
-        str, typer.Option(metavar="TEXT", help="Title of the data card; default: DIR's name.")
-    ] = "",
-    license: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Licence of the images for the data card, such as cc-by-4.0."),
-    ] = None,
-    model_license: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODEL=NAME", help="Licence of a model for the data card; may be repeated."),
-    ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Put it in the place of an earlier export at PATH.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Write chosen images with their rows and a data card as a folder that other tools load.
-
-    Image files are copied bit for bit, so their credentials stay. Run it again to go on after a stop.
-    """
-    import json
-
-    from catalogs.exports import EXPORTERS
-    from catalogs.exports.job import ExportRequest
-    from catalogs.exports.run import export_catalog
-    from catalogs.exports.selection import select
-    from catalogs.query import Catalog
-
-    EXPORTERS.get(format)
-    asked = {
-        "where": where, "order": order, "ascending": ascending, "top": top,
-        "top-per": None if top_per is None else " ".join(map(str, top_per)), "sample": sample,
-    }  # fmt: skip
-    request = ExportRequest(
-        format=format,
-        title=title,
-        license=license,
-        model_licenses=_pairs(model_license or [], "--model-license"),
-        split_by=split_by,
-        images_per_file=images_per_file,
-        names=names,
-        number_names=number,
-        embeddings=embeddings,
-        jsonl=jsonl,
-        asked={name: value for name, value in asked.items() if value is not None},
-    )
-    chosen = select(
-        Catalog(catalog),
-        where=where,
-        order=order,
-        descending=None if ascending is None else not ascending,
-        top=top,
-        top_per=top_per,
-        sample=sample,
-        split_by=split_by,
-        embeddings=embeddings,
-        with_files=format != "csv",
-    )
-    with counting("exporting") as progress:
-        done = export_catalog(chosen, out, request, replace=replace, progress=progress)
-    for left in done.left_out[:20]:
-        typer.echo(f"nonesuch: left out {left.file}: {left.reason}", err=True)
-    if len(done.left_out) > 20:
-        typer.echo(f"nonesuch: and {len(done.left_out) - 20:,} more, listed in export.json", err=True)
-    if as_json:
-        told = {
-            "out": str(out), "format": format, "images": done.images, "bytes": done.bytes,
-            "left_out": len(done.left_out),
-        }  # fmt: skip
-        print(json.dumps(told, ensure_ascii=False))
-    else:
-        print(out)
-        typer.echo(f"{done.images:,} images, {done.bytes:,} bytes", err=True)
-    if done.left_out:
-        raise typer.Exit(3)
 
 
 def import_(
@@ -273,29 +160,3 @@ class _Watcher:
 def _listed(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     return () if names == ["none"] else tuple(names)
-
-
-@contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr; yields the function that is told how many are done, and of how many when that is known."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-
-        def progress(done: int, total: int | None) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield progress
-
-
-def _pairs(given: list[str], option: str) -> dict[str, str]:
-    found = {}
-    for text in given:
-        name, sign, value = text.rpartition("=")
-        if not sign or not name or not value:
-            raise typer.BadParameter(f"{text!r} is not MODEL=NAME", param_hint=option)
-        found[name] = value
-    return found

@@ -126,3 +126,31 @@ def test_a_sheet_is_one_html_file(catalog: Path, tmp_path: Path) -> None:
         text = Path(told.stdout.strip()).read_text()
         assert "<b>Munch" not in text
         assert "data:image/webp;base64," in text
+
+
+def test_likeness_chooses_what_is_exported(catalog: Path, tmp_path: Path) -> None:
+    told = nonesuch(
+        "export", catalog, "--format", "csv", "--out", tmp_path / "diverse", "--diverse", "3",
+        "--order", "sharpness",
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert len(pd.read_csv(tmp_path / "diverse" / "rows.csv")) == 3
+    told = nonesuch(
+        "export",
+        catalog,
+        "--format",
+        "hf-parquet",
+        "--out",
+        tmp_path / "alike",
+        "--like",
+        "a fox",
+        "--top",
+        "2",
+    )
+    assert told.returncode == 0, told.stderr
+    table = pd.read_parquet(tmp_path / "alike" / "data")
+    assert len(table) == 2
+    assert "likeness" not in table.columns
+    for wrong in (["--like", "x"], ["--like", "x", "--diverse", "2"], ["--diverse", "2", "--sample", "3"]):
+        told = nonesuch("export", catalog, "--format", "csv", "--out", tmp_path / "no", *wrong)
+        assert told.returncode == 2

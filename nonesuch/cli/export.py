@@ -1,0 +1,189 @@
+"""`nonesuch export`: chosen images as a folder that other tools load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nonesuch.cli.catalog import Ascending, CatalogFolder, Order, TopPer, Where
+from nonesuch.cli.counting import counting
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from catalogs.query import Catalog
+
+FORMATS = "hf-imagefolder, hf-parquet, webdataset, croissant, fiftyone, diffusiondb, csv or plain"
+
+
+def export(
+    catalog: CatalogFolder,
+    format: Annotated[str, typer.Option("--format", "-f", metavar="NAME", help=f"{FORMATS}.")],
+    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="The folder to write.")],
+    where: Where = None,
+    order: Order = None,
+    ascending: Ascending = None,
+    top: Annotated[
+        int | None, typer.Option("--top", "-n", min=1, metavar="N", help="At most N images.")
+    ] = None,
+    top_per: TopPer = None,
+    sample: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="A reproducible random sample: N rows, or a fraction below 1."),
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The --top images most like a text.")
+    ] = None,
+    similar: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The --top images most like a picture.")
+    ] = None,
+    diverse: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="The best N by --order that are also unlike one another."),
+    ] = None,
+    split_by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="One split for each value of a column.")
+    ] = None,
+    names: Annotated[
+        str,
+        typer.Option(metavar="TEMPLATE", help="plain: file names, such as {subject}/{artist}-{seed}.png."),
+    ] = "{recipe_id}",
+    number: Annotated[
+        bool, typer.Option("--number", help="plain: number equal names instead of refusing them.")
+    ] = False,
+    images_per_file: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Most images in one Parquet file or tar shard.")
+    ] = 1000,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="With the image embeddings (hf-*, croissant, fiftyone).")
+    ] = False,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="hf-imagefolder: metadata.jsonl instead of metadata.parquet.")
+    ] = False,
+    title: Annotated[
+        str, typer.Option(metavar="TEXT", help="Title of the data card; default: DIR's name.")
+    ] = "",
+    license: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Licence of the images for the data card, such as cc-by-4.0."),
+    ] = None,
+    model_license: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL=NAME", help="Licence of a model for the data card; may be repeated."),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put it in the place of an earlier export at PATH.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Write chosen images with their rows and a data card as a folder that other tools load.
+
+    Image files are copied bit for bit, so their credentials stay. Run it again to go on after a stop.
+    """
+    import json
+
+    from catalogs.exports import EXPORTERS
+    from catalogs.exports.job import ExportRequest
+    from catalogs.exports.run import export_catalog
+    from catalogs.exports.selection import export_columns, select, selection_of
+    from catalogs.query import Catalog
+
+    EXPORTERS.get(format)
+    asked = {
+        "where": where, "order": order, "ascending": ascending, "top": top,
+        "top-per": None if top_per is None else " ".join(map(str, top_per)), "sample": sample, "like": like,
+        "similar": None if similar is None else similar.name, "diverse": diverse,
+    }  # fmt: skip
+    request = ExportRequest(
+        format=format,
+        title=title,
+        license=license,
+        model_licenses=_pairs(model_license or [], "--model-license"),
+        split_by=split_by,
+        images_per_file=images_per_file,
+        names=names,
+        number_names=number,
+        embeddings=embeddings,
+        jsonl=jsonl,
+        asked={name: value for name, value in asked.items() if value is not None},
+    )
+    opened = Catalog(catalog)
+    files = format != "csv"
+    if like is not None or similar is not None or diverse is not None:
+        if top_per or sample is not None or ascending is not None:
+            raise typer.BadParameter("likeness goes with --where, --order (for --diverse) and --top only")
+        columns = export_columns(opened, embeddings=embeddings)
+        table = _alike(opened, like, similar, diverse, where, order, top, columns)
+        chosen = selection_of(table, opened.folder, split_by=split_by, with_files=files)
+    else:
+        chosen = select(
+            opened,
+            where=where,
+            order=order,
+            descending=None if ascending is None else not ascending,
+            top=top,
+            top_per=top_per,
+            sample=sample,
+            split_by=split_by,
+            embeddings=embeddings,
+            with_files=files,
+        )
+    with counting("exporting") as progress:
+        done = export_catalog(chosen, out, request, replace=replace, progress=progress)
+    for left in done.left_out[:20]:
+        typer.echo(f"nonesuch: left out {left.file}: {left.reason}", err=True)
+    if len(done.left_out) > 20:
+        typer.echo(f"nonesuch: and {len(done.left_out) - 20:,} more, listed in export.json", err=True)
+    if as_json:
+        told = {
+            "out": str(out), "format": format, "images": done.images, "bytes": done.bytes,
+            "left_out": len(done.left_out),
+        }  # fmt: skip
+        print(json.dumps(told, ensure_ascii=False))
+    else:
+        print(out)
+        typer.echo(f"{done.images:,} images, {done.bytes:,} bytes", err=True)
+    if done.left_out:
+        raise typer.Exit(3)
+
+
+def _alike(
+    catalog: Catalog,
+    like: str | None,
+    similar: Path | None,
+    diverse: int | None,
+    where: str | None,
+    order: list[str] | None,
+    top: int | None,
+    columns: list[str],
+) -> pa.Table:
+    """The rows most like a text or a picture, or the best that differ from one another."""
+    from catalogs import likeness
+    from catalogs.exports.selection import with_image
+    from nonesuch.likeness import image_vector, text_vector
+
+    if sum(way is not None for way in (like, similar, diverse)) > 1:
+        raise typer.BadParameter("choose one of --like, --similar and --diverse")
+    condition = with_image(where)
+    if diverse is not None:
+        ranking = ", ".join(order) if order else "aesthetic"
+        return likeness.diverse(
+            catalog, diverse, order=ranking, where=condition, columns=columns, as_arrow=True
+        )
+    if top is None:
+        raise typer.BadParameter("--like and --similar need --top: how many images")
+    vector = text_vector(catalog, like) if like is not None else image_vector(catalog, similar or Path())
+    found = likeness.most_alike(catalog, vector, top=top, where=condition, columns=columns, as_arrow=True)
+    return found.select(columns)
+
+
+def _pairs(given: list[str], option: str) -> dict[str, str]:
+    found = {}
+    for text in given:
+        name, sign, value = text.rpartition("=")
+        if not sign or not name or not value:
+            raise typer.BadParameter(f"{text!r} is not MODEL=NAME", param_hint=option)
+        found[name] = value
+    return found
