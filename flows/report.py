@@ -26,6 +26,7 @@ class Summary:
     seconds: float  # from the first shard to the last
     top: Sequence[Mapping[str, Any]]  # the best images of the sweep, over all its runs
     by_facet: Sequence[Mapping[str, Any]]  # mean scores for each facet value
+    ended_by: str | None = None  # why it ended before everything was drawn
 
     @property
     def images_per_second(self) -> float:
@@ -38,7 +39,8 @@ class Summary:
             f"# {_cell(self.sweep)}",
             "",
             f"{self.done} images drawn, {self.failed} failed, {self.flagged} flagged, "
-            f"of {self.planned} planned; {self.images_per_second:.2f} images/s.",
+            f"of {self.planned} planned; {self.images_per_second:.2f} images/s."
+            + (f" Ended early: {_cell(self.ended_by)}." if self.ended_by else ""),
             "",
         ]
         for title, rows in (("Best images", self.top), ("Means by facet", self.by_facet)):
@@ -47,7 +49,7 @@ class Summary:
         return "\n".join(lines)
 
 
-def summarise(job: Job, tally: Tally, seconds: float) -> Summary:
+def summarise(job: Job, tally: Tally, seconds: float, ended_by: str | None = None) -> Summary:
     """Read the sweep's rows back and rank them."""
     return Summary(
         sweep=job.sweep.name,
@@ -59,6 +61,7 @@ def summarise(job: Job, tally: Tally, seconds: float) -> Summary:
         seconds=seconds,
         top=_top(job),
         by_facet=_by_facet(job),
+        ended_by=ended_by,
     )
 
 

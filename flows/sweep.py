@@ -24,6 +24,7 @@ from prefect.utilities.annotations import quote
 
 from catalogs.parts import drop_failed, published_ids
 from flows import resident
+from flows.ending import Ending
 from flows.job import pending, prepare
 from flows.output import hold, keep_sweep_file
 from flows.progress import Counter, tell_planned, watched_by
@@ -61,21 +62,28 @@ def sweep(
         if retry_failed:
             drop_failed(job.out, job.sweep.name)
         published = published_ids(job.out)
-        total = sum(1 for _ in pending(job.matrix, published)) if len(published) else job.matrix.count()
+        left = sum(1 for _ in pending(job.matrix, published)) if len(published) else job.matrix.count()
+        ending = Ending(job)
+        total = ending.allowed(left)
         standing = StandingFile(job.out, job.sweep.name)
         watchers.enter_context(watched_by(standing))
-        tell_planned(total, job.matrix.count() - total)
+        tell_planned(total, job.matrix.count() - left)
         counter = Counter(total)
         artifact = _Progress(job.sweep.name)
         begun = monotonic()
-        for shard in cut_shards(
-            pending(job.matrix, published), shard_size or job.sweep.shard_size, sweep=job.sweep.name
-        ):
+        ended_by: str | None = None
+        recipes = ending.within(pending(job.matrix, published))
+        for shard in cut_shards(recipes, shard_size or job.sweep.shard_size, sweep=job.sweep.name):
             # quoted, so that Prefect does not search thousands of recipes for futures
             report = shard_task(shard.name, quote((shard, job, counter)))
             artifact.update(counter, report)
+            if (ended_by := ending.reason(counter.tally)) is not None:
+                break
+        else:
+            if total < left:
+                ended_by = f"the budget of {total} images is spent"
         standing.ended()
-        summary = summarise(job, counter.tally, monotonic() - begun)
+        summary = summarise(job, counter.tally, monotonic() - begun, ended_by)
         _publish_summary(summary)
         return summary
 

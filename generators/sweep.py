@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, field_validator, model_validator
 
 from foundation.errors import InputError
+from generators.budget import Budget, Settled
 from generators.facets import (
     CatalogFacet,
     DynamicFacet,
@@ -38,10 +40,22 @@ Match: TypeAlias = dict[str, str | int | float | list[str | int | float]]
 
 
 class SeedCount(Strict):
-    """So many seeds in a row, from a base."""
+    """So many seeds in a row, from a base; `fresh: daily` takes the next ones on each day (UTC)."""
 
     count: Annotated[int, Field(ge=1)]
     base: Seed = 0
+    fresh: Literal["daily"] | None = None
+
+    @property
+    def values(self) -> range:
+        """The seeds of today."""
+        first = self.base + (self.count * days() if self.fresh == "daily" else 0)
+        return range(first, first + self.count)
+
+
+def days() -> int:
+    """Days since 1970, UTC: what `fresh: daily` counts."""
+    return datetime.now(UTC).toordinal() - date(1970, 1, 1).toordinal()
 
 
 class SeedRange(Strict):
@@ -116,6 +130,8 @@ class Sweep(Strict):
     sample_seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     seeds: Seeds = SeedCount(count=1)
     settings: Settings = Settings()
+    budget: Annotated[Budget, Field(description="what one run may spend")] = Budget()
+    settled: Annotated[Settled, Field(description="end when the best images have settled")] | None = None
     limit: Annotated[int, Field(ge=1, description="most cells that the matrix may have")] = MAX_CELLS
     shard_size: Annotated[int, Field(ge=1, le=10_000, description="most images in a shard")] = 200
     wildcards: Annotated[str, Field(min_length=1, description="folder of wildcard files")] | None = None
@@ -183,7 +199,7 @@ class Sweep(Strict):
     def seed_values(self) -> Sequence[int]:
         """The seeds, in order."""
         if isinstance(self.seeds, SeedCount):
-            return range(self.seeds.base, self.seeds.base + self.seeds.count)
+            return self.seeds.values
         if isinstance(self.seeds, SeedRange):
             return range(self.seeds.range[0], self.seeds.range[1] + 1)
         return self.seeds
@@ -299,6 +315,8 @@ _MODELS: Final[dict[str, type[Strict]]] = {
     "form:count": SeedCount,
     "form:range": SeedRange,
     "format": Format,
+    "budget": Budget,
+    "settled": Settled,
     "scoring": Scoring,
     "marking": Marking,
     "timestamp": Timestamp,

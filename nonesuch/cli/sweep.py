@@ -79,6 +79,8 @@ def run(
             f"in {summary.seconds:.1f} s ({summary.images_per_second:.2f} images/s)",
             highlight=False,
         )
+        if summary.ended_by:
+            console.print(f"ended early: {summary.ended_by}; the same command goes on", highlight=False)
         console.print(f"images   {out / 'images'}\ncatalog  {out / 'catalog'}", highlight=False)
     if queued := queued_images(out):
         console.print(

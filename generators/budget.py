@@ -1,0 +1,31 @@
+"""When a run ends before its matrix does: what it may spend, and when its best images have settled."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from generators.settings import Strict
+
+
+class Budget(Strict):
+    """What one run may spend; what is left is drawn by the next run."""
+
+    hours: Annotated[float, Field(gt=0, description="of wall-clock time, drawing to publishing")] | None = (
+        None
+    )
+    gpu_hours: Annotated[float, Field(gt=0, description="the same, times the number of devices")] | None = (
+        None
+    )
+    images: Annotated[int, Field(ge=1, description="recipes that one run draws")] | None = None
+
+
+class Settled(Strict):
+    """The best images have settled: so many were drawn in a row without one of them entering the top."""
+
+    top: Annotated[int, Field(ge=1, le=10_000, description="how many of the best count")] = 20
+    order: Annotated[str, Field(min_length=1, description="column or SQL expression, high is good")] = (
+        "aesthetic"
+    )
+    patience: Annotated[int, Field(ge=1, description="images in a row that change nothing")] = 500
