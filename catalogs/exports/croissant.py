@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -107,21 +109,23 @@ def _metadata(job: ExportJob, stage: Stage) -> dict[str, Any]:
     )
     schema = embedded_schema(job.selection)
     meanings = {name: meaning for name, _, meaning in described(schema)}
-    fields = [
-        _field(field, meanings[field.name])
-        for field in schema
-        if field.type == IMAGE or not pa.types.is_nested(field.type)
-    ]
+    shown = [field for field in schema if field.type == IMAGE or not pa.types.is_nested(field.type)]
+    ids = _identifiers([field.name for field in shown])
+    fields = [_field(field, ids[field.name], meanings[field.name]) for field in shown]
     newest = max((value for value in job.selection.table["drawn_at"].to_pylist() if value), default=None)
+    today = datetime.now(UTC).date()
+    name = re.sub(r"[^\w.-]+", "-", job.title).strip("-") or "images"
     told: dict[str, Any] = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "name": re.sub(r"[^\w.-]+", "-", job.title).strip("-") or "images",
+        "name": name,
         "description": f"{job.selection.table.num_rows} generated images with their recipes, scores and content "
         "credentials, exported from a nonesuch catalog. README.md is the data card.",
         "conformsTo": SPECIFICATION,
         "isLiveDataset": False,
         "version": "1.0.0",
+        "datePublished": today.isoformat(),
+        "citeAs": f"@misc{{{name}, title={{{name}}}, year={{{today.year}}}, note={{Exported from a nonesuch catalog}}}}",
         "keywords": ["generated images", "text-to-image", "content credentials", "C2PA"],
         "distribution": distribution,
         "recordSet": [
@@ -142,11 +146,21 @@ def _metadata(job: ExportJob, stage: Stage) -> dict[str, Any]:
     return told
 
 
-def _field(field: pa.Field, meaning: str) -> dict[str, Any]:
+def _identifiers(names: Sequence[str]) -> dict[str, str]:
+    """An `@id` for each column: the format allows no spaces in them."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^\w.-]", "_", name)
+        while f"images/{plain}" in found.values():
+            plain += "_"
+        found[name] = f"images/{plain}"
+    return found
+
+
+def _field(field: pa.Field, identifier: str, meaning: str) -> dict[str, Any]:
     source: dict[str, Any] = {"fileSet": {"@id": "parquet-files"}, "extract": {"column": field.name}}
     if field.type == IMAGE:
         source["transform"] = {"jsonPath": "bytes"}
-    identifier = f"images/{field.name}"
     return {
         "@type": "cr:Field",
         "@id": identifier,

@@ -25,6 +25,7 @@ class FiftyOne:
     def write(self, job: ExportJob, stage: Stage) -> Layout:
         chosen = job.selection
         facets = names_with_role(chosen.table.schema, "facet")
+        fields = _field_names(chosen.table.column_names)
         with (
             stage.writing("samples.json", flush=True) as temporary,
             temporary.open("wb") as file,
@@ -35,7 +36,7 @@ class FiftyOne:
                 stage.put(f"data/{picture.name}", picture.data)
                 vector = None if embeddings is None else embeddings[number].as_py()
                 file.write(b"" if number == 0 else b",\n")
-                file.write(json_line(_sample(picture.row, picture.name, facets, vector)))
+                file.write(json_line(_sample(picture.row, picture.name, fields, facets, vector)))
                 job.count()
             file.write(b"\n]}\n")
         info = {"name": job.title, "media_type": "image", "info": {"nonesuch": dict(job.request.asked)}}
@@ -52,7 +53,11 @@ class FiftyOne:
 
 
 def _sample(
-    row: Mapping[str, Any], name: str, facets: Sequence[str], vector: Sequence[float] | None
+    row: Mapping[str, Any],
+    name: str,
+    fields: Mapping[str, str],
+    facets: Sequence[str],
+    vector: Sequence[float] | None,
 ) -> dict[str, Any]:
     plain = json_row(row)
     sample: dict[str, Any] = {
@@ -71,7 +76,7 @@ def _sample(
     for column, value in plain.items():
         if value is None:
             continue
-        field = _field_name(column)
+        field = fields[column]
         if column in facets:
             confidence = plain.get(f"prob_{column}")
             label = {"_cls": "Classification", "label": str(value)}
@@ -83,7 +88,12 @@ def _sample(
     return sample
 
 
-def _field_name(column: str) -> str:
-    """FiftyOne's fields are Python identifiers."""
-    name = "".join(letter if letter.isalnum() else "_" for letter in column)
-    return f"{name}_" if name in _TAKEN else name
+def _field_names(columns: Sequence[str]) -> dict[str, str]:
+    """A field for each column: FiftyOne's are Python identifiers, and some of them are taken."""
+    found: dict[str, str] = {}
+    for column in columns:
+        name = "".join(letter if letter.isalnum() else "_" for letter in column)
+        while name in _TAKEN or name in found.values():
+            name += "_"
+        found[column] = name
+    return found

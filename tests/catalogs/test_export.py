@@ -158,6 +158,37 @@ def test_croissant_validates_and_its_records_are_read(gallery: Catalog, tmp_path
     assert len(loaded(out, tmp_path)["train"]) == IMAGES
 
 
+def test_column_names_with_spaces_and_dots_load_everywhere(tmp_path: Path) -> None:
+    import mlcroissant
+
+    from catalogs.parts import publish_shard
+    from catalogs.schema import catalog_schema
+
+    rows = []
+    for index in range(3):
+        data = image_bytes(index)
+        (tmp_path / f"{index}.png").write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        rows.append(
+            {
+                "recipe_id": digest, "sha256": digest, "sweep": "s", "status": "ok", "file": f"{index}.png",
+                "lens type": f"v{index}", "a.b-c": float(index), "lens_type": f"w{index}",
+            }
+        )  # fmt: skip
+    facets = {"lens type": "string", "a.b-c": "float64", "lens_type": "string"}
+    publish_shard(tmp_path, "s-0", rows, catalog_schema(facets, {}, None))
+    for format in ("croissant", "webdataset", "hf-imagefolder", "fiftyone"):
+        export(Catalog(tmp_path), tmp_path / format, format)
+    sample = json.loads((tmp_path / "fiftyone" / "samples.json").read_text())["samples"][0]
+    assert (sample["lens_type"]["label"][0], sample["lens_type_"]["label"][0]) == ("v", "w")
+    described = mlcroissant.Dataset(str(tmp_path / "croissant" / "croissant.json"))
+    assert list(described.metadata.ctx.issues.errors) == []
+    told = [(r["images/lens_type"], r["images/lens_type_"]) for r in described.records("images")]
+    assert sorted(told) == [(b"v0", b"w0"), (b"v1", b"w1"), (b"v2", b"w2")]
+    assert loaded(tmp_path / "webdataset", tmp_path)["train"][0]["json"]["lens type"] == "v0"
+    assert loaded(tmp_path / "hf-imagefolder", tmp_path)["train"]["a.b-c"][:] == [0.0, 1.0, 2.0]
+
+
 def test_diffusiondb_has_its_columns_and_types(gallery: Catalog, tmp_path: Path) -> None:
     out = tmp_path / "out"
     export(gallery, out, "diffusiondb")
