@@ -13,9 +13,14 @@ import pickle
 import resource
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from provenance.trustlist import TrustSet
+    from provenance.verify import VerifyOptions
 
 MAX_MEMORY = 1 << 30  # bytes that a worker may use; a file that wants more costs its own verdict only
-_CATALOG_MEMORY = 2 << 30  # on top, for a catalog's own engine and indexes
+CATALOG_MEMORY = 2 << 30  # on top, for a catalog's own engine and indexes
 
 
 def main() -> None:
@@ -26,18 +31,13 @@ def main() -> None:
     options = pickle.loads(base64.b64decode(sys.stdin.buffer.readline()))
 
     import cv2
-    import numpy as np
 
-    from provenance.encoding import encode_image
-    from provenance.verify import failed, verify_bytes, verify_path
+    from provenance.verify import failed, verify_path
 
     cv2.setNumThreads(1)
     trust = options.load_trust()
-    # Whatever is loaded at first use is loaded now, so that no file's time is spent on it.
-    grey = np.full((64, 64, 3), 128, np.uint8)
-    plain = dataclasses.replace(options, catalog=None, search="aligned")
-    verify_bytes(encode_image(grey, "jpeg"), "", plain, trust)
-    limit_memory(MAX_MEMORY + (_CATALOG_MEMORY if options.catalog is not None else 0))
+    warm_up(options, trust)
+    limit_memory(MAX_MEMORY + (CATALOG_MEMORY if options.catalog is not None else 0))
     out.write(b"ready\n")
     out.flush()
     for line in sys.stdin.buffer:
@@ -50,6 +50,18 @@ def main() -> None:
             verdict = failed(str(path), f"{type(error).__name__}: {error}", trust)
         out.write(json.dumps(verdict.to_json()).encode() + b"\n")
         out.flush()
+
+
+def warm_up(options: VerifyOptions, trust: TrustSet) -> None:
+    """Load whatever is loaded at first use, so that no file's time is spent on it."""
+    import numpy as np
+
+    from provenance.encoding import encode_image
+    from provenance.verify import verify_bytes
+
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    plain = dataclasses.replace(options, catalog=None, search="aligned")
+    verify_bytes(encode_image(grey, "jpeg"), "", plain, trust)
 
 
 def limit_memory(most: int) -> None:

@@ -11,7 +11,7 @@ class Limits:
 
     max_bytes: int = 64 << 20  # of one image file
     max_pixels: int = 32_000_000  # refused from the header; so many take under 1 GB of memory
-    seconds: float = 30.0  # that one image may take in its worker
+    seconds: float = 10.0  # that one image may take in its worker
     upload_seconds: float = 120.0  # that one upload may take
     workers: int | None = None  # processes; None: one for each core this process may use, at most 4
     uploads: int = 16  # held in memory at once; further ones are answered with 503

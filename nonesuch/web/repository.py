@@ -24,6 +24,7 @@ from nonesuch.lookup import CatalogFolder
 from provenance import catalog_match, sidecar, watermark
 from provenance.credentials import read_credentials, sniff_mime
 from provenance.marks import find_own
+from provenance.pixels import Pixels
 from provenance.trustlist import load_trust
 
 FINGERPRINT = "org.nonesuch.phash.1"  # 16 hex digits, as the catalog's column `phash`
@@ -80,19 +81,23 @@ class Repository:
         return _hits(((row, _score(row["distance"])) for row in near), top)
 
     def by_content(
-        self, image: RGB, algorithm: str | None, top: int, *, watermark_key: bytes | None = None
+        self, pixels: Pixels, algorithm: str | None, top: int, *, watermark_key: bytes | None = None
     ) -> list[Hit]:
-        """At most `top` manifests for a picture, uint8 [H, W, 3]: by its watermark, else by its fingerprint.
+        """At most `top` manifests for a picture: by its watermark, else by its fingerprint.
 
         A watermark whose record shows another picture was copied and gives nothing. `algorithm` limits the
         search to one of the two. `watermark_key`, a secret one, is looked for besides the public key.
+        Raises InputError for a picture that can't be decoded.
         """
+        image, view = pixels.rgb(), pixels.view()
+        if image is None or view is None:
+            raise InputError(pixels.error or "can't be decoded")
         if algorithm is None or algorithm in WATERMARKS:
             found = find_own(image, key=watermark_key, search="full")
-            if found is not None and self._shows(int(found.payload), image):
+            if found is not None and self._shows(int(found.payload), view):
                 return self.by_binding(watermark.ALGORITHM, int(found.payload), top)
         if algorithm is None or algorithm in FINGERPRINTS:
-            return self.by_binding(FINGERPRINT, self._folder.phash(image), top)
+            return self.by_binding(FINGERPRINT, self._folder.phash(view), top)
         return []
 
     def manifest(self, manifest_id: str) -> bytes | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import resource
 import signal
 import sys
 from pathlib import Path
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from nonesuch.web.repository import Repository
     from provenance.trustlist import TrustSet
     from provenance.verify import VerifyOptions
-
-MAX_MEMORY = 4 << 30  # bytes of private memory, of which the libraries reserve over 1 GB without using it
 
 
 class Jobs:
@@ -52,6 +49,12 @@ class Jobs:
         self._watermark_key = key
         self._trust: TrustSet = load_trust(trust)
 
+    def warm(self) -> None:
+        """Load whatever is loaded at first use, so that no visitor's time is spent on it."""
+        from provenance.worker import warm_up
+
+        warm_up(self._options, self._trust)
+
     def verify(self, header: dict[str, Any], data: bytes) -> dict[str, Any]:
         """The verdict's JSON under `verdict`, or a `refused` [status, sentence]."""
         from provenance.verify import verify_bytes
@@ -63,15 +66,15 @@ class Jobs:
 
     def match(self, header: dict[str, Any], data: bytes) -> dict[str, Any]:
         """The manifests of the images that look like this one under `matches`: pairs of id and score."""
-        from foundation.images import decode_rgb
+        from provenance.pixels import Pixels
 
         refused = self._refused(data)
         if refused:
             return {"refused": refused}
         assert self._repository is not None
-        image = decode_rgb(data, where="upload", max_pixels=self._max_pixels)
+        pixels = Pixels(data, "upload", self._max_pixels)
         found = self._repository.by_content(
-            image, header["algorithm"], header["top"], watermark_key=self._watermark_key
+            pixels, header["algorithm"], header["top"], watermark_key=self._watermark_key
         )
         return {"matches": [[hit.manifest_id, hit.score] for hit in found]}
 
@@ -101,13 +104,16 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a terminal reaches us too; the parent decides
-    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     settings = json.loads(sys.stdin.buffer.readline())
 
     import cv2
 
+    from provenance.worker import CATALOG_MEMORY, MAX_MEMORY, limit_memory
+
     cv2.setNumThreads(1)
     jobs = Jobs(settings)
+    jobs.warm()
+    limit_memory(MAX_MEMORY + (CATALOG_MEMORY if settings["catalog"] else 0))
     _say(out, {"ready": True})
     while line := sys.stdin.buffer.readline():
         header = json.loads(line)
