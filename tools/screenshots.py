@@ -1,13 +1,16 @@
 """The screenshots of docs/: `python tools/screenshots.py OUT` with the output folder of a sweep (`make demo` makes demo).
 
-Needs Debian's packages chromium and chromium-driver, and selenium. Run it under the keys that signed OUT.
+A second argument, `verify` or `gallery`, makes only those. Needs Debian's packages chromium and chromium-driver, and
+selenium. Run it under the keys that signed OUT, which itself stays as it is.
 """
 
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from serving import serving
 
+from catalogs.picks import open_picks
 from catalogs.query import Catalog
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -23,11 +27,17 @@ WAIT = 120  # seconds for one verdict at most
 
 
 def main() -> None:
-    """Write docs/images/verify-*.png."""
+    """Write docs/images/."""
     reason = missing()
-    if reason or len(sys.argv) != 2:
+    if reason or len(sys.argv) not in (2, 3):
         sys.exit(reason or str(__doc__))
-    out = Path(sys.argv[1])
+    for name, work in (("verify", verify_pages), ("gallery", gallery_pages)):
+        if sys.argv[2:] in ([], [name]):
+            work(Path(sys.argv[1]))
+
+
+def verify_pages(out: Path) -> None:
+    """Write docs/images/verify-*.png."""
     catalog = Catalog(out)
     order = "aesthetic" if "aesthetic" in catalog.scores else "recipe_id"
     best = catalog.query("status = 'ok'", order=order, top=1, as_arrow=True).to_pylist()[0]
@@ -51,6 +61,58 @@ def main() -> None:
             phone.get(address)
             ask(phone, foreign)
             write(phone, "verify-phone.png")
+
+
+def gallery_pages(original: Path) -> None:
+    """Write docs/images/gallery-*.webp."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        shutil.copytree(original, out)
+        log = open_picks(out, "Ada")
+        order = Catalog(out).scores[0] if "aesthetic" not in Catalog(out).scores else "aesthetic"
+        rows = Catalog(out).query("status = 'ok'", order=order, as_arrow=True)
+        ids = rows["recipe_id"].to_pylist()
+        log.pick([ids[1], ids[4], ids[9]])
+        log.reject([ids[3], ids[7]])
+        for number, stars in ((1, 5), (4, 4), (9, 4), (11, 3)):
+            log.stars(ids[number], stars)
+        log.tag(ids[4], "cover")
+        with serving("--catalog", out, "--who", "Ada") as address:
+            with browser(Path(folder) / "a", width=1360, height=900) as light:
+                show(light, f"{address}gallery")
+                light.execute_script("document.querySelectorAll('.shot')[13].focus()")
+                shot(light, "gallery.webp")
+                show(light, f"{address}image/{ids[4]}", "#verdict .head")
+                shot(light, "gallery-image.webp")
+                show(light, f"{address}compare?ids={ids[4]},{ids[9]},{ids[11]}")
+                shot(light, "gallery-compare.webp")
+            with browser(Path(folder) / "b", width=1360, height=900, dark=True) as dark:
+                show(dark, f"{address}grid")
+                shot(dark, "gallery-grid.webp")
+            with browser(Path(folder) / "c", width=390, height=844, dark=True, scale=2) as phone:
+                show(phone, f"{address}gallery")
+                shot(phone, "gallery-phone.webp")
+
+
+def show(driver: Any, address: str, wanted: str = "main") -> None:
+    """Open a page, and wait until its pictures and what is `wanted` are there."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    driver.get(address)
+    there = (
+        "return document.querySelector(arguments[0]) && [...document.images].every(i => i.complete ||"
+        " i.getBoundingClientRect().top > innerHeight) && document.documentElement.classList.contains('js')"
+    )
+    WebDriverWait(driver, WAIT).until(lambda d: d.execute_script(there, wanted))
+    time.sleep(1)  # until it is painted
+
+
+def shot(driver: Any, name: str) -> None:
+    """Save what the window shows as docs/images/NAME."""
+    page = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    page.save(IMAGES / name, quality=86, method=6)
+    print(IMAGES / name)
 
 
 def ask(driver: Any, file: Path) -> None:

@@ -7,6 +7,7 @@ called from several threads and raises InputError for what can't be asked.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -76,6 +77,7 @@ class Gallery:
         self._ranked: Kept[Any, Sequence[Card]] = Kept(16)
         self._answers: Kept[Any, Any] = Kept(128)
         self._encoder: Encoder | None = None
+        self._loading = threading.Lock()
 
     @property
     def folder(self) -> Path:
@@ -253,9 +255,10 @@ class Gallery:
         """The embedding of a text by the catalog's encoder; the first one loads it, which takes seconds."""
         from nonesuch.likeness import catalog_encoder
 
-        if self._encoder is None:
-            self._encoder = catalog_encoder(self.catalog)
-        return self._encoder.texts([text])[0]
+        with self._loading:
+            if self._encoder is None:
+                self._encoder = catalog_encoder(self.catalog)
+            return self._encoder.texts([text])[0]
 
     def _cards(self, session: Session, places: Sequence[Place]) -> list[Card]:
         if not places:

@@ -127,7 +127,9 @@ def differences(rows: Sequence[Mapping[str, Any]], columns: Columns) -> list[dic
         values = [row.get(name) for row in rows]
         if len({str(value) for value in values}) < 2:
             continue
-        numbers = [v for v in values if name in columns.scores and v is not None]
+        # of a rank the lowest would be best; scores don't say which way they are read
+        counts = name in columns.scores and columns.kinds[name] != "int"
+        numbers = [v for v in values if counts and v is not None]
         best = max(numbers) if numbers else None
         found.append(
             {"name": name.replace("_", " "), "values": [measure(value) for value in values],

@@ -622,3 +622,32 @@ def test_publishing_the_same_sample_twice_shows_each_image_once(tmp_path: Path) 
 
     publish(tmp_path / "out")
     assert len(all_ids(visitor(tmp_path / "out"), "/gallery?status=all&order=rank")) == COUNT
+
+
+@pytest.mark.slow
+def test_a_search_by_text_finds_what_its_encoder_says(tmp_path: Path) -> None:
+    from conftest import visitor
+    from gallery_samples import SUBJECTS
+
+    from catalogs.parts import publish_shard
+    from catalogs.schema import catalog_schema
+    from scoring.encoders import open_encoder
+
+    encoder = open_encoder("embedded")
+    schema = catalog_schema({"subject": "string", "artist": "string"}, {}, encoder.dim)
+    out = tmp_path / "out"
+    rows = []
+    for number, recipe in enumerate(recipes()):
+        row = row_of(out, recipe, number)
+        if row["status"] == "ok" and row["seed"] == 1:
+            vector = encoder.texts([f"a painting of a {row['subject']}"])[0]
+            told = {"embedding": vector, "encoder": f"{encoder.name} {encoder.tag} {encoder.preprocessing}"}
+            rows.append({name: value for name, value in (row | told).items() if name in schema.names})
+    publish_shard(out, "look-0", rows, schema)
+    client = visitor(out)
+    for subject in SUBJECTS[:3]:
+        page = shown(client, f"/gallery?like=a+painting+of+a+{subject}")
+        first = next(row for row in rows if row["recipe_id"] == page.ids[0])
+        assert first["subject"] == subject
+        assert len(page.ids) == len(rows)
+        assert "1.00" in page.words
