@@ -82,6 +82,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="False alarms of the watermark on unmarked pictures.")
     parser.add_argument("--log", type=Path, required=True, help="JSON lines with the counts so far")
     parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first input, to share the work")
     parser.add_argument("--full", type=int, default=400, help="about how many are searched in full")
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--generated", type=Path, required=True)
@@ -95,7 +96,7 @@ def main() -> int:
         open_method("dwtDct", options.packages) if options.packages else None,
     )
     lines = options.log.read_text().splitlines() if options.log.exists() else []
-    state = json.loads(lines[-1]) if lines else {"done": 0, "tallest": 0.0, "counts": {}}
+    state = json.loads(lines[-1]) if lines else {"done": options.first, "tallest": 0.0, "counts": {}}
     counts, tallest = Counter(state["counts"]), state["tallest"]
     for number in range(state["done"], options.count):
         kind, picture = unmarked(number, sources)
@@ -113,7 +114,7 @@ def main() -> int:
             with options.log.open("a") as log:
                 log.write(json.dumps(state) + "\n")
     print(f"{machine()}, {today()}")
-    print(f"checked {state['done']}: {dict(counts)}")
+    print(f"checked {options.first} to {state['done']}: {dict(counts)}")
     print(
         f"tallest pilot peak {tallest:.2f} (every tenth, unturned); threshold {bounds.ALIGNED_THRESHOLD:.2f}"
     )
