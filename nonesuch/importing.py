@@ -25,6 +25,7 @@ from catalogs.parts import (
     recipe_key,
 )
 from catalogs.query import Catalog
+from catalogs.thumbnails import write_thumbnail
 from flows.output import SCRATCH, hold, image_path
 from foundation.errors import InputError
 from foundation.files import atomic_write
@@ -169,6 +170,7 @@ class _Importer:
         except InputError as error:
             return Imported(str(path), "broken", None, "", error.message)
         foreign = read_foreign(data, path, pixels, self._trust)
+        write_thumbnail(self._out, digest, image, scratch=self._out / SCRATCH)
         manifest = foreign.manifest
         row: dict[str, Any] = {
             "recipe_id": digest,

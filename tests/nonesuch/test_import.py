@@ -197,6 +197,15 @@ def test_copies_are_bit_identical_and_not_imported_again(tmp_path: Path) -> None
     assert run(tmp_path / "in", out) == {}
 
 
+def test_large_pictures_get_a_thumbnail(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    picture(1, 400).save(tmp_path / "in" / "large.png")
+    run(tmp_path / "in", tmp_path / "out")
+    recipe_id = rows(tmp_path / "out")["large.png"]["recipe_id"]
+    with Image.open(tmp_path / "out" / "thumbnails" / recipe_id[:2] / f"{recipe_id}.webp") as small:
+        assert max(small.size) < 400
+
+
 def test_broken_files_are_reported_and_stop_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     whole = png(folder / "whole.png", {}, 1)
