@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,7 @@ class Jobs:
 
 def main() -> None:
     """Serve until the parent closes the pipe."""
+    warnings.simplefilter("ignore")  # libraries remark on every oddity of a stranger's file
     # Native code that prints must not end up among the answers.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

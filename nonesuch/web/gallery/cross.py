@@ -139,18 +139,28 @@ def cross(gallery: Gallery, view: View, asked: Choice) -> Cross:
         rows=rows,
         columns=columns,
         cells={
-            place: Cell(
-                chosen.get(place),
-                *(r[name] for name in ("images", "failed", "mean", "low", "high")),
-                *(r[name] for name in ("lift", "lift_low", "lift_high", "best")),
-                level=_level(r[asked.heat], low, high),
-            )
-            for place, r in tile.items()
+            place: _cell(r, chosen.get(place), _level(r[asked.heat], low, high)) for place, r in tile.items()
         },
         all_rows=len(heads[asked.down]),
         all_columns=len(heads[asked.across]),
         low=low,
         high=high,
+    )
+
+
+def _cell(row: Mapping[str, Any], recipe_id: str | None, level: int | None) -> Cell:
+    return Cell(
+        recipe_id=recipe_id,
+        images=row["images"],
+        failed=row["failed"],
+        mean=row["mean"],
+        low=row["low"],
+        high=row["high"],
+        lift=row["lift"],
+        lift_low=row["lift_low"],
+        lift_high=row["lift_high"],
+        best=row["best"],
+        level=level,
     )
 
 

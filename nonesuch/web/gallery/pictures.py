@@ -44,7 +44,7 @@ class Pictures:
         file = self._gallery.files.get(recipe_id)
         if file is None:
             row = self._gallery.row(recipe_id)
-            file = row and row["file"]
+            file = None if row is None else row["file"]
         if not file:
             raise Refused(404, "there is no file of this image")
         try:

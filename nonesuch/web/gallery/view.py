@@ -91,7 +91,7 @@ def parse_view(items: Iterable[tuple[str, str]], columns: Columns) -> View:
         order=order,
         down=direction == "down",
         facets=tuple((name, tuple(dict.fromkeys(facets[name]))) for name in columns.facets if name in facets),
-        ranges=tuple((name, *ranges[name]) for name in columns.scores if name in ranges),
+        ranges=tuple((name, ranges[name][0], ranges[name][1]) for name in columns.scores if name in ranges),
         shown=_one_of(plain, "status", SHOWN, "images"),
         words=plain.get("q", ""),
         like="" if near or twins else like,

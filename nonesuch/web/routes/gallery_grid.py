@@ -39,8 +39,9 @@ def _whole(room: Room, params: QueryParams) -> dict[str, Any]:
     def inside(row: str, column: str) -> str:
         """The gallery of one cell."""
         kept = tuple((n, v) for n, v in view.facets if n not in (asked.down, asked.across))
-        order = {"order": asked.score, "down": True} if asked.score else {}
-        one = replace(view, facets=(*kept, (asked.down, (row,)), (asked.across, (column,))), **order)
+        one = replace(view, facets=(*kept, (asked.down, (row,)), (asked.across, (column,))))
+        if asked.score:
+            one = replace(one, order=asked.score, down=True)
         return query(one, columns)
 
     return {

@@ -63,7 +63,7 @@ async def image_page(request: Request, recipe_id: str) -> HTMLResponse:
 @router.get("/image/{recipe_id}/sweep.yaml")
 async def sweep_text(request: Request, recipe_id: str) -> PlainTextResponse:
     room = room_of(request)
-    made = await room.threads.ask(_sweep, room, checked_recipe(recipe_id))
+    made = await room.threads.ask(_sweep_of, room, checked_recipe(recipe_id))
     headers = {"Content-Disposition": f'attachment; filename="again-{recipe_id[:12]}.yaml"'}
     return PlainTextResponse(made.text, media_type="application/yaml", headers=headers)
 
@@ -110,7 +110,7 @@ def _whole(room: Room, recipe_id: str, params: QueryParams) -> dict[str, Any]:
     row = found_or_404(gallery.row(recipe_id))
     link = query(view, columns)
     before, behind = gallery.neighbours(view, row)
-    made = _sweep(room, recipe_id)
+    made = _sweep(room, row)
     said = gallery.log.states([recipe_id]).get(recipe_id)
 
     def alone(**only: str) -> str:
@@ -135,8 +135,11 @@ def _whole(room: Room, recipe_id: str, params: QueryParams) -> dict[str, Any]:
     }
 
 
-def _sweep(room: Room, recipe_id: str) -> SweepCopy:
-    row = found_or_404(room.gallery.row(recipe_id))
+def _sweep_of(room: Room, recipe_id: str) -> SweepCopy:
+    return _sweep(room, found_or_404(room.gallery.row(recipe_id)))
+
+
+def _sweep(room: Room, row: dict[str, Any]) -> SweepCopy:
     start: Path | None = None
     if row.get("parent"):
         parent = room.gallery.row(row["parent"])

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 sys.path[:0] = [str(ROOT / "tools"), str(Path(__file__).parent)]
 
-from gallery_samples import publish  # noqa: E402
+from gallery_samples import publish, visitor  # noqa: E402
 from serving import serving  # noqa: E402
 from starlette.testclient import TestClient  # noqa: E402
 
@@ -70,9 +70,3 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     publish(folder / "out")
     with serving("--catalog", folder / "out", "--who", "Ada", home=folder / "home") as address:
         yield address
-
-
-def visitor(folder: Path) -> TestClient:
-    from nonesuch.web.app import create_app
-
-    return TestClient(create_app(folder, who="Ada"), base_url="http://localhost", follow_redirects=False)

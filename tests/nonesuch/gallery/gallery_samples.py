@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from starlette.testclient import TestClient
 
 from catalogs.hashes import perceptual_hashes
 from catalogs.parts import publish_shard
@@ -119,3 +120,10 @@ def png(image: Any) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def visitor(folder: Path) -> TestClient:
+    """A visitor, by the name of Ada, of a server that has just been started over an output folder."""
+    from nonesuch.web.app import create_app
+
+    return TestClient(create_app(folder, who="Ada"), base_url="http://localhost", follow_redirects=False)

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import pytest
-from gallery_samples import ARTISTS, COUNT, FAILED, FLAGGED, LARGE, TWINS, publish, recipes, row_of
+from gallery_samples import ARTISTS, COUNT, FAILED, FLAGGED, LARGE, TWINS, publish, recipes, row_of, visitor
 from starlette.testclient import TestClient
 
 from catalogs.compact import compact
@@ -103,7 +103,6 @@ def test_every_order_pages_without_gaps(
 
 
 def test_images_without_any_place_in_the_plan_are_paged_by_their_ids(tmp_path: Path) -> None:
-    from conftest import visitor
     from gallery_samples import SCHEMA
 
     from catalogs.parts import publish_shard
@@ -379,7 +378,6 @@ def test_a_sweep_copy_finds_the_dtype_that_the_recipe_left_open(rows: Rows, dtyp
 def test_recipes_that_other_programs_wrote_are_shown(
     tmp_path: Path, loras: str | None, options: str | None
 ) -> None:
-    from conftest import visitor
     from gallery_samples import SCHEMA
 
     from catalogs.parts import publish_shard
@@ -456,7 +454,6 @@ def test_ids_that_are_none(client: TestClient, route: str, name: str, status: in
     "file", ["../secret.png", "/etc/passwd", "images/../../secret.png", "images\\..\\x", "gone.png"]
 )
 def test_paths_out_of_the_folder_are_not_followed(tmp_path: Path, file: str) -> None:
-    from conftest import visitor
     from gallery_samples import SCHEMA, picture, png
 
     from catalogs.parts import publish_shard
@@ -472,7 +469,6 @@ def test_paths_out_of_the_folder_are_not_followed(tmp_path: Path, file: str) -> 
 
 
 def test_what_is_no_picture_is_never_shown_in_the_page(tmp_path: Path) -> None:
-    from conftest import visitor
     from gallery_samples import SCHEMA
 
     from catalogs.parts import publish_shard
@@ -560,7 +556,6 @@ def test_foreign_hosts_see_nothing(client: TestClient, rows: Rows, host: str) ->
 
 
 def test_new_parts_and_compaction_are_seen_at_once(tmp_path: Path) -> None:
-    from conftest import visitor
     from gallery_samples import SCHEMA
 
     from catalogs.parts import publish_shard
@@ -581,7 +576,6 @@ def test_new_parts_and_compaction_are_seen_at_once(tmp_path: Path) -> None:
 
 
 def test_without_a_catalog_there_is_no_gallery(out: Path) -> None:
-    from conftest import visitor
     from starlette.testclient import TestClient as Client
 
     from nonesuch.web.app import create_app
@@ -618,7 +612,6 @@ def test_a_question_that_takes_too_long_is_broken_off(out: Path) -> None:
 
 
 def test_publishing_the_same_sample_twice_shows_each_image_once(tmp_path: Path) -> None:
-    from conftest import visitor
 
     publish(tmp_path / "out")
     assert len(all_ids(visitor(tmp_path / "out"), "/gallery?status=all&order=rank")) == COUNT
@@ -626,7 +619,6 @@ def test_publishing_the_same_sample_twice_shows_each_image_once(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_search_by_text_finds_what_its_encoder_says(tmp_path: Path) -> None:
-    from conftest import visitor
     from gallery_samples import SUBJECTS
 
     from catalogs.parts import publish_shard
