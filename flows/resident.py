@@ -14,7 +14,7 @@ from flows.job import Job
 from flows.marking import signer_choice, watermark_key
 from generators.backends import Backend, open_backend
 from generators.recipe import Recipe
-from provenance.signing import Signer, open_chosen
+from provenance.signing import Signer, check_authority, open_chosen
 from scoring.encoders import Encoder, open_encoder
 from scoring.scorers import Scorer, open_scorers
 
@@ -79,15 +79,28 @@ def scoring_for(job: Job) -> tuple[Encoder, list[Scorer]]:
 
 
 def signer_for(job: Job) -> Signer | None:
-    """The signer, or None when the sweep asks for no credentials. Raises InputError for a bad certificate."""
+    """The signer, or None when the sweep asks for no credentials.
+
+    Raises InputError for a bad certificate, ProvenanceError when the sweep can't do without a timestamp authority
+    that is away.
+    """
     if not job.sweep.marking.credentials:
         return None
     choice = signer_choice(job.sweep)
-    return _signer.hold(choice, lambda: open_chosen(choice))
+
+    def load() -> Signer:
+        signer = open_chosen(choice)
+        if choice.timestamp_url is not None and choice.timestamp_policy == "fail":
+            check_authority(signer)  # else every image would be drawn in vain
+        return signer
+
+    return _signer.hold(choice, load)
 
 
 def watermark_key_for(job: Job) -> bytes | None:
     """The secret key of the sweep's watermark, read once a run; None for the public key. Raises InputError."""
-    if job.sweep.marking.watermark_key is None:
+    named = job.sweep.marking.watermark_key
+    if named is None:
         return None
-    return _watermark_key.hold(id(job.matrix), lambda: watermark_key(job.sweep))
+    place = (id(job.matrix), job.sweep.source.folder, named)
+    return _watermark_key.hold(place, lambda: watermark_key(job.sweep))

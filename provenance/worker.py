@@ -12,6 +12,7 @@ import os
 import pickle
 import resource
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ CATALOG_MEMORY = 2 << 30  # on top, for a catalog's own engine and indexes
 
 def main() -> None:
     """Serve until the parent closes the pipe."""
+    warnings.simplefilter("ignore")  # libraries remark on every oddity of a stranger's file
     # Native code that prints must not end up between the verdicts.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -183,9 +183,9 @@ def _read_with_pillow(data: bytes, parts: _Parts) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = Image.open(io.BytesIO(data), formats=FORMATS)
+        values = [getattr(image, "tag_v2", {}).get(tag) for tag in _TIFF_IPTC]
     info: dict[Any, Any] = image.info
-    for tag in _TIFF_IPTC:
-        value = getattr(image, "tag_v2", {}).get(tag)
+    for value in values:
         if isinstance(value, tuple):  # written as 32-bit numbers in the file's byte order
             value = b"".join(int(number).to_bytes(4, _byte_order(data)) for number in value)
         if isinstance(value, bytes) and len(value) <= MAX_FIELD:

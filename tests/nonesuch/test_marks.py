@@ -69,6 +69,18 @@ def test_a_marked_picture_comes_back_with_what_its_metadata_told(tmp_path: Path)
     assert found.to_json()["prompt"] == "a fox"
 
 
+def test_ones_own_certificate_signs(tmp_path: Path) -> None:
+    pair = keys.load_or_make(tmp_path / "authority", algorithm="ps256")
+    (tmp_path / "chain.pem").write_text(pair.chain_pem())
+    (tmp_path / "key.pem").write_bytes(pair.key_pem())
+    (tmp_path / "key.pem").chmod(0o600)
+    own = ["--certificate", tmp_path / "chain.pem", "--key", tmp_path / "key.pem", "--algorithm", "ps256"]
+    told = nonesuch("mark", drawn(tmp_path), "--out", tmp_path / "out", *own)
+    assert told.returncode == 0, told.stderr
+    verdict = verify_file(tmp_path / "out" / "theirs.png", search="aligned")
+    assert (verdict.integrity, verdict.trust) == ("intact", "unlisted")
+
+
 def test_marking_again_brings_the_row_up_to_date(tmp_path: Path) -> None:
     path, catalog = drawn(tmp_path), tmp_path / "out"
     for _ in range(2):
