@@ -68,9 +68,10 @@ class NameTemplate:
 
 def safe_part(text: str) -> str:
     """One folder or file name that every system takes, as near to `text` as that goes; never empty."""
-    name = unicodedata.normalize("NFC", _UNSAFE.sub("_", text)).strip(" .")[:MAX_PART].rstrip(" .")
+    name = _trimmed(unicodedata.normalize("NFC", _UNSAFE.sub("_", text)))[:MAX_PART]
     while len(name.encode()) > MAX_NAME_BYTES:
         name = name[:-1]
+    name = _trimmed(name)
     return f"_{name}" if not name or _WINDOWS_NAMES.fullmatch(name) else name
 
 
@@ -104,6 +105,13 @@ def unique_names(names: Iterable[str], *, number: bool) -> list[str]:
                 f"{name!r} would be a file and a folder", where="names", hint="Change the template."
             )
     return given
+
+
+def _trimmed(name: str) -> str:
+    """Without white space of any script and dots at the ends."""
+    while name != (shorter := name.strip().strip(".")):
+        name = shorter
+    return name
 
 
 def _parsed(piece: str, text: str, columns: Sequence[str]) -> list[tuple[str, str | None, str]]:

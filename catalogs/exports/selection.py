@@ -110,7 +110,7 @@ def select(
 
 def with_image(where: str | None) -> str:
     """A condition that only rows with an image meet."""
-    return f"({where}) and file is not null" if where else "file is not null"
+    return f"({where}\n) and file is not null" if where else "file is not null"
 
 
 def export_columns(catalog: Catalog, *, embeddings: bool) -> list[str]:

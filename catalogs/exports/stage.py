@@ -90,6 +90,7 @@ def staged(out: Path, key: str, *, replace: bool) -> Iterator[Stage]:
     `out` is taken, StorageError when it can't be written or another export is writing it.
     """
     check_target(out, replace=replace)
+    out = out.resolve()
     root = out.with_name(f".{out.name}.partial")
     try:
         root.mkdir(parents=True, exist_ok=True)

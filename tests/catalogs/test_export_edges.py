@@ -64,6 +64,15 @@ def test_a_folder_that_holds_anything_is_left_alone(gallery: Catalog, tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gallery", "out"]
 
 
+def test_the_folder_one_stands_in_may_be_named(
+    gallery: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export(gallery, Path(), "csv")
+    assert (tmp_path / "here" / "rows.csv").is_file()
+
+
 def test_missing_and_cut_files_are_left_out_and_told(gallery: Catalog, tmp_path: Path) -> None:
     paths = sorted((gallery.folder / "images").rglob("*.png"))
     paths[0].unlink()
@@ -167,6 +176,7 @@ def test_names_of_devices_are_avoided() -> None:
     assert safe_part("CON") == "_CON"
     assert safe_part("nul.txt") == "_nul.txt"
     assert safe_part(" .. ") == "_"
+    assert safe_part("\xa0. x .\u2003") == "x"
     assert safe_part("a\u202egnp.exe") == "a_gnp.exe"
 
 
