@@ -124,7 +124,7 @@ def _mark(path: Path, work: _Work) -> Mark:
     return Mark(
         path=str(path),
         out=str(target),
-        watermark_id=original[:16],
+        watermark_id=f"{marked.watermark_payload:016x}",
         credential_digest=marked.manifest_digest,
         parent=marked.parents[0].integrity if marked.parents else None,
         catalogued=work.catalog is not None,
@@ -159,7 +159,7 @@ def _row(original: str, path: Path, target: Path, marked: MarkedFile, work: _Wor
         "options": "{}",
         "loras": "[]",
         **perceptual_hashes(marked.image),
-        "watermark_id": recipe_key(original),
+        "watermark_id": marked.watermark_payload,
         "watermark_psnr": marked.watermark_psnr,
         "source_type": work.source_type,
         "manifest_id": marked.manifest_id,

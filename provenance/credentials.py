@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from provenance import assertions, jumbf
+from provenance import assertions, jumbf, vocabulary
 from provenance.certificates import name_of
 from provenance.evidence import Integrity, TimeState, Trust
 from provenance.request import ParentCheck
@@ -133,7 +133,8 @@ def read_credentials(
 def check_parent(data: bytes, mime: str, title: str) -> ParentCheck:
     """Whether the file an image is made from has a sound credential; a broken one is said to be broken."""
     report = read_credentials(data, mime, load_trust())
-    return ParentCheck(title, report.integrity, report.detail)
+    uris = [uri for manifest in report.manifests for uri in manifest.source_types]
+    return ParentCheck(title, report.integrity, report.detail, any(map(vocabulary.by_model, uris)))
 
 
 def _unreadable(detail: str) -> CredentialReport:

@@ -21,6 +21,7 @@ from foundation.images import open_image, read_limited
 from provenance import encoding, manifest, vocabulary
 from provenance.credentials import check_parent, sniff_mime
 from provenance.metadata.source import Source, read_source
+from provenance.payloads import without_origin
 from provenance.request import ImageFormat, MarkedFile, MarkSeconds, TrainingUse
 from provenance.signing import Ingredient, Signer
 from provenance.xmp import XmpFields, xmp_packet
@@ -45,7 +46,8 @@ def mark_file(
     """The picture at `path` with a watermark and a credential.
 
     A picture that has a credential keeps it as the parent ingredient, also a broken one, which
-    `MarkedFile.parents` then says. `payload` (64 bits) defaults to the first bits of the file's SHA-256.
+    `MarkedFile.parents` then says. `payload` (64 bits) defaults to the first bits of the file's SHA-256; of a
+    picture that nobody says a model made, its last 20 bits become a digest, see provenance.payloads.
     `source_type`, an IPTC name or URI, is what the user says of a picture's origin. `format` defaults to the
     file's own, else PNG. `watermark_key` makes a mark that only its holder can read; None uses the public key.
     Raises InputError for files that can't be read or would lose something: animations, 16-bit pictures.
@@ -54,13 +56,15 @@ def mark_file(
     mime = sniff_mime(data)
     target = format or _FORMATS.get(mime, "png")
     image = _open(data, path)
+    check = check_parent(data, mime, "original")
     number = int.from_bytes(hashlib.sha256(data).digest()[:8], "big") if payload is None else payload
+    if not check.generated and not (source_type and vocabulary.by_model(source_type)):
+        number = without_origin(number)
     started = time.perf_counter()
     marked, psnr = _watermark(image, number, strength, watermark_key)
     watermarked = time.perf_counter()
     encoded_bytes = _encode(marked, image, read_source(data, mime), target, quality, number, source_type)
     encoded = time.perf_counter()
-    check = check_parent(data, mime, "original")
     actions, assertions, ingredients = _story(check.integrity != "unsigned", data, mime, source_type)
     from provenance import watermark
 

@@ -15,6 +15,7 @@ from provenance import vocabulary
 from provenance.catalog_match import Match
 from provenance.credentials import CredentialReport
 from provenance.evidence import Confidence, Evidence, Says
+from provenance.payloads import says_origin
 
 Search = Literal["aligned", "full"]
 
@@ -116,7 +117,7 @@ def _own_evidence(detection: Any, credential: CredentialReport, match: Match | N
     if active and active.integrity == "intact" and bound and payload not in bound:
         detail = f"The watermark {payload} is not the one that the credential names."
         return Evidence("watermark", "conflict", "strong", detail)
-    uris: tuple[str, ...] = ("trainedAlgorithmicMedia",)
+    uris: tuple[str, ...] = ("trainedAlgorithmicMedia",) if says_origin(int(detection.payload)) else ()
     if payload in bound:
         uris = bound[payload]
     elif match is not None:
@@ -124,7 +125,8 @@ def _own_evidence(detection: Any, credential: CredentialReport, match: Match | N
     origins = {vocabulary.origin_of(uri) for uri in uris}
     says: Says = next((says for origin, says in _SAYS_BY_ORIGIN.items() if origin in origins), "nothing")
     confidence: Confidence = "strong" if says != "nothing" else "none"
-    detail = f"The image carries nonesuch's watermark {payload}."
+    told = "" if uris else ", which says nothing of how the image came about"
+    detail = f"The image carries nonesuch's watermark {payload}{told}."
     return Evidence("watermark", says, confidence, detail)
 
 

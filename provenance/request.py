@@ -60,6 +60,7 @@ class ParentCheck:
     title: str
     integrity: str  # intact, altered, unsigned, unreadable
     detail: str  # what is broken, in words; empty when nothing is
+    generated: bool = False  # its credential, sound or not, says that a model made it or parts of it
 
 
 @dataclass(frozen=True, slots=True)

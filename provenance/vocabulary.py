@@ -50,6 +50,11 @@ def source_type_uri(name: str) -> str:
     raise InputError(f"unknown digital source type {name!r}", hint=f"Known: {', '.join(sorted(_IPTC))}.")
 
 
+def by_model(uri: str) -> bool:
+    """Whether a source type says that a generative model made the image or parts of it."""
+    return origin_of(uri) in ("generated", "partly-generated")
+
+
 def origin_of(uri: str) -> Origin | None:
     """What a source type, by URI or bare name, says of an image's origin; None when it is not of the vocabulary.
 

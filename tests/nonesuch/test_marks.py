@@ -104,6 +104,21 @@ def test_a_photograph_that_was_marked_is_not_called_generated_by_the_catalog(tmp
     assert (verdict.verdict, verdict.confidence) == ("no-evidence", "none")
 
 
+def test_a_photograph_that_lost_everything_is_not_called_generated(tmp_path: Path) -> None:
+    path = drawn(tmp_path, "photo.jpg")
+    (unsaid,) = mark_files([path], tmp_path / "unsaid")
+    (said,) = mark_files([path], tmp_path / "said", source_type="trainedAlgorithmicMedia")
+    verdict = verify_file(stripped(tmp_path, Path(str(unsaid.out))), search="aligned")
+    assert verdict.watermark is not None
+    assert verdict.watermark["payload"] == unsaid.watermark_id
+    assert (verdict.verdict, verdict.confidence) == ("no-evidence", "none")
+    verdict = verify_file(stripped(tmp_path, Path(str(said.out))), search="aligned")
+    assert (verdict.verdict, verdict.confidence) == ("ai-generated", "strong")
+    (again,) = mark_files([Path(str(said.out))], tmp_path / "again")  # its credential says what it is
+    verdict = verify_file(stripped(tmp_path, Path(str(again.out))), search="aligned")
+    assert (verdict.verdict, verdict.confidence) == ("ai-generated", "strong")
+
+
 def test_a_secret_key_marks_and_finds(tmp_path: Path) -> None:
     made = nonesuch("keys", "watermark", tmp_path / "mark.key")
     assert made.returncode == 0, made.stderr
