@@ -19,6 +19,7 @@ from catalogs.exports.card_facts import (
 )
 from catalogs.exports.columns import described, features_yaml
 from catalogs.exports.job import ExportJob, Layout
+from catalogs.exports.selection import file_name
 
 EMBEDDED_LICENSE = "Apache-2.0 (trained from scratch; see its model card)"
 SHOWN_VALUES = 25  # of a facet
@@ -128,8 +129,9 @@ def _what_was_drawn(job: ExportJob) -> str:
 
 def _models(job: ExportJob) -> str:
     rows = []
+    licenses = {file_name(name): license for name, license in job.request.model_licenses.items()}
     for model in model_facts(job.selection.table):
-        license = job.request.model_licenses.get(model.name)
+        license = licenses.get(model.name)
         if license is None:
             license = (
                 EMBEDDED_LICENSE if model.name == "embedded" else "not recorded: see the model's own card"

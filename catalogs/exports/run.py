@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from catalogs.exports import EXPORTERS
 from catalogs.exports.card import data_card
@@ -75,7 +75,8 @@ def _record(selection: Selection, request: ExportRequest) -> str:
         "images": selection.table.num_rows,
         "asked": dict(request.asked),
         "left_out": [
-            {"recipe_id": one.recipe_id, "file": one.file, "reason": one.reason} for one in selection.left_out
+            {"recipe_id": one.recipe_id, "file": PurePosixPath(one.file).name, "reason": one.reason}
+            for one in selection.left_out
         ],
     }
     return json.dumps(told, ensure_ascii=False, indent=2, default=str) + "\n"

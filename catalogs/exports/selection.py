@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Selection:
     names: Sequence[str]  # file name of each row's image in the export
     splits: Mapping[str, Sequence[int]]  # split → row numbers, in order
     left_out: Sequence[LeftOut]
+    models: Sequence[tuple[str, str | None]]  # (model, revision) as the catalog has them, each once
 
     def size(self, numbers: Sequence[int]) -> int:
         """Bytes of the image files of those rows."""
@@ -138,7 +140,10 @@ def selection_of(
                 hint=left_out[0].reason,
             )
     table = _for_others(table)
-    return Selection(table, root, _names(table), _splits(table, split_by), left_out)
+    pairs = zip(table["model"].to_pylist(), table["model_revision"].to_pylist(), strict=True)
+    models = sorted({pair for pair in pairs if pair[0]}, key=str)
+    table = _without_folders(table)
+    return Selection(table, root, _names(table), _splits(table, split_by), left_out, models)
 
 
 def _present(table: pa.Table, root: Path) -> tuple[pa.Table, list[LeftOut]]:
@@ -176,6 +181,32 @@ def _for_others(table: pa.Table) -> pa.Table:
             digits = [f"{value:016x}" if value else None for value in column.to_pylist()]
             table = table.set_column(place, field.with_type(pa.string()), pa.array(digits, pa.string()))
     return table
+
+
+def file_name(path: str) -> str:
+    """A model as others may see it: the name of a folder or file of this machine, hub ids as they are."""
+    if path.startswith(("/", "~", ".")) or "\\" in path or path[1:2] == ":":
+        return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or path
+    return path
+
+
+def _without_folders(table: pa.Table) -> pa.Table:
+    """Folders of this machine, which name their owner, cut from the models and LoRAs."""
+    for column, change in (("model", file_name), ("loras", _lora_names)):
+        place = table.column_names.index(column)
+        values = table.column(place).to_pylist()
+        changed = {value: change(value) for value in set(values) if value is not None}
+        texts = [None if value is None else changed[value] for value in values]
+        table = table.set_column(place, table.field(place), pa.array(texts, pa.string()))
+    return table
+
+
+def _lora_names(text: str) -> str:
+    try:
+        loras = json.loads(text)
+        return json.dumps([[file_name(str(lora[0])), *lora[1:]] for lora in loras])
+    except (ValueError, TypeError, KeyError, IndexError):
+        return text
 
 
 def _names(table: pa.Table) -> list[str]:

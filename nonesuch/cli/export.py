@@ -71,7 +71,10 @@ def export(
     ] = None,
     model_license: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODEL=NAME", help="Licence of a model for the data card; may be repeated."),
+        typer.Option(
+            metavar="MODEL=NAME",
+            help="Licence of a model for the data card, where its own card is not here; may be repeated.",
+        ),
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Put it in the place of an earlier export at PATH.")
@@ -89,26 +92,10 @@ def export(
     from catalogs.exports.run import export_catalog
     from catalogs.exports.selection import export_columns, select, selection_of
     from catalogs.query import Catalog
+    from nonesuch.model_licenses import model_licenses
 
     EXPORTERS.get(format)
-    asked = {
-        "where": where, "order": order, "ascending": ascending, "top": top,
-        "top-per": None if top_per is None else " ".join(map(str, top_per)), "sample": sample, "like": like,
-        "similar": None if similar is None else similar.name, "diverse": diverse,
-    }  # fmt: skip
-    request = ExportRequest(
-        format=format,
-        title=title,
-        license=license,
-        model_licenses=_pairs(model_license or [], "--model-license"),
-        split_by=split_by,
-        images_per_file=images_per_file,
-        names=names,
-        number_names=number,
-        embeddings=embeddings,
-        jsonl=jsonl,
-        asked={name: value for name, value in asked.items() if value is not None},
-    )
+    told_licenses = _pairs(model_license or [], "--model-license")
     opened = Catalog(catalog)
     files = format != "csv"
     if like is not None or similar is not None or diverse is not None:
@@ -130,6 +117,24 @@ def export(
             embeddings=embeddings,
             with_files=files,
         )
+    asked = {
+        "where": where, "order": order, "ascending": ascending, "top": top,
+        "top-per": None if top_per is None else " ".join(map(str, top_per)), "sample": sample, "like": like,
+        "similar": None if similar is None else similar.name, "diverse": diverse,
+    }  # fmt: skip
+    request = ExportRequest(
+        format=format,
+        title=title,
+        license=license,
+        model_licenses=model_licenses(chosen.models) | told_licenses,
+        split_by=split_by,
+        images_per_file=images_per_file,
+        names=names,
+        number_names=number,
+        embeddings=embeddings,
+        jsonl=jsonl,
+        asked={name: value for name, value in asked.items() if value is not None},
+    )
     with counting("exporting") as progress:
         done = export_catalog(chosen, out, request, replace=replace, progress=progress)
     for left in done.left_out[:20]:

@@ -107,6 +107,34 @@ def test_a_row_can_not_fetch_files_from_elsewhere(gallery: Catalog, tmp_path: Pa
         export(gallery, tmp_path / "out")
 
 
+def test_folders_of_this_machine_stay_out(tmp_path: Path) -> None:
+    from catalog_samples import SCHEMA, make_row
+
+    from catalogs.parts import publish_shard
+
+    models = [
+        "/home/lovelace/models/sd15",
+        "C:\\Users\\lovelace\\dream.safetensors",
+        "owner/hub-id",
+        "embedded",
+    ]
+    for index, model in enumerate(models):
+        (tmp_path / f"{index}.png").write_bytes(b"x")
+        row = make_row(index, sweep=f"s{index}") | {"model": model, "file": f"{index}.png", "sha256": None}
+        row |= {"loras": json.dumps([["/home/lovelace/loras/ink.safetensors", "d", 0.5]])}
+        publish_shard(tmp_path, f"s{index}-0", [row], SCHEMA)
+    chosen = select(Catalog(tmp_path), order=["plan_index"])
+    assert [name for name, _ in chosen.models] == sorted(models)
+    request = ExportRequest("hf-imagefolder", jsonl=True, model_licenses={models[0]: "openrail"})
+    export_catalog(chosen, tmp_path / "out", request)
+    told = "".join(path.read_text() for path in (tmp_path / "out").glob("*.*") if path.is_file())
+    assert "lovelace" not in told
+    assert "| sd15 |" in told
+    assert "openrail" in told
+    assert "owner/hub-id" in told
+    assert "ink.safetensors" in told
+
+
 def test_nothing_to_export_is_said(gallery: Catalog) -> None:
     with pytest.raises(InputError, match="no image meets"):
         select(gallery, where="subject = 'unicorn'")
