@@ -45,10 +45,15 @@ def verify_pages(out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, serving("--catalog", out) as address:
         stripped = Path(folder) / "from-the-web.jpg"
         Image.open(signed).convert("RGB").save(stripped, quality=85)
-        foreign = Path(folder) / "from-a-friend.png"  # mirrored, so that the catalog doesn't know it
+        foreign = (
+            Path(folder) / "from-a-friend.png"
+        )  # of another program, so that the catalog doesn't know it
+        drawn = ImageOps.autocontrast(Image.effect_mandelbrot((384, 384), (-1.9, -1.2, 0.6, 1.3), 60))
         text = PngInfo()
-        text.add_text("parameters", f"{best['prompt']}\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1")
-        ImageOps.mirror(Image.open(signed).convert("RGB")).save(foreign, pnginfo=text)
+        text.add_text(
+            "parameters", "a glowing fractal coast at dusk\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1"
+        )
+        ImageOps.colorize(drawn, "#1b1446", "#ffe9b0", mid="#d2547a").save(foreign, pnginfo=text)
         with browser(Path(folder) / "a", height=700) as light:
             light.get(address)
             ask(light, signed)
