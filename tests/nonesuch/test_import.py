@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -329,25 +327,24 @@ def test_wrong_options_are_told_before_anything_is_read(tmp_path: Path) -> None:
             run(tmp_path / "in", tmp_path / "out", options)
 
 
-def nonesuch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nonesuch", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-
-
 def test_the_command_counts_and_ends_with_3_when_some_are_broken(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from nonesuch.cli.app import app
+
+    def call(*arguments: str | Path) -> Any:
+        given = ["import", *map(str, arguments), "--out", str(tmp_path / "out"), "--scorers", "none"]
+        return CliRunner().invoke(app, given)
+
     png(tmp_path / "in" / "a.png", TEXTS["swarmui"][0])
     (tmp_path / "in" / "b.png").write_bytes(b"broken")
-    told = nonesuch("import", tmp_path / "in", "--out", tmp_path / "out", "--scorers", "none", "--json")
-    assert told.returncode == 3, told.stderr
+    told = call(tmp_path / "in", "--json")
+    assert told.exit_code == 3, told.output
     lines = [json.loads(line) for line in told.stdout.splitlines()]
     assert sorted(line["status"] for line in lines) == ["broken", "imported"]
-    again = nonesuch(
-        "import", tmp_path / "in" / "a.png", "--out", tmp_path / "out", "--scorers", "none",
-        "--source-type", "trainedAlgorithmicMedia",
-    )  # fmt: skip
-    assert again.returncode == 0
+    again = call(tmp_path / "in" / "a.png", "--source-type", "trainedAlgorithmicMedia")
+    assert again.exit_code == 0
     assert "0 imported, 1 known, 0 broken" in again.stderr
-    assert nonesuch("import", tmp_path / "nowhere", "--out", tmp_path / "out").returncode == 1
+    assert call(tmp_path / "nowhere").exit_code == 1
     (tmp_path / "empty").mkdir()
-    assert nonesuch("import", tmp_path / "empty", "--out", tmp_path / "out").returncode == 2
+    assert call(tmp_path / "empty").exit_code == 2
