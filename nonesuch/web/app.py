@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from catalogs.remote import located
 from foundation.errors import InputError, NonesuchError
 from nonesuch.web.gallery.room import open_room
 from nonesuch.web.guard import Guard
@@ -65,6 +66,7 @@ def create_app(
     Raises InputError for a catalog or trust list that can't be used.
     """
     limits = limits or Limits()
+    catalog = None if catalog is None else located(catalog)  # a URL's catalog is read from its mirror
     settings = {
         "catalog": catalog and str(catalog.resolve()),
         "trust": trust and str(trust.resolve()),

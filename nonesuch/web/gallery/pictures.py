@@ -1,14 +1,18 @@
 """The files behind the images: signed originals as they are, and thumbnails, made where they are missing.
 
-Files are found by recipe id; a path from the catalog that leads out of the output folder is not followed.
+Files are found by recipe id. A path from the catalog that leads out of the output folder, as imports have them, is
+followed only to the very bytes that the catalog knows by their digest.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from catalogs.remote import local_file
 from catalogs.thumbnails import LONGEST, thumbnail, thumbnail_path
 from foundation.errors import InputError, NonesuchError
 from foundation.files import atomic_write
@@ -41,16 +45,26 @@ class Pictures:
 
     def original(self, recipe_id: str) -> Picture:
         """The signed file, byte for byte. Raises Refused 404 when there is none."""
+        row: dict[str, Any] | None = None
         file = self._gallery.files.get(recipe_id)
         if file is None:
             row = self._gallery.row(recipe_id)
             file = None if row is None else row["file"]
         if not file:
             raise Refused(404, "there is no file of this image")
+        outside = _leads_out(file)
         try:
-            data = read_limited(_inside(self._gallery.folder, file))
-        except InputError as error:
+            data = read_limited(local_file(self._gallery.folder, file))
+        except NonesuchError as error:
             raise Refused(404, f"the file of this image is gone ({error.message})") from error
+        if outside:
+            # Imported where it lay. Whoever wrote the catalog must have known the bytes, so that a catalog from
+            # a stranger can't name a file of this machine.
+            row = row or self._gallery.row(recipe_id)
+            if row is None or hashlib.sha256(data).hexdigest() != row["sha256"]:
+                raise Refused(
+                    404, "the file of this image lies elsewhere, and is another one than was catalogued"
+                )
         mime = sniff_mime(data)
         return Picture(data, mime if mime in _SHOWN else "application/octet-stream")
 
@@ -89,8 +103,9 @@ def file_name(recipe_id: str, mime: str) -> str:
     return f"{recipe_id[:16]}{suffix}"
 
 
-def _inside(folder: Path, file: str) -> Path:
+def _leads_out(file: str) -> bool:
+    """Whether a path of the catalog leads out of the output folder. Raises Refused 404 for one that is none."""
     path = PurePosixPath(file)
-    if path.is_absolute() or ".." in path.parts or "\0" in file or "\\" in file:
-        raise Refused(404, "the file of this image lies outside of the output folder")
-    return folder / path
+    if path.is_absolute() or "\0" in file or "\\" in file:
+        raise Refused(404, "the catalog does not say where the file of this image is")
+    return ".." in path.parts

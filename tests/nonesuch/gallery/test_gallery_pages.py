@@ -468,6 +468,36 @@ def test_paths_out_of_the_folder_are_not_followed(tmp_path: Path, file: str) -> 
     assert client.get("/gallery").status_code == 200
 
 
+def test_imported_files_are_shown_where_they_lie_if_they_are_still_the_same(tmp_path: Path) -> None:
+    from gallery_samples import SCHEMA, picture, png
+
+    from catalogs.parts import publish_shard
+
+    out = tmp_path / "out"
+    row = row_of(out, recipes()[0], 0) | {"file": "../photos/mine.png"}
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.png").write_bytes(png(picture(0)))
+    publish_shard(out, "look-0", [row], SCHEMA)
+    client = visitor(out)
+    assert client.get(f"/original/{row['recipe_id']}").content == png(picture(0))
+    assert client.get(f"/thumb/{row['recipe_id']}").status_code == 200
+    (tmp_path / "photos" / "mine.png").write_bytes(png(picture(1)))
+    assert client.get(f"/original/{row['recipe_id']}").status_code == 404
+
+
+def test_a_catalog_in_a_storage_is_looked_through_from_its_mirror(
+    out: Path, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from catalogs.remote import push
+
+    monkeypatch.setenv("NONESUCH_CACHE", str(tmp_path / "cache"))
+    url = f"memory://{tmp_path.name}/storage"
+    push(out, url)
+    client = visitor(Path(url))
+    assert len(all_ids(client, "/gallery?status=all")) == COUNT
+    assert client.get(f"/original/{rows[1]['recipe_id']}").content == (out / rows[1]["file"]).read_bytes()
+
+
 def test_what_is_no_picture_is_never_shown_in_the_page(tmp_path: Path) -> None:
     from gallery_samples import SCHEMA
 
