@@ -43,7 +43,7 @@ def sweep_file(row: Mapping[str, Any], start: Path | None = None) -> SweepCopy:
         left_out = [line for line in left_out if "init_image" not in line]
     if row.get("format") and row["format"] != "png":
         made.data["format"] = {"type": "jpeg" if row["format"] == "jpg" else row["format"]}
-    exact = recipe.id == row["recipe_id"] and not left_out
+    exact = _has_id(recipe, row["recipe_id"]) and not left_out
     head = f"Draws image {row['recipe_id'][:16]} again" + ("." if exact else ", as far as that is known.")
     return SweepCopy(Resweep(made.data, (head, *left_out)).text(), exact)
 
@@ -58,9 +58,10 @@ def loras_of(row: Mapping[str, Any]) -> list[tuple[str, str, float]]:
 
 
 def options_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The further options of a recipe; none where another program wrote something else."""
+    """The further options of a recipe: plain values; what another program wrote besides is passed over."""
     found = _json(row["options"])
-    return found if isinstance(found, dict) else {}
+    kept = found.items() if isinstance(found, dict) else ()
+    return {name: value for name, value in kept if isinstance(value, str | int | float)}
 
 
 def _json(text: str | None) -> Any:
@@ -96,4 +97,11 @@ def _recipe(row: Mapping[str, Any]) -> Recipe:
         parent=row.get("parent"),
     )
     same = (dataclasses.replace(recipe, dtype=dtype) for dtype in (recipe.dtype, *_DTYPES))
-    return next((one for one in same if one.id == row["recipe_id"]), recipe)
+    return next((one for one in same if _has_id(one, row["recipe_id"])), recipe)
+
+
+def _has_id(recipe: Recipe, recipe_id: str) -> bool:
+    try:
+        return recipe.id == recipe_id
+    except ValueError:  # a number that is none, from another program
+        return False

@@ -43,6 +43,7 @@ async function go(where, { push = true } = {}) {
     }
     here = location.search;
     swap(parsed);
+    document.getElementById("heard").textContent = document.getElementById("count").textContent;
   } catch (error) {
     if (error.name !== "AbortError") tell("The server did not answer. Is it still running?", true);
     return;

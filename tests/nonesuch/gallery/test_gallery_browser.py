@@ -70,6 +70,11 @@ def test_filters_answer_at_once_and_stay_in_the_address(open_page: Any, driver: 
         f"{COUNT // 5 - 1} images",
     )
     assert driver.current_url.endswith("/gallery?f.subject=fox")
+    until(
+        driver,
+        "return document.getElementById('heard').textContent.includes(arguments[0])",
+        f"{COUNT // 5 - 1} images",
+    )
     assert "fox" in driver.find_element("css selector", ".chip").text
     assert driver.execute_script("return document.activeElement.value") == "fox"
     driver.execute_script(

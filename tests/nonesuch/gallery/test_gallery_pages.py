@@ -373,7 +373,8 @@ def test_a_sweep_copy_finds_the_dtype_that_the_recipe_left_open(rows: Rows, dtyp
 
 
 @pytest.mark.parametrize(
-    ("loras", "options"), [("[1]", "[]"), ("no JSON", "{"), ('{"a": 1}', "7"), (None, None)]
+    ("loras", "options"),
+    [("[1]", "[]"), ("no JSON", "{"), ('{"a": 1}', "7"), (None, None), ("[]", '{"a": {"b": 1}, "c": NaN}')],
 )
 def test_recipes_that_other_programs_wrote_are_shown(
     tmp_path: Path, loras: str | None, options: str | None
