@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "width": 128,
     "height": 128,
     "steps": 12,
-    "guidance": 4.0,
+    "guidance": 3.0,
     "scheduler": "dpmpp_2m",
     "dtype": "float32",
 }
