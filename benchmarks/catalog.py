@@ -34,6 +34,10 @@ SUBJECTS = [f"subject {i:03d}" for i in range(100)]
 ARTISTS = [f"artist {i:02d}" for i in range(40)]
 SCORES = {"alignment": "float32", "aesthetic": "float32", "sharpness": "float32", "subject_rank": "int32"}
 BYTES_IN_HEX = 32
+NEEDED = (
+    "recipe_id", "sweep", "model", "prompt", "negative_prompt", "seed", "width", "height", "steps",
+    "guidance_scale", "scheduler", "file", "sha256", "phash", "watermark_id", "credential_digest", "source_type",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -152,6 +156,12 @@ def look_ups(out: Path) -> None:
         "this project": {
             "by recipe id": timed(lambda: by_recipe(catalog, next(wheel)["recipe_id"])),
             "by watermark id": timed(lambda: by_watermark(catalog, next(wheel)["watermark_id"])),
+            "by recipe id, what a verdict needs": timed(
+                lambda: by_recipe(catalog, next(wheel)["recipe_id"], NEEDED)
+            ),
+            "by watermark id, what a verdict needs": timed(
+                lambda: by_watermark(catalog, next(wheel)["watermark_id"], NEEDED)
+            ),
             "by phash, distance 8": timed(lambda: by_phash(catalog, next(wheel)["phash"])),
         }
     }

@@ -23,12 +23,14 @@ import skimage.data
 
 from benchmarks.machine import machine, today
 from catalogs.hashes import perceptual_hashes
+from catalogs.thumbnails import write_thumbnail
 from foundation.files import atomic_write
 from foundation.images import RGB
 from provenance.marking import MarkRequest, mark_image
 from provenance.signing import open_signer
 
 SIDE = 1024
+STEPS = ("watermark", "encode", "sign", "hash", "thumbnail", "write")
 PHOTOGRAPHS: tuple[Callable[[], Any], ...] = (
     skimage.data.astronaut, skimage.data.chelsea, skimage.data.coffee, skimage.data.rocket,
 )  # fmt: skip
@@ -45,7 +47,7 @@ def pictures() -> list[RGB]:
 def measure(kind: str, count: int, home: Path) -> dict[str, float]:
     """Median milliseconds of each step for files of one format."""
     signer = open_signer(home)
-    times: dict[str, list[float]] = {name: [] for name in ("watermark", "encode", "sign", "hash", "write")}
+    times: dict[str, list[float]] = {name: [] for name in STEPS}
     sizes = []
     images = pictures()
     for number in range(count + 2):
@@ -61,6 +63,8 @@ def measure(kind: str, count: int, home: Path) -> dict[str, float]:
         marked = mark_image(image, request, signer)
         hashed = perf_counter()
         perceptual_hashes(image)
+        shrunk = perf_counter()
+        write_thumbnail(home, f"{number:064x}", image)
         written = perf_counter()
         atomic_write(home / f"out{marked.suffix}", marked.data)
         ended = perf_counter()
@@ -71,7 +75,8 @@ def measure(kind: str, count: int, home: Path) -> dict[str, float]:
             ("watermark", marked.seconds.watermark),
             ("encode", marked.seconds.encode),
             ("sign", marked.seconds.sign),
-            ("hash", written - hashed),
+            ("hash", shrunk - hashed),
+            ("thumbnail", written - shrunk),
             ("write", ended - written),
         ):
             times[name].append(1000 * seconds)
@@ -88,13 +93,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         results = {kind: measure(kind, arguments.images, Path(folder)) for kind in ("png", "jpeg", "webp")}
     print(f"{machine()}, {today()}", file=sys.stderr)
-    print("| ms a 1024×1024 image | watermark | encode | sign | hash | write | total | kB |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(f"| ms a 1024×1024 image | {' | '.join(STEPS)} | total | kB |")
+    print("|---" * (len(STEPS) + 3) + "|")
     for kind, row in results.items():
-        shares = " | ".join(
-            f"{row[s]:.1f} ({100 * row[s] / row['total']:.0f} %)"
-            for s in ("watermark", "encode", "sign", "hash", "write")
-        )
+        shares = " | ".join(f"{row[step]:.1f} ({100 * row[step] / row['total']:.0f} %)" for step in STEPS)
         print(f"| {kind} | {shares} | {row['total']:.1f} | {row['kB']:.0f} |")
     if arguments.json:
         arguments.json.write_text(

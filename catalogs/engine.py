@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,8 +12,9 @@ import pyarrow as pa
 
 from catalogs.beside import KEY, Beside, names_any
 from catalogs.expressions import identifier, literal, unknown_column
-from catalogs.parts import SCHEMA_FILE, catalog_folder, check_parts, part_files, read_schema
+from catalogs.parts import SCHEMA_FILE, catalog_folder, check_parts, read_schema
 from foundation.errors import CatalogError, InputError
+from foundation.files import storage_error
 
 T = TypeVar("T")
 Stamp = tuple[int, int, int]  # inode, time of change, size: another one is another file
@@ -76,7 +78,7 @@ class Engine:
         schema = self.schema
         for _ in range(_ATTEMPTS):
             before = self._parts()
-            files = [str(self.folder / name) for name in before]
+            files = [f"{self.folder}/{name}" for name in before]
             session = Session(self._connection.cursor(), schema, files, self._beside)
             failure: duckdb.Error | None = None
             try:
@@ -92,12 +94,20 @@ class Engine:
         raise CatalogError("kept changing while it was read", where=str(self.folder), hint="Try again.")
 
     def _parts(self) -> dict[str, Stamp]:
-        stamps = {}
-        for path in [self.folder / SCHEMA_FILE, *part_files(self.folder)]:
-            stamp = _stamp(path)
-            if stamp is not None:
-                stamps[path.name] = stamp
-        return stamps
+        """The parts by name, the schema file first; names, not paths, since every look-up asks for them."""
+        stamps: dict[str, Stamp] = {}
+        try:
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    if entry.name.endswith(".parquet") and entry.name[0] not in "._":
+                        with suppress(FileNotFoundError):
+                            stat = entry.stat()
+                            stamps[entry.name] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise storage_error(error, self.folder) from error
+        return {name: stamps[name] for name in sorted(stamps, key=lambda name: (name != SCHEMA_FILE, name))}
 
     def _told(self, error: Exception, names: Sequence[str]) -> Exception:
         import duckdb

@@ -42,16 +42,20 @@ class OpenIndexes:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], tuple[tuple[int, int, int], Any]] = {}
+        self._files: dict[tuple[str, str], str] = {}
 
     def get(self, part: str, name: str, opener: Callable[[Path], T | None]) -> T | None:
         """What `opener` makes of the part's index, or None when it has none."""
-        return self._keep(part, name, index_path(Path(part), name), opener)
+        file = self._files.get((part, name))
+        if file is None:  # a look-up asks for every part; making paths would be most of its time
+            file = self._files[part, name] = str(index_path(Path(part), name))
+        return self._keep(part, name, file, opener)
 
     def of_part(self, part: str, name: str, reader: Callable[[Path], T | None]) -> T | None:
         """What `reader` makes of the part itself, kept in memory under `name`."""
-        return self._keep(part, f"{name} in memory", Path(part), reader)
+        return self._keep(part, f"{name} in memory", part, reader)
 
-    def _keep(self, part: str, name: str, file: Path, make: Callable[[Path], T | None]) -> T | None:
+    def _keep(self, part: str, name: str, file: str, make: Callable[[Path], T | None]) -> T | None:
         try:
             stat = os.stat(file)
         except OSError:

@@ -25,6 +25,8 @@ class CatalogFolder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._catalog = Catalog(path)
+        known = set(self._catalog.schema.names)
+        self._columns = [name for name in (*_RECIPE_COLUMNS, *_OTHER_COLUMNS) if name in known]
 
     @property
     def root(self) -> Path:
@@ -36,11 +38,11 @@ class CatalogFolder:
 
     def by_watermark(self, payload: int) -> CatalogRecord | None:
         """The image whose watermark carries `payload`."""
-        return self._first(lookup.by_watermark(self._catalog, payload))
+        return self._first(lookup.by_watermark(self._catalog, payload, self._columns))
 
     def by_digest(self, sha256: str) -> CatalogRecord | None:
         """The image whose file has this SHA-256."""
-        return self._first(lookup.by_digest(self._catalog, sha256))
+        return self._first(lookup.by_digest(self._catalog, sha256, self._columns))
 
     def by_phash(self, phash: int, distance: int) -> tuple[CatalogRecord, int] | None:
         """The nearest image within `distance` bits, with its distance."""
@@ -60,6 +62,10 @@ class CatalogFolder:
 _RECIPE_COLUMNS = (
     "backend", "model", "model_digest", "prompt", "negative_prompt", "seed", "width", "height", "steps",
     "guidance_scale", "scheduler", "dtype",
+)  # fmt: skip
+_OTHER_COLUMNS = (
+    "recipe_id", "sweep", "file", "sha256", "phash", "watermark_id", "credential_digest", "init_digest", "loras",
+    "options", "source_type",
 )  # fmt: skip
 
 
