@@ -218,7 +218,8 @@ class _Store:
 
     def read(self, name: str) -> bytes | None:
         """The file's bytes, None when there is none."""
-        return self._asked(lambda: bytes(self._files.cat_file(self._path(name))), None)
+        data: bytes | None = self._asked(lambda: bytes(self._files.cat_file(self._path(name))), None)
+        return data
 
     def write(self, name: str, data: bytes) -> None:
         """Put a small file there, whole."""
