@@ -68,6 +68,11 @@ def export_pipeline(run: Path, out: Path) -> None:
     pipeline = assemble(run, torch.device("cpu")).to(torch.float16)
     _clear(out)
     pipeline.save_pretrained(out, safe_serialization=True)
+    for name in ("unet", "vae"):
+        config = out / name / "config.json"
+        described = json.loads(config.read_text(encoding="utf-8"))
+        described.pop("_name_or_path", None)  # a folder of the machine that trained it
+        config.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     for name in ("vocab.json", "merges.txt"):  # transformers 4 reads these, not tokenizer.json
         shutil.copyfile(run / "clip" / name, out / "tokenizer" / name)
     described = {
