@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from starlette.testclient import TestClient
 
-from benchmarks.catalog import build
+from benchmarks.catalog_rows import build
 from benchmarks.machine import machine, today
 from catalogs.compact import compact
 from catalogs.query import Catalog

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.catalog import build
+from benchmarks.catalog_rows import build
 from catalogs.agreement import agreement
 from catalogs.compact import compact
 from catalogs.picks import open_picks

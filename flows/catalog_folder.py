@@ -9,7 +9,9 @@ from typing import Any
 
 from catalogs import lookup
 from catalogs.hashes import perceptual_hashes
+from catalogs.image_files import image_file
 from catalogs.query import Catalog
+from foundation.errors import InputError, StorageError
 from foundation.images import RGB
 from provenance.lookup import CatalogRecord
 
@@ -26,7 +28,7 @@ class CatalogFolder:
         self._path = path
         self._catalog = Catalog(path)
         known = set(self._catalog.schema.names)
-        self._columns = [name for name in (*_RECIPE_COLUMNS, *_OTHER_COLUMNS) if name in known]
+        self._columns = [name for name in RECORD_COLUMNS if name in known]
 
     @property
     def root(self) -> Path:
@@ -63,21 +65,20 @@ _RECIPE_COLUMNS = (
     "backend", "model", "model_digest", "prompt", "negative_prompt", "seed", "width", "height", "steps",
     "guidance_scale", "scheduler", "dtype",
 )  # fmt: skip
-_OTHER_COLUMNS = (
-    "recipe_id", "sweep", "file", "sha256", "phash", "watermark_id", "credential_digest", "init_digest", "loras",
+RECORD_COLUMNS = (  # what a record is made of
+    *_RECIPE_COLUMNS, "recipe_id", "sweep", "file", "sha256", "phash", "watermark_id", "credential_digest", "init_digest", "loras",
     "options", "source_type",
 )  # fmt: skip
 
 
 def _record(row: Mapping[str, Any], folder: Path) -> CatalogRecord:
-    file = folder / row["file"]
     recipe = {name: row[name] for name in _RECIPE_COLUMNS}
     recipe |= {"loras": json.loads(row["loras"] or "[]"), "options": json.loads(row["options"] or "{}")}
     return CatalogRecord(
         image_id=row["recipe_id"],
         watermark_id=row["watermark_id"] or None,
         path=row["file"],
-        file=file if file.exists() else None,
+        file=_file(row, folder),
         file_digest=row["sha256"],
         phash=row["phash"] or None,
         prompt=row["prompt"],
@@ -86,6 +87,15 @@ def _record(row: Mapping[str, Any], folder: Path) -> CatalogRecord:
         manifest_digest=row["credential_digest"],
         source_type=_source_type(row),
     )
+
+
+def _file(row: Mapping[str, Any], folder: Path) -> Path | None:
+    """Where the file lies now; None when it is gone, or lies elsewhere and is another one."""
+    try:
+        path = image_file(folder, row)
+    except (InputError, StorageError):
+        return None
+    return path if path.exists() else None
 
 
 def _source_type(row: Mapping[str, Any]) -> str | None:

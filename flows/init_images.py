@@ -13,17 +13,26 @@ def find_images(facet: CatalogFacet, folder: Path) -> list[FoundImage]:
 
     Raises InputError for a missing catalog, a broken condition, and a file that is not there any more.
     """
+    from catalogs.image_files import image_file
     from catalogs.query import Catalog
+    from catalogs.remote import url_of
 
-    catalog = Catalog(folder / facet.catalog)
+    catalog = Catalog(facet.catalog if url_of(facet.catalog) else folder / facet.catalog)
     condition = "file IS NOT NULL" + (f" AND ({facet.where})" if facet.where else "")
     table = catalog.query(
-        condition, order=facet.order, top=facet.top, columns=["recipe_id", "file", "prompt"], as_arrow=True
+        condition,
+        order=facet.order,
+        top=facet.top,
+        columns=["recipe_id", "file", "prompt", "sha256"],
+        as_arrow=True,
     )
     found = []
     for row in table.to_pylist():
-        path = catalog.folder / row["file"]
+        path = image_file(catalog.folder, row)
         if not path.is_file():
-            raise InputError(f"the catalog names {path}, which is not there", where=facet.catalog)
+            raise InputError(
+                f"the catalog names {path}, which is not there",
+                hint=f"Put the file back, or leave it out: where: \"recipe_id <> '{row['recipe_id']}'\".",
+            )
         found.append(FoundImage(row["recipe_id"], path.resolve(), row["prompt"]))
     return found

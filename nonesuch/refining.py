@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     "recipe_id", "model", "model_revision", "model_digest", "backend", "prompt", "negative_prompt", "seed",
     "width", "height", "steps", "guidance_scale", "scheduler", "dtype", "loras", "options", "init_digest",
-    "file", "sweep",
+    "file", "sha256", "sweep",
 )  # fmt: skip
 
 
@@ -36,6 +36,7 @@ def refine_catalog(
     Chosen are the picked ones (`picks`), those of recipe ids or their beginnings (`ids`), or those that
     meet `where`. Raises InputError when nothing is chosen, or a file is gone.
     """
+    from catalogs.image_files import image_file
     from catalogs.lookup import by_recipe
     from catalogs.query import Catalog
 
@@ -55,12 +56,19 @@ def refine_catalog(
     )
     rows = [_recipe(row) for row in table.to_pylist()]
     if not rows:
-        raise InputError("no image is chosen" + (" (nothing is picked yet?)" if picks else ""))
+        raise InputError(
+            "no image is chosen" + (" (nothing is picked yet?)" if picks else ""),
+            hint="Pick some with `nonesuch pick` or in the gallery." if picks else "Loosen --where.",
+        )
     images = []
     for row in rows:
-        path = catalog.folder / row["file"]
+        path = image_file(catalog.folder, row)
         if not path.is_file():
-            raise InputError("is in the catalog, but not on the disk", where=str(path))
+            raise InputError(
+                "is in the catalog, but not on the disk",
+                where=str(path),
+                hint=f"Put the file back, or leave it out: --where \"recipe_id <> '{row['recipe_id']}'\".",
+            )
         images.append((row, path))
     return refined(images, name=name or f"{rows[0]['sweep']}-refined", **better)
 

@@ -38,6 +38,14 @@ TopPer = Annotated[
     tuple[str, int] | None,
     typer.Option("--top-per", metavar="COLUMN N", help="The first N rows for each value of a column."),
 ]
+Sample = Annotated[
+    float | None,
+    typer.Option(metavar="N", help="A reproducible random sample: N rows, or a fraction below 1."),
+]
+Diverse = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="The best N by --order that are also unlike one another."),
+]
 
 SHOWN = 20  # rows of a table when nothing says how many
 
@@ -63,10 +71,7 @@ def query(
         ),
     ] = None,
     top_per: TopPer = None,
-    sample: Annotated[
-        float | None,
-        typer.Option(metavar="N", help="A reproducible random sample: N rows, or a fraction below 1."),
-    ] = None,
+    sample: Sample = None,
     like: Annotated[
         str | None, typer.Option(metavar="TEXT", help="The images most like a text, by their embeddings.")
     ] = None,
@@ -77,10 +82,7 @@ def query(
         str | None,
         typer.Option(metavar="ID", help="Images that look nearly the same as a recipe's, by pHash."),
     ] = None,
-    diverse: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="The best N by --order that are also unlike one another."),
-    ] = None,
+    diverse: Diverse = None,
     columns: Annotated[str | None, typer.Option(metavar="A,B,…", help="Columns to show, or 'all'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
@@ -210,12 +212,8 @@ def _columns(catalog: Catalog, asked: str | None, *, whole: bool) -> list[str] |
 def _write_sheet(
     catalog: Catalog, rows: list[dict[str, Any]], out: Path, *, grid: tuple[str, str] | None = None
 ) -> None:
-    from catalogs.remote import local_file
     from catalogs.sheet import write_sheet
 
-    for row in rows:
-        if row.get("file"):
-            local_file(catalog.folder, row["file"])  # a catalog in object storage: its images come now
     written = write_sheet(rows, catalog.folder, out, facets=catalog.facets, grid=grid)
     for path in written:
         print(path)

@@ -10,6 +10,7 @@ import typer
 
 from nonesuch.cli.counting import counting
 from nonesuch.cli.export import export
+from nonesuch.cli.signing import SourceType
 
 if TYPE_CHECKING:
     from flows.progress import Tally
@@ -35,10 +36,7 @@ def import_(
     copy: Annotated[
         bool, typer.Option("--copy", help="Copy the files, bit for bit, instead of referring to them.")
     ] = False,
-    source_type: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="What they are, an IPTC name such as trainedAlgorithmicMedia."),
-    ] = None,
+    source_type: SourceType = None,
     scorers: Annotated[
         str, typer.Option(metavar="A,B,…", help="Scorers to run, or 'none'.")
     ] = "alignment,aesthetic,technical,safety",

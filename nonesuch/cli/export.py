@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nonesuch.cli.catalog import Ascending, CatalogFolder, Order, TopPer, Where
+from nonesuch.cli.catalog import Ascending, CatalogFolder, Diverse, Order, Sample, TopPer, Where
 from nonesuch.cli.counting import counting
 
 if TYPE_CHECKING:
@@ -29,20 +29,14 @@ def export(
         int | None, typer.Option("--top", "-n", min=1, metavar="N", help="At most N images.")
     ] = None,
     top_per: TopPer = None,
-    sample: Annotated[
-        float | None,
-        typer.Option(metavar="N", help="A reproducible random sample: N rows, or a fraction below 1."),
-    ] = None,
+    sample: Sample = None,
     like: Annotated[
         str | None, typer.Option(metavar="TEXT", help="The --top images most like a text.")
     ] = None,
     similar: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The --top images most like a picture.")
     ] = None,
-    diverse: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="The best N by --order that are also unlike one another."),
-    ] = None,
+    diverse: Diverse = None,
     split_by: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="One split for each value of a column.")
     ] = None,

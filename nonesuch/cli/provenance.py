@@ -15,6 +15,7 @@ from nonesuch.cli.signing import (
     Key,
     Plugin,
     Policy,
+    SourceType,
     Timestamp,
     WatermarkKey,
     chosen_signer,
@@ -149,10 +150,7 @@ def _verify_sharded(
 def mark(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Pictures that any program made.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the marked copies.")],
-    source_type: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="What they are, an IPTC name such as trainedAlgorithmicMedia."),
-    ] = None,
+    source_type: SourceType = None,
     catalog: Annotated[
         Path | None, typer.Option("--catalog", metavar="DIR", help="Enter them into this catalog.")
     ] = None,

@@ -7,6 +7,13 @@ from typing import Annotated
 
 import typer
 
+CatalogOption = Annotated[
+    Path | None, typer.Option("--catalog", metavar="DIR", help="Look a stripped image up in this catalog.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Hub id or folder, in place of the model it names.")
+]
+
 
 def add_commands(app: typer.Typer) -> None:
     """Put this module's commands on the command line."""
@@ -17,13 +24,8 @@ def add_commands(app: typer.Typer) -> None:
 
 def recipe(
     path: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image of any program.")],
-    catalog: Annotated[
-        Path | None,
-        typer.Option("--catalog", metavar="DIR", help="Look a stripped image up in this catalog."),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Hub id or folder, in place of the model it names.")
-    ] = None,
+    catalog: CatalogOption = None,
+    model: ModelOption = None,
 ) -> None:
     """Print the sweep file that draws an image again: from its credential, a catalog, or other programs' metadata."""
     from nonesuch.refining import sweep_of_image
@@ -76,13 +78,8 @@ def reproduce(
     path: Annotated[
         Path, typer.Argument(metavar="IMAGE", help="An image that nonesuch, or another program, drew.")
     ],
-    catalog: Annotated[
-        Path | None,
-        typer.Option("--catalog", metavar="DIR", help="Look a stripped image up in this catalog."),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Hub id or folder, in place of the model it names.")
-    ] = None,
+    catalog: CatalogOption = None,
+    model: ModelOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.png", help="Keep the new drawing.")
     ] = None,

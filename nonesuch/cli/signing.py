@@ -35,6 +35,10 @@ Policy = Annotated[
         metavar="POLICY", help="When it is away: fail, queue (see keys stamp) or continue without one."
     ),
 ]
+SourceType = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="What they are, an IPTC name such as trainedAlgorithmicMedia."),
+]
 WatermarkKey = Annotated[
     str | None,
     typer.Option(
