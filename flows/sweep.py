@@ -23,7 +23,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.utilities.annotations import quote
 
 from catalogs.parts import drop_failed, published_ids
-from flows import resident
+from flows import figures, resident
 from flows.ending import Ending
 from flows.job import pending, prepare
 from flows.output import hold, keep_sweep_file
@@ -67,6 +67,7 @@ def sweep(
         total = ending.allowed(left)
         standing = StandingFile(job.out, job.sweep.name)
         watchers.enter_context(watched_by(standing))
+        watchers.enter_context(watched_by(figures.RunFigures(job.sweep.name)))
         tell_planned(total, job.matrix.count() - left)
         counter = Counter(total)
         artifact = _Progress(job.sweep.name)
@@ -76,6 +77,7 @@ def sweep(
         for shard in cut_shards(recipes, shard_size or job.sweep.shard_size, sweep=job.sweep.name):
             # quoted, so that Prefect does not search thousands of recipes for futures
             report = shard_task(shard.name, quote((shard, job, counter)))
+            figures.published(job.sweep.name)
             artifact.update(counter, report)
             if (ended_by := ending.reason(counter.tally)) is not None:
                 break

@@ -1,0 +1,50 @@
+"""The live figures of a run: what its watcher counts, and what the stages say."""
+
+from __future__ import annotations
+
+import threading
+
+from flows import figures
+from flows.progress import Tally
+
+
+def now(name: str, label: str) -> float:
+    return next((s.value for s in figures.samples() if (s.name, s.label) == (name, label)), 0.0)
+
+
+def test_a_runs_figures_follow_its_tally() -> None:
+    before = {status: now("nonesuch_images", status) for status in ("ok", "flagged", "failed")}
+    run = figures.RunFigures("night")
+    run.planned(10, 3)
+    assert now("nonesuch_images_left", "night") == 10
+    for tally in (Tally(10, 1, 0, 0), Tally(10, 1, 1, 0), Tally(10, 2, 1, 1), Tally(10, 3, 1, 1)):
+        run.advanced(tally)
+    grown = {status: now("nonesuch_images", status) - before[status] for status in before}
+    assert grown == {"ok": 2, "flagged": 1, "failed": 1}
+    assert now("nonesuch_images_left", "night") == 6
+    assert now("nonesuch_images_per_second", "night") > 0
+
+
+def test_stages_add_up_from_many_threads() -> None:
+    before = now("nonesuch_stage_images", "mark")
+
+    def work() -> None:
+        for _ in range(500):
+            figures.worked("mark", 0.001, 2)
+            figures.queue("mark", 3, capacity=8)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert now("nonesuch_stage_images", "mark") - before == 8000
+    assert (now("nonesuch_queue_depth", "mark"), now("nonesuch_queue_capacity", "mark")) == (3, 8)
+
+
+def test_every_figure_is_described() -> None:
+    figures.queue("score", 1)
+    with figures.at_work("draw", images=4):
+        pass
+    figures.published("night")
+    assert {sample.name for sample in figures.samples()} <= set(figures.DESCRIBED)
