@@ -26,6 +26,8 @@ from catalogs.query import Catalog
 from catalogs.schema import catalog_schema
 from foundation.errors import CatalogError
 
+pytestmark = pytest.mark.slow
+
 
 def contents(out: Path) -> pd.DataFrame:
     """Every row as pandas reads it, in the order of their ids, as plain values."""

@@ -20,6 +20,8 @@ from catalogs.query import Catalog
 from catalogs.schema import catalog_schema
 from foundation.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 COUNT = 150
 
 

@@ -5,30 +5,29 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
 import pandas as pd
 import pytest
+from catalog_samples import SCHEMA, make_row
+from moto.server import ThreadedMotoServer
 
 from catalogs.compact import compact
+from catalogs.parts import publish_shard
 from catalogs.query import Catalog
 from catalogs.remote import LIST, local_file, located, push, url_of
 from foundation.errors import InputError, StorageError
+from tests.command_line import nonesuch
 
-server_module = pytest.importorskip(
-    "moto.server", reason="moto, the S3 API server of these tests, is missing"
-)
-pytest.importorskip("s3fs", reason="the extra s3 is missing")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """The URL of an empty bucket on a server of its own."""
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     before = dict(os.environ)
@@ -86,10 +85,15 @@ def test_a_grown_and_compacted_catalog_is_followed(demo: Callable[..., Path], bu
     out = demo(20, 10)
     push(out, f"{bucket}/two")
     assert Catalog(f"{bucket}/two").count() == 20
+    for start in (20, 30):
+        rows = [make_row(i) for i in range(start, start + 10)]
+        publish_shard(out, f"demo-{start // 10:05d}", rows, SCHEMA)
+    push(out, f"{bucket}/two")
+    assert Catalog(f"{bucket}/two").count() == 40
     compact(out, everything=True)
     pushed = push(out, f"{bucket}/two")
-    assert pushed.removed == 2
-    assert Catalog(f"{bucket}/two").count() == 20
+    assert pushed.removed == 4
+    assert Catalog(f"{bucket}/two").count() == 40
 
 
 def test_images_come_when_they_are_asked_for(demo: Callable[..., Path], bucket: str) -> None:
@@ -142,9 +146,3 @@ def test_the_command_line_takes_urls(demo: Callable[..., Path], bucket: str) -> 
     told = nonesuch("query", f"{bucket}/five", "--where", "subject = 'panda'", "--json", "--top", "3")
     assert told.returncode == 0, told.stderr
     assert [json.loads(line)["subject"] for line in told.stdout.splitlines()] == ["panda"] * 3
-
-
-def nonesuch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nonesuch", *map(str, arguments)], capture_output=True, text=True, check=False
-    )

@@ -21,6 +21,8 @@ from catalogs.exports.run import export_catalog
 from catalogs.exports.selection import select
 from catalogs.query import Catalog
 
+pytestmark = pytest.mark.slow
+
 IMAGES = COUNT - 1
 DIGESTS = {hashlib.sha256(image_bytes(i)).hexdigest() for i in range(COUNT) if i != FAILED}
 

@@ -23,6 +23,8 @@ from catalogs.exports.selection import select
 from catalogs.query import Catalog
 from foundation.errors import CatalogError, InputError, StorageError
 
+pytestmark = pytest.mark.slow
+
 IMAGES = COUNT - 1
 
 

@@ -22,6 +22,8 @@ from catalogs.taste import train_taste
 from catalogs.taste_model import model_file, read_model, write_model
 from foundation.errors import CatalogError, InputError
 
+pytestmark = pytest.mark.slow
+
 ENCODER = "embedded toy 8"
 
 

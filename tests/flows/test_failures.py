@@ -16,6 +16,8 @@ from generators.backends import BACKENDS, Backend, Drawing, open_backend
 from generators.models import ModelFacts
 from generators.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 SWEEP = """\
 name: moody
 model: moody:1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+
+from tests.command_line import nonesuch
 
 sys.path.append(str(Path(__file__).parents[1] / "provenance"))
 from timestamp_authority import authority
@@ -138,23 +138,18 @@ class TestMarkedSweeps:
 
 @pytest.mark.slow
 def test_what_a_run_queues_is_stamped_by_a_command(tmp_path: Path, prefect_server: str) -> None:
-    def nonesuch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "nonesuch", *map(str, arguments)]
-        environment = {**os.environ, "PREFECT_API_URL": prefect_server, "COLUMNS": "200"}
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-
     tsa, out = tmp_path / "tsa", tmp_path / "out"
     tsa.mkdir()
     path = sweep_file(tmp_path, 'timestamp: {url: "http://127.0.0.1:9/", policy: queue}')
-    told = nonesuch("run", path, "--out", out)
+    told = nonesuch("run", path, "--out", out, server=prefect_server)
     assert told.returncode == 0, told.stderr
     assert "2 wait for their timestamp" in told.stderr
     with authority(tsa) as (url, _):
-        stamped = nonesuch("keys", "stamp", out, "--timestamp", url)
+        stamped = nonesuch("keys", "stamp", out, "--timestamp", url, server=prefect_server)
     assert stamped.returncode == 0, stamped.stderr
     assert "2 timestamped" in stamped.stderr
     assert set(pd.read_parquet(out / "catalog")["timestamp"]) == {"authority"}
-    again = nonesuch("run", path, "--out", out)
+    again = nonesuch("run", path, "--out", out, server=prefect_server)
     assert again.returncode == 0, again.stderr
     assert "0 drawn" in again.stderr
     assert "wait" not in again.stderr

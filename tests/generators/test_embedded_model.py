@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 
 from generators.backends import model_facts, open_backend
-from generators.models import EMBEDDED_FOLDER
 from generators.plan import open_matrix
 from generators.sweep import load_sweep
-
-pytestmark = pytest.mark.skipif(
-    not (EMBEDDED_FOLDER / "model_index.json").is_file(),
-    reason="the embedded model's weights are not in place",
-)
 
 
 def test_its_facts_come_from_its_defaults() -> None:

@@ -23,6 +23,8 @@ from generators.plan import open_matrix
 from generators.recipe import Recipe
 from generators.sweep import load_sweep, make_sweep
 
+pytestmark = pytest.mark.slow
+
 Pipelines = Callable[[str], Path]
 
 

@@ -16,6 +16,8 @@ from generators.backends import model_facts, open_backend
 from generators.plan import open_matrix
 from generators.sweep import make_sweep
 
+pytestmark = pytest.mark.slow
+
 Pipelines = Callable[[str], Path]
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.command_line import nonesuch
 
 SWEEP = """\
 name: tiny
@@ -22,12 +22,6 @@ seeds: {count: 3}
 settings: {width: 132, height: 132, steps: 1}
 scoring: {scorers: [technical]}
 """
-
-
-def nonesuch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nonesuch", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,8 @@ from catalogs.schema import catalog_schema
 from foundation.errors import InputError
 from nonesuch.cli.app import app
 
+pytestmark = pytest.mark.slow
+
 DIM = 6
 SCHEMA = catalog_schema({"subject": "string"}, {"aesthetic": "float32", "alignment": "float32"}, DIM)
 

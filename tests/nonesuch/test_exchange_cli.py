@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from tests.command_line import nonesuch
+
+pytestmark = pytest.mark.slow
 
 SWEEP = """\
 name: tiny
@@ -23,14 +24,6 @@ seeds: {count: 2}
 settings: {width: 132, height: 132, steps: 1}
 scoring: {scorers: [technical]}
 """
-
-
-def nonesuch(*arguments: str | Path, server: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = dict(os.environ) | ({"PREFECT_API_URL": server} if server else {})
-    return subprocess.run(
-        [sys.executable, "-m", "nonesuch", *map(str, arguments)],
-        capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

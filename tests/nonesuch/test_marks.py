@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+from tests.command_line import nonesuch
 
 sys.path.append(str(Path(__file__).parents[1] / "provenance"))
 from provenance_samples import picture
@@ -28,14 +29,10 @@ from provenance.request import SignerChoice
 from provenance.sidecar import read_manifest
 from provenance.verify import verify_file
 
+pytestmark = pytest.mark.slow
+
 AWAY = "http://127.0.0.1:9/"  # the discard port: nothing listens there
 A1111 = "a fox\nNegative prompt: dog\nSteps: 20, Sampler: Euler, CFG scale: 7.5, Seed: 5, Size: 64x64, Model: mini"
-
-
-def nonesuch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nonesuch", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
 
 
 def drawn(folder: Path, name: str = "theirs.png", seed: int = 3) -> Path:

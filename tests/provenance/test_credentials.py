@@ -18,6 +18,8 @@ from provenance.signing import Signer, make_signer, open_signer
 from provenance.trustlist import TrustSet, load_trust, parse_certificates
 from provenance.verdict import Verdict
 
+pytestmark = pytest.mark.slow
+
 FORMATS = ("png", "jpeg", "webp")
 
 

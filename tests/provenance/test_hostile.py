@@ -19,6 +19,8 @@ from provenance.marking import MarkedFile
 from provenance.verdict import Verdict
 from provenance.verify import verify_file
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def fuzz() -> ModuleType:

@@ -18,6 +18,8 @@ from provenance.verdict import Verdict
 from provenance.verify import VerifyOptions
 from provenance.watermark import embed
 
+pytestmark = pytest.mark.slow
+
 PAYLOAD = 0x0123456789ABCDEF
 
 

@@ -22,6 +22,8 @@ from provenance.trustlist import load_trust
 from provenance.verdict import Verdict
 from provenance.verify import VerifyOptions, verify_bytes
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Profile:

@@ -19,6 +19,8 @@ from provenance.timestamps import Authority
 from provenance.trustlist import load_trust
 from provenance.verify import VerifyOptions, verify_bytes
 
+pytestmark = pytest.mark.slow
+
 AWAY = "http://127.0.0.1:9/"  # the discard port: nothing listens there
 
 

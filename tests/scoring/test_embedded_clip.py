@@ -13,6 +13,8 @@ from foundation.images import RGB, decode_rgb
 from scoring import DEFAULT_SCORERS, Caption, Encoder, Scores, open_encoder, open_scorers, score_images
 from scoring.encoders import EMBEDDED
 
+pytestmark = pytest.mark.slow
+
 ARTISTS = {
     "hokusai": "Katsushika Hokusai",
     "seurat": "Georges Seurat",

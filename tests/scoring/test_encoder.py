@@ -19,6 +19,8 @@ from foundation.images import RGB
 from scoring import Encoder, open_encoder
 from tests.scoring.samples import model_config, picture, write_model
 
+pytestmark = pytest.mark.slow
+
 SIZES = [(32, 32), (48, 48), (97, 61), (61, 97), (20, 24), (150, 200)]
 
 

@@ -16,6 +16,8 @@ from transformers import CLIPTokenizer
 from training.captions import canonical
 from training.world import FONT_PACKAGE, FONT_PATH, STYLES, SUBJECTS, draw
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = ROOT / "generators" / "embedded"
 SCORING = ROOT / "scoring" / "embedded"

@@ -26,6 +26,8 @@ from training.world import (
     training_pairs,
 )
 
+pytestmark = pytest.mark.slow
+
 needs_font = pytest.mark.skipif(
     not FONT_PATH.is_file(), reason=f"training glyphs missing: install the Debian package {FONT_PACKAGE}"
 )

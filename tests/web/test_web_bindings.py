@@ -15,6 +15,8 @@ from provenance.credentials import read_credentials
 from provenance.request import MarkedFile
 from provenance.trustlist import load_trust
 
+pytestmark = pytest.mark.slow
+
 
 def value(bits: int) -> str:
     return base64.b64encode(f"{bits:016x}".encode()).decode()

@@ -27,6 +27,8 @@ from provenance.evidence import Evidence
 from provenance.verdict import OWN_ANCHOR, Verdict
 from provenance.watermark import embed
 
+pytestmark = pytest.mark.slow
+
 FORM = "multipart/form-data; boundary=XBOUNDARYX"
 
 

@@ -17,6 +17,8 @@ from web_samples import HOSTILE, encoded, hostile_png, huge_png_header, picture
 from nonesuch.web.models import VerdictBody
 from provenance.request import MarkedFile
 
+pytestmark = pytest.mark.slow
+
 KEYS = {
     "path", "verdict", "confidence", "integrity", "trust", "signed_by", "signed_at", "time", "generator",
     "digital_source_type", "watermark", "catalog", "recipe", "evidence", "trust_list", "error",

@@ -15,6 +15,8 @@ from starlette.testclient import TestClient
 from catalogs.compact import compact
 from catalogs.thumbnails import thumbnail_path
 
+pytestmark = pytest.mark.slow
+
 Rows = list[dict[str, Any]]
 
 

@@ -13,6 +13,8 @@ from starlette.testclient import TestClient
 
 from catalogs.picks import open_picks
 
+pytestmark = pytest.mark.slow
+
 Own = tuple[Path, list[dict[str, Any]], TestClient]
 Say = Callable[..., Any]
 

@@ -14,6 +14,8 @@ from nonesuch.web.gallery.columns import columns_of
 from nonesuch.web.gallery.paging import Key, decode, encode
 from nonesuch.web.gallery.view import PICKS, SHOWN, SIZES, View, chips, conditions, parse_view, query
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = columns_of(SCHEMA, SCHEMA)
 
 texts = (

@@ -9,6 +9,8 @@ from skimage import data
 
 from provenance.watermark import detect, embed, geometry, luma
 
+pytestmark = pytest.mark.slow
+
 PAYLOAD = 0x0123456789ABCDEF
 
 

@@ -8,6 +8,8 @@ from skimage import data
 
 from provenance.watermark import bounds, detect, embed, layout, luma, reading
 
+pytestmark = pytest.mark.slow
+
 PAYLOAD = 77
 
 
