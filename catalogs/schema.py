@@ -71,6 +71,12 @@ FIXED: tuple[Column, ...] = (
     Column("mask_digest", TEXT, "recipe", "SHA-256 of the inpainting mask, hex"),
     Column("parent", TEXT, "recipe", "recipe id of the catalogued image it started from"),
     Column(
+        "reproducible",
+        pa.bool_(),
+        "recipe",
+        "false: what drew it takes no seed; null: the seed brings it back",
+    ),
+    Column(
         "status",
         WORD,
         "outcome",
@@ -113,6 +119,12 @@ FIXED: tuple[Column, ...] = (
     Column("drawn_at", pa.timestamp("us", tz="UTC"), "run", "when the drawing ended"),
     Column("device", WORD, "run", "what it was drawn on: cpu, cuda with the card's name, mps"),
     Column("batch_size", pa.int32(), "run", "images drawn together"),
+    Column(
+        "cost", pa.float64(), "run", "US dollars that a service takes for it, by list price or its own count"
+    ),
+    Column(
+        "told", TEXT, "run", "JSON object of what an engine or service said of it: its seed, version, prompt"
+    ),
     Column("versions", WORD, "run", "JSON object of library versions: torch, diffusers, nonesuch, …"),
 )
 EMBEDDING = "embedding"

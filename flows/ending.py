@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from time import monotonic
 
 from flows.job import Job
 from flows.progress import Tally
+from foundation.errors import InputError
+from generators.prices import price_of
 from generators.recipe import Recipe
 
 DEVICES = 1  # that one run draws on
@@ -23,14 +25,29 @@ class Ending:
         self._begun = monotonic()
         self._best: frozenset[str] = frozenset()
         self._since = 0  # images ended when the best last changed
+        self._money = self._dollars()
+        self._spent = 0.0  # US dollars in this run
 
     def within(self, recipes: Iterator[Recipe]) -> Iterator[Recipe]:
-        """The recipes that the budget of images allows."""
-        return recipes if self._budget.images is None else islice(recipes, self._budget.images)
+        """The recipes that the budgets of images and money allow. Raises InputError for one whose price nobody knows."""
+        some = recipes if self._budget.images is None else islice(recipes, self._budget.images)
+        return some if self._money is None else self._affordable(some, self._money)
 
-    def allowed(self, total: int) -> int:
-        """How many of `total` recipes the budget of images allows."""
+    def allowed(self, total: int, recipes: Callable[[], Iterator[Recipe]]) -> int:
+        """How many of the `total` recipes the budgets of images and money allow. Raises InputError as `within` does."""
+        if self._money is not None:
+            return sum(1 for _ in self.within(recipes()))
         return total if self._budget.images is None else min(total, self._budget.images)
+
+    def cut(self, total: int) -> str:
+        """Why no more than `total` recipes were drawn, when a budget is the reason."""
+        if self._money is None or total == self._budget.images:
+            return f"the budget of {total} images is spent"
+        return self._money_spent()
+
+    def pay(self, dollars: float) -> None:
+        """A shard's images cost so much."""
+        self._spent += dollars
 
     def reason(self, tally: Tally) -> str | None:
         """Why the run should end before its next shard, None to go on."""
@@ -41,7 +58,36 @@ class Ending:
         ):
             if limit is not None and spent >= limit:
                 return f"the budget of {limit:g} {unit} is spent"
+        if self._money is not None and self._spent >= self._money:
+            return self._money_spent()
         return self._settling(tally.done + tally.failed)
+
+    def _dollars(self) -> float | None:
+        """US dollars that this run may spend; None for as many as it takes."""
+        limits = [] if self._budget.cost is None else [self._budget.cost]
+        if self._budget.total_cost is not None:
+            limits.append(max(0.0, self._budget.total_cost - spent_before(self._job)))
+        return min(limits, default=None)
+
+    def _affordable(self, recipes: Iterator[Recipe], money: float) -> Iterator[Recipe]:
+        planned = 0.0
+        for recipe in recipes:
+            price = price_of(recipe, self._job.facts(recipe))
+            if price is None:
+                raise InputError(
+                    f"nobody knows what an image of {recipe.model} costs, so a budget of money can't be kept",
+                    where=self._job.sweep.source.where(("budget",)),
+                    hint=f'Say it: engines: {{"{recipe.model}": {{price: 0.05}}}}.',
+                )
+            planned += price
+            if planned > money + 1e-9:
+                return
+            yield recipe
+
+    def _money_spent(self) -> str:
+        limits = ((self._budget.cost, "for one run"), (self._budget.total_cost, "for the sweep"))
+        told = " or ".join(f"${limit:g} {what}" for limit, what in limits if limit is not None)
+        return f"the budget of {told} is spent (this run: ${self._spent:.2f})"
 
     def _settling(self, ended: int) -> str | None:
         if self._settled is None:
@@ -63,3 +109,18 @@ class Ending:
         if ended - self._since < self._settled.patience:
             return None
         return f"the best {self._settled.top} have not changed for {ended - self._since} images"
+
+
+def spent_before(job: Job) -> float:
+    """US dollars that earlier runs of the sweep paid, as the output folder's catalog has them."""
+    from catalogs.expressions import literal
+    from catalogs.query import Catalog
+
+    try:
+        catalog = Catalog(job.out)
+    except InputError:
+        return 0.0
+    if "cost" not in catalog.schema.names:
+        return 0.0
+    sql = f"SELECT sum(cost) AS spent FROM {{catalog}} WHERE sweep = {literal(job.sweep.name)}"
+    return float(catalog.engine.read(lambda session: session.sql(sql))["spent"][0].as_py() or 0.0)

@@ -19,8 +19,13 @@ from provenance.marking import MarkedFile, MarkRequest, ParentCheck
 _VERSIONED = ("nonesuch", "torch", "diffusers", "transformers", "open_clip_torch", "c2pa-python", "imagehash")
 
 
-def mark_request(recipe: Recipe, job: Job, watermark_key: bytes | None = None) -> MarkRequest:
-    """The mark of a recipe's image. Folders of this machine stay out of it: files are named, not located."""
+def mark_request(
+    recipe: Recipe, job: Job, watermark_key: bytes | None = None, original: bytes | None = None
+) -> MarkRequest:
+    """The mark of a recipe's image. Folders of this machine stay out of it: files are named, not located.
+
+    `original` is the file that a service returned: with its own credential it becomes the parent.
+    """
     marking, image_format = job.sweep.marking, job.sweep.format
     told = json.loads(recipe.to_json())
     told["loras"] = [{**lora, "path": Path(lora["path"]).name} for lora in told["loras"]]
@@ -45,8 +50,14 @@ def mark_request(recipe: Recipe, job: Job, watermark_key: bytes | None = None) -
         if recipe.init_image is None
         else "compositeWithTrainedAlgorithmicMedia",
         # without a credential there is nowhere to name a parent
-        parents=(Path(recipe.init_image),) if recipe.init_image and marking.credentials else (),
+        parents=_parents(recipe, original) if marking.credentials else (),
     )
+
+
+def _parents(recipe: Recipe, original: bytes | None) -> tuple[Path | bytes, ...]:
+    """What an image was made from: the service's file, then the picture that it started from."""
+    start = (Path(recipe.init_image),) if recipe.init_image else ()
+    return start if original is None else (original, *start)
 
 
 def broken_parent(parents: Sequence[ParentCheck]) -> str | None:
@@ -104,6 +115,7 @@ def catalog_row(
         "device": drawing.device,
         "batch_size": drawing.batch_size,
         "versions": library_versions(),
+        **drawing.facts,
     }
     if marked is not None:
         row |= {

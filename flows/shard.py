@@ -29,7 +29,7 @@ from flows.progress import Counter
 from flows.rows import broken_parent, catalog_row, mark_request
 from foundation.errors import StorageError
 from foundation.files import atomic_write
-from generators.backends import Drawing
+from generators.backends import BackendStopped, Drawing, Spooling
 from generators.plan import record_speed
 from generators.shards import Shard
 from provenance.marking import mark_image
@@ -50,6 +50,7 @@ class ShardReport:
     done: int  # rows with an image
     failed: int  # rows without one
     seconds: float  # from the first draw to the published part
+    cost: float = 0.0  # US dollars that its images cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +70,37 @@ def run_shard(shard: Shard, job: Job, counter: Counter) -> ShardReport:
     """Draw and publish one shard.
 
     One recipe's failure becomes a status and a reason in its row. Raises StorageError when the
-    output can't be written, DrawingError or DependencyError when a model can't be loaded.
+    output can't be written, DrawingError or DependencyError when a model can't be loaded, and BackendStopped
+    when nothing more can be drawn, after what was drawn until then is published.
     """
     begun = perf_counter()
     finished: list[_Finished] = []
+    stops: list[BackendStopped] = []
     with ThreadPoolExecutor(MARKING_THREADS, thread_name_prefix="mark") as pool:
         waiting: list[Future[_Finished]] = []
-        for drawings in _batches(_draw(shard, job)):
+        for drawings in _batches(_until_stopped(_draw(shard, job), stops)):
             scored = _score(drawings, job)
             while waiting:
                 finished.append(_collect(waiting.pop(0), counter))
             waiting = [pool.submit(_finish, one, shard, job) for one in scored]
         finished.extend(_collect(future, counter) for future in waiting)
+    if stops and not finished:
+        raise stops[0]
     order = {recipe.id: place for place, recipe in enumerate(shard.recipes)}
     rows = sorted((one.row for one in finished), key=lambda row: order[row["recipe_id"]])
     manifests = [one.manifest for one in finished if one.manifest is not None]
     if manifests:
         write_pack(job.out, shard.name, manifests)
     publish_shard(job.out, shard.name, rows, job.schema(_embedding_dim(rows)))
+    _let_go(shard, job, rows)
+    if stops:
+        raise stops[0]
     failed = sum(row["status"] == "failed" for row in rows)
     seconds = perf_counter() - begun
     if not failed:
         record_speed(shard.recipes, seconds)
-    return ShardReport(shard.key, len(rows) - failed, failed, seconds)
+    cost = sum(row.get("cost") or 0.0 for row in rows)
+    return ShardReport(shard.key, len(rows) - failed, failed, seconds, cost)
 
 
 def _draw(shard: Shard, job: Job) -> Iterator[Drawing]:
@@ -99,6 +108,22 @@ def _draw(shard: Shard, job: Job) -> Iterator[Drawing]:
     if shard.index == 0:
         backend.check(shard.recipes[0])  # what no recipe of the sweep can draw ends it here
     return backend.draw(shard.recipes)
+
+
+def _until_stopped(drawings: Iterator[Drawing], stops: list[BackendStopped]) -> Iterator[Drawing]:
+    """The drawings until the backend can't go on; why it can't is put into `stops`."""
+    try:
+        yield from drawings
+    except BackendStopped as error:
+        stops.append(error)
+
+
+def _let_go(shard: Shard, job: Job, rows: Sequence[dict[str, Any]]) -> None:
+    """Tell a backend that keeps what was paid for which images the catalog has."""
+    backend = resident.backend_for(shard.recipes[0], job)
+    if isinstance(backend, Spooling):
+        kept = {row["recipe_id"] for row in rows if row.get("file")}
+        backend.published([recipe for recipe in shard.recipes if recipe.id in kept])
 
 
 def _batches(drawings: Iterator[Drawing]) -> Iterator[list[Drawing]]:
@@ -146,7 +171,7 @@ def _finish(scored: _Scored, shard: Shard, job: Job) -> _Finished:
         return _Finished(catalog_row(*shared, None, {}), None)
     try:
         begun = perf_counter()
-        request = mark_request(recipe, job, resident.watermark_key_for(job))
+        request = mark_request(recipe, job, resident.watermark_key_for(job), drawing.original)
         marked = mark_image(drawing.image, request, resident.signer_for(job))
         path = image_path(job.sweep.name, recipe.id, marked.suffix)
         atomic_write(job.out / path, marked.data, scratch=job.out / SCRATCH)

@@ -64,7 +64,7 @@ def sweep(
         published = published_ids(job.out)
         left = sum(1 for _ in pending(job.matrix, published)) if len(published) else job.matrix.count()
         ending = Ending(job)
-        total = ending.allowed(left)
+        total = ending.allowed(left, lambda: pending(job.matrix, published))
         standing = StandingFile(job.out, job.sweep.name)
         watchers.enter_context(watched_by(standing))
         watchers.enter_context(watched_by(figures.RunFigures(job.sweep.name)))
@@ -77,13 +77,14 @@ def sweep(
         for shard in cut_shards(recipes, shard_size or job.sweep.shard_size, sweep=job.sweep.name):
             # quoted, so that Prefect does not search thousands of recipes for futures
             report = shard_task(shard.name, quote((shard, job, counter)))
+            ending.pay(report.cost)
             figures.published(job.sweep.name)
             artifact.update(counter, report)
             if (ended_by := ending.reason(counter.tally)) is not None:
                 break
         else:
             if total < left:
-                ended_by = f"the budget of {total} images is spent"
+                ended_by = ending.cut(total)
         standing.ended()
         summary = summarise(job, counter.tally, monotonic() - begun, ended_by)
         _publish_summary(summary)

@@ -19,6 +19,11 @@ class Budget(Strict):
         None
     )
     images: Annotated[int, Field(ge=1, description="recipes that one run draws")] | None = None
+    cost: Annotated[float, Field(gt=0, description="US dollars that one run pays services")] | None = None
+    total_cost: (
+        Annotated[float, Field(gt=0, description="US dollars that all runs of the sweep into one folder pay")]
+        | None
+    ) = None
 
 
 class Settled(Strict):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from foundation.errors import InputError
 from generators.facets import FacetValue
+from generators.models import ModelFacts
 from generators.settings import SETTING_NAMES
 from generators.sweep import Sweep
 
@@ -78,3 +79,20 @@ def combinations(sweep: Sweep) -> Iterator[tuple[dict[str, Any], str]]:
         )
     for row in itertools.product(*axes):
         yield combine(sweep, (value for value, _ in row)), row[-1][1] if row else ""
+
+
+def suited(combined: Mapping[str, Any], facts: ModelFacts, bound: frozenset[str]) -> dict[str, Any]:
+    """The settings without those that an engine or service has no use for, which then keep its defaults: recipes
+    that differ in them alone are one recipe, drawn and paid for once.
+
+    `bound` names the options that facets are bound to; a model gets those of its own engine only.
+    """
+    remote = facts.remote
+    ignored = remote.ignores if remote is not None else frozenset()
+    kept = {name: value for name, value in combined.items() if name not in ignored}
+    if "options" in kept and bound:
+        own = {one for name in remote.engine.bind for one in remote.engine.targets(name)} if remote else set()
+        kept["options"] = {
+            name: value for name, value in kept["options"].items() if name not in bound or name in own
+        }
+    return kept

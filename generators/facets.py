@@ -139,10 +139,11 @@ def facet_values(
     source: Source,
     wildcards: Path | None,
     find_images: FindImages | None = None,
+    bound: Sequence[str] = (),
 ) -> tuple[FacetValue, ...]:
     """The values of a facet, in order: lists as written, files read, random texts drawn, combinations made.
 
-    Pictures of a catalog come from `find_images`. Raises InputError for an unreadable file, a missing column, no values, too many values, two values
+    Pictures of a catalog come from `find_images`; plain values set the options that are `bound` to the facet. Raises InputError for an unreadable file, a missing column, no values, too many values, two values
     of one name, and two values that would do exactly the same.
     """
     place: Place = ("facets", name)
@@ -160,13 +161,14 @@ def facet_values(
         from generators.value_files import read_values
 
         rows = read_values(source.folder / facet.file, facet.column, facet.text, facet.negative, where=where)
-        values = [_value(name, entry, where) for entry in itertools.islice(rows, MAX_VALUES + 1)]
+        values = [_value(name, entry, where, bound) for entry in itertools.islice(rows, MAX_VALUES + 1)]
         values = _combinations(values, facet.choose, facet.joined_by, where)
     else:
         listed = facet if isinstance(facet, ListedFacet) else ListedFacet(values=facet)
         inside = (*place, "values") if isinstance(facet, ListedFacet) else place
         values = [
-            _value(name, entry, source.where((*inside, index))) for index, entry in enumerate(listed.values)
+            _value(name, entry, source.where((*inside, index)), bound)
+            for index, entry in enumerate(listed.values)
         ]
         values = _combinations(values, listed.choose, listed.joined_by, where)
     if not values:
@@ -220,7 +222,7 @@ def _catalog_images(
     ]
 
 
-def _value(facet: str, entry: Entry, where: str) -> FacetValue:
+def _value(facet: str, entry: Entry, where: str, bound: Sequence[str] = ()) -> FacetValue:
     """The value that one entry stands for; a plain value of a facet named like a setting sets it."""
     plain = not isinstance(entry, ValueEntry)
     name = str(entry) if plain else entry.name  # type: ignore[union-attr]
@@ -236,6 +238,9 @@ def _value(facet: str, entry: Entry, where: str) -> FacetValue:
             raise InputError(
                 f"{name!r} is not a value for {facet} ({error.errors()[0]['msg']})", where=where
             ) from error
+    elif bound and settings is None:
+        value = entry if not isinstance(entry, ValueEntry) else (entry.text or name)
+        settings = Settings(options=dict.fromkeys(bound, value))
     if isinstance(entry, ValueEntry):
         text = name if entry.text is None else entry.text
         return FacetValue(name, text, entry.negative, settings)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from foundation.errors import InputError
-from generators.combined import combinations, combine, setting_facets, slowness
+from generators.combined import combinations, combine, setting_facets, slowness, suited
 from generators.digests import lora_digest
 from generators.facets import FacetValue
 from generators.init_images import DEFAULT_FIT, DEFAULT_STRENGTH, check_mask, picture_digest
@@ -53,6 +53,7 @@ class Matrix:
         self._prompt = parse_template(sweep.prompt, facets, where=source.where(("prompt",)))
         self._negative = parse_template(sweep.negative, facets, where=source.where(("negative",)))
         self._setting_facets = setting_facets(sweep)
+        self._bound = frozenset(one for facet in sweep.values for one in sweep.bound(facet))
         self._check_used()
         self._check_settings()
         self.axes = self._ordered_axes()
@@ -102,22 +103,25 @@ class Matrix:
         key = tuple(chosen[facet].name for facet in self._setting_facets)
         if key != self._last_key:
             self._last_key = key
-            self._last_settings = self._settings(
-                combine(self.sweep, (chosen[facet] for facet in self._setting_facets))
-            )
+            combined = combine(self.sweep, (chosen[facet] for facet in self._setting_facets))
+            self._last_settings = self._settings(combined)
+            remote = self._facts[combined["model"], combined["revision"]].remote
+            self._last_silent = remote is not None and "negative" in remote.ignores
         return {
             **self._last_settings,
             "prompt": self._prompt.fill({name: chosen[name].text for name in self._prompt.fields}),
-            "negative_prompt": self._negative_text(chosen),
+            "negative_prompt": "" if self._last_silent else self._negative_text(chosen),
             "facets": tuple((facet, chosen[facet].name) for facet in self.sweep.values),
         }
 
     _last_key: tuple[str, ...] | None = None
+    _last_silent = False  # whether the model of the last key takes no negative prompt
     _last_settings: Mapping[str, Any] = {}
 
     def _settings(self, combined: Mapping[str, Any]) -> dict[str, Any]:
         """A recipe's fields from a cell's settings and the model's defaults."""
         facts = self._facts[combined["model"], combined["revision"]]
+        combined = suited(combined, facts, self._bound)
         defaults = facts.defaults
         return {
             "backend": facts.backend,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from foundation.errors import DependencyError, InputError
 from foundation.files import storage_error
 from generators.digests import folder_digest
+from generators.engines import Engine
 from generators.settings import Settings
 
 EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
@@ -39,6 +41,25 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True)
+class Remote:
+    """How a model that another program or a service draws with is reached, and what it can do."""
+
+    url: str  # address without credentials
+    engine: Engine  # limits, prices, and where the key is
+    paid: bool = False  # whether an image costs money
+    reproducible: bool = True  # whether the same seed comes back to the same picture
+    ignores: frozenset[str] = (
+        frozenset()
+    )  # of steps, guidance, scheduler, dtype, negative: has no such setting
+    starts_from: frozenset[str] = frozenset()  # of "image", "mask": what it can start from
+    workflow: str = ""  # of ComfyUI: the graph as JSON
+    bound: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # recipe field → the graph's NODE.INPUTs
+    output: str = ""  # the graph's node whose image counts
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """A model as the matrix and the backends need to know it."""
 
@@ -53,6 +74,10 @@ class ModelFacts:
     size_multiple: int = 8  # px; width and height are multiples of it
     min_size: int = 8  # px
     max_size: int = MAX_SIZE  # px
+    sizes: tuple[
+        tuple[int, int], ...
+    ] = ()  # the only (width, height) it draws; () leaves it to the limits above
+    remote: Remote | None = None  # of an engine or service
 
     @property
     def resolved(self) -> bool:
@@ -61,6 +86,14 @@ class ModelFacts:
 
     def check_size(self, width: int, height: int, *, where: str) -> None:
         """Raise InputError for a size that the model does not draw."""
+        if self.sizes:
+            if (width, height) not in self.sizes:
+                raise InputError(
+                    f"{width}x{height} is not a size that {self.model} draws",
+                    where=where,
+                    hint=f"Use one of {', '.join(f'{w}x{h}' for w, h in self.sizes)}.",
+                )
+            return
         for name, value in (("width", width), ("height", height)):
             if value % self.size_multiple or not self.min_size <= value <= self.max_size:
                 raise InputError(

@@ -12,14 +12,18 @@ from typing import Final
 
 from foundation.errors import InputError
 from foundation.files import atomic_write, cache_dir
-from generators.backends import model_facts
+from generators.backends import REMOTE, model_facts
 from generators.combined import combinations
+from generators.engines import engine_of
 from generators.matrix import Matrix
 from generators.models import ModelFacts
+from generators.prices import price_of
 from generators.recipe import Recipe
 from generators.sweep import Sweep
 
 FIRST_PROMPTS: Final = 5
+PRICED: Final = 20_000  # cells whose price is looked up
+SERVICE_SECONDS: Final = 10.0  # an image of a hosted service, several asked for at once
 # Bytes a pixel on disk for pictures with much texture, and what the credential, XMP and thumbnail add.
 BYTES_PER_PIXEL: Final = {"png": 1.7, "jpeg": 0.35, "webp": 0.2}
 BYTES_PER_IMAGE: Final = 20_000
@@ -43,6 +47,8 @@ class Plan:
     seconds: float  # estimate
     seconds_basis: str  # where the estimate comes from
     bytes: int  # estimate of the image files
+    cost: float | None = 0.0  # US dollars by list price; None when a price is not known
+    ignored: tuple[str, ...] = ()  # "MODEL: steps, guidance": settings that a model has no use for
 
 
 def open_matrix(sweep: Sweep, *, network: bool = False) -> Matrix:
@@ -56,7 +62,11 @@ def open_matrix(sweep: Sweep, *, network: bool = False) -> Matrix:
         if (model, revision) not in facts:
             try:
                 facts[model, revision] = model_facts(
-                    model, revision, folder=sweep.source.folder, network=network
+                    model,
+                    revision,
+                    folder=sweep.source.folder,
+                    network=network,
+                    engine=engine_of(model, sweep.engines),
                 )
             except InputError as error:
                 if error.where not in (None, "model"):
@@ -94,7 +104,29 @@ def plan(sweep: Sweep) -> Plan:
         seconds=seconds * cells,
         seconds_basis=basis,
         bytes=int(cells * (pixels * BYTES_PER_PIXEL[sweep.format.type] + BYTES_PER_IMAGE)),
+        cost=_cost(matrix),
+        ignored=tuple(
+            f"{facts.model}: {', '.join(sorted(facts.remote.ignores - {'dtype'}))}"
+            for facts in matrix.facts.values()
+            if facts.remote is not None and facts.remote.ignores - {"dtype"}
+        ),
     )
+
+
+def _cost(matrix: Matrix) -> float | None:
+    """What services will take for the images, each recipe counted once; beyond PRICED cells by their mean."""
+    by_digest = {facts.digest: facts for facts in matrix.facts.values()}
+    if not any(facts.remote is not None and facts.remote.paid for facts in by_digest.values()):
+        return 0.0
+    prices: dict[str, float] = {}
+    looked_at = 0
+    for recipe in islice(matrix, PRICED):
+        looked_at += 1
+        price = price_of(recipe, by_digest[recipe.model_digest])
+        if price is None:
+            return None
+        prices[recipe.id] = price
+    return round(sum(prices.values()) * matrix.count() / max(1, looked_at), 4)
 
 
 def record_speed(recipes: Sequence[Recipe], seconds: float) -> None:
@@ -112,6 +144,8 @@ def _seconds_per_image(recipe: Recipe) -> tuple[float, str]:
         return measured, "measured here with the same model, size and steps"
     if recipe.backend == "noise":
         return 0.002, "a rule for noise"
+    if recipe.backend in REMOTE:
+        return SERVICE_SECONDS, "a guess for engines and services; the first run measures it"
     if recipe.model == "embedded":
         return EMBEDDED_SECONDS * recipe.steps / 20, "a rule: 3 images/s at 20 steps on two CPU cores"
     work = recipe.steps * recipe.width * recipe.height / 1e6

@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, fi
 
 from foundation.errors import InputError
 from generators.budget import Budget, Settled
+from generators.engines import Engine
 from generators.facets import (
     CatalogFacet,
     DynamicFacet,
@@ -138,6 +139,9 @@ class Sweep(Strict):
     format: Format = Format()
     scoring: Scoring = Scoring()
     marking: Marking = Marking()
+    engines: Annotated[
+        dict[str, Engine], Field(description="how engines and services are reached, by kind or model")
+    ] = Field(default_factory=dict)
 
     _source: Source = PrivateAttr()
     _values: dict[str, tuple[FacetValue, ...]] = PrivateAttr()
@@ -204,6 +208,10 @@ class Sweep(Strict):
             return range(self.seeds.range[0], self.seeds.range[1] + 1)
         return self.seeds
 
+    def bound(self, facet: str) -> tuple[str, ...]:
+        """The options that a facet's plain values set, as `bind` of the engines says; () for none."""
+        return tuple(dict.fromkeys(one for engine in self.engines.values() for one in engine.targets(facet)))
+
     @property
     def source(self) -> Source:
         """Where it came from: path, folder of its relative paths, text, and the line of each key."""
@@ -248,7 +256,7 @@ def _checked(data: Any, source: Source, find_images: FindImages | None = None) -
     if wildcards is not None and not wildcards.is_dir():
         raise InputError(f"there is no folder {wildcards}", where=source.where(("wildcards",)))
     sweep._values = {
-        name: facet_values(name, facet, source, wildcards, find_images)
+        name: facet_values(name, facet, source, wildcards, find_images, sweep.bound(name))
         for name, facet in sweep.facets.items()
     }
     return sweep
@@ -320,4 +328,5 @@ _MODELS: Final[dict[str, type[Strict]]] = {
     "scoring": Scoring,
     "marking": Marking,
     "timestamp": Timestamp,
+    "engines": Engine,
 }

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from foundation.errors import InputError
 from foundation.registry import Registry
-from generators.backends.base import Backend, BackendKind, Drawing
+from generators.backends.base import Backend, BackendKind, BackendStopped, Drawing, RemoteKind, Spooling
+from generators.engines import Engine
 from generators.models import ModelFacts, is_hub_id
 
-__all__ = ["BACKENDS", "Backend", "BackendKind", "Drawing", "model_facts", "open_backend"]
+__all__ = [
+    "BACKENDS",
+    "REMOTE",
+    "Backend",
+    "BackendKind",
+    "BackendStopped",
+    "Drawing",
+    "Spooling",
+    "model_facts",
+    "open_backend",
+]  # fmt: skip
 
-_PLANNED: Final = ("a1111", "comfyui", "google", "openai", "stability")
+REMOTE: Final = ("a1111", "comfyui", "google", "openai", "stability")
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9_]+):(.*)", re.DOTALL)
 
 
@@ -29,22 +41,44 @@ def _noise() -> BackendKind:
     return NoiseKind()
 
 
+def _remote(name: str) -> Callable[[], BackendKind]:
+    def kind() -> BackendKind:
+        from generators.backends.remote.kinds import KINDS
+
+        return KINDS[name]()
+
+    return kind
+
+
 BACKENDS: Final[Registry[BackendKind]] = Registry("backend", "backends")
 BACKENDS.register("diffusers", _diffusers)
 BACKENDS.register("noise", _noise)
+for _name in REMOTE:
+    BACKENDS.register(_name, _remote(_name))
 
 
 def model_facts(
-    model: str, revision: str | None = None, *, folder: Path = Path(), network: bool = False
+    model: str,
+    revision: str | None = None,
+    *,
+    folder: Path = Path(),
+    network: bool = False,
+    engine: Engine | None = None,
 ) -> ModelFacts:
     """What is known of a model without loading it: "embedded", "noise", a folder (relative ones start
-    from `folder`), a hub id, or `kind:name` for a backend from another package.
+    from `folder`), a hub id, or `kind:name` for an engine, a service or a backend from another package.
+
+    `engine` says how an engine or service is reached; others have no use for it.
 
     The network is used only where `network` allows it; without it a hub id that is not in the local
     cache gives facts that are not `resolved`. Raises InputError for a name that is none of these.
     """
-    kind = _kind_of(model, folder)
-    return BACKENDS.get(kind)().describe(model, revision, folder=folder, network=network)
+    kind = BACKENDS.get(_kind_of(model, folder))()
+    if isinstance(kind, RemoteKind):
+        return kind.describe_remote(
+            model, revision, folder=folder, network=network, engine=engine or Engine()
+        )
+    return kind.describe(model, revision, folder=folder, network=network)
 
 
 def open_backend(
@@ -70,12 +104,6 @@ def _kind_of(model: str, folder: Path) -> str:
         return "diffusers"
     scheme = _SCHEME.fullmatch(model)
     if scheme:
-        if scheme[1] in _PLANNED and scheme[1] not in BACKENDS:
-            raise InputError(
-                f"{model!r}: drawing through {scheme[1]} is not there yet",
-                where="model",
-                hint=f"Use embedded, noise, a folder, a hub id, or one of: {', '.join(BACKENDS)}.",
-            )
         return scheme[1]
     if is_hub_id(model) and not model.startswith("."):
         return "diffusers"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
+from foundation.errors import DrawingError
 from foundation.images import RGB
+from generators.engines import Engine
 from generators.models import ModelFacts
 from generators.recipe import Recipe
 
@@ -24,6 +26,19 @@ class Drawing:
     batch_size: int  # how many were drawn with it
     device: str  # "cpu", "cuda:0"
     dtype: str  # what the device really used
+    original: bytes | None = field(
+        default=None, repr=False
+    )  # the file of a service, whose credential stays a parent
+    facts: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # catalog columns that only the backend knows, such as cost
+
+
+class BackendStopped(DrawingError):
+    """Nothing more can be drawn in this run: a refused key, a used-up quota, an engine that is gone.
+
+    What was drawn before is kept; the run ends with this message.
+    """
 
 
 class Backend(Protocol):
@@ -62,4 +77,25 @@ class BackendKind(Protocol):
         self, facts: ModelFacts, *, device: str | None, batch_size: int | None, network: bool
     ) -> Backend:
         """A backend that has not loaded its weights yet."""
+        ...
+
+
+@runtime_checkable
+class RemoteKind(BackendKind, Protocol):
+    """A kind whose models another program or service draws with."""
+
+    def describe_remote(
+        self, model: str, revision: str | None, *, folder: Path, network: bool, engine: Engine
+    ) -> ModelFacts:
+        """As describe, with what the sweep says of the engine. An engine on this machine is asked in any case,
+        another one only where `network` allows it."""
+        ...
+
+
+@runtime_checkable
+class Spooling(Protocol):
+    """A backend that keeps what was paid for until the catalog has it."""
+
+    def published(self, recipes: Sequence[Recipe]) -> None:
+        """The rows of these recipes are in the catalog."""
         ...

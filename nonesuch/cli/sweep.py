@@ -98,9 +98,17 @@ def _told(plan: Plan) -> str:
         *(f"model    {model}" for model in plan.models),
         f"time     about {_duration(plan.seconds)} ({plan.seconds_basis})",
         f"disk     about {_size(plan.bytes)}",
+        *_paid(plan),
+        *(f"unused   {ignored}" for ignored in plan.ignored),
         *(f"prompt   {prompt}" for prompt in plan.first_prompts),
     ]
     return "\n".join(lines)
+
+
+def _paid(plan: Plan) -> list[str]:
+    if plan.cost is None:
+        return ["cost     unknown: a price is missing (engines: {MODEL: {price: …}})"]
+    return [f"cost     about ${plan.cost:,.2f} by list price"] if plan.cost else []
 
 
 def _duration(seconds: float) -> str:

@@ -118,7 +118,7 @@ def test_a_complaint_names_line_and_key(
         ("name: night", "name: night\nexclude: [{artist: Monet}]", 2, "exclude[0]", "no value 'Monet'"),
         ("name: night", "name: night\nexclude: [{}]", 2, "exclude[0]", "matches everything"),
         ("name: night", "name: night\nexclude: [{artist: [Munch, Hokusai]}]", 2, "exclude", "leave no"),
-        ("model: noise", "model: 'comfyui:flow.json'", 2, "model", "not there yet"),
+        ("model: noise", "model: 'comfyui:flow.json'", 2, "model", "no such file"),
         ("model: noise", "model: what is this", 2, "model", "neither embedded"),
         ("[Hokusai, Munch]", "[Hokusai, Munch]\n  steps: [10, x]", 8, "facets.steps[1]", "'x'"),
         ("[Hokusai, Munch]", "[Hokusai, Munch]\n  size: [64, 32x]", 8, "facets.size[1]", "'32x'"),

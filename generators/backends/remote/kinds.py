@@ -1,0 +1,277 @@
+"""How engines and services are described and opened: addresses, keys, defaults of each kind.
+
+An engine on this machine is asked while planning, for its model's hash and for what it lacks; another host only with
+leave to use the network. Services are described without asking.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from foundation.canonical import canonical_digest
+from foundation.errors import InputError
+from generators.backends.base import BackendKind, BackendStopped
+from generators.backends.remote import a1111, comfy_graph, comfyui, google, openai, stability
+from generators.backends.remote.drawing import Painter, RemoteBackend
+from generators.backends.remote.http import Caller, NoImage
+from generators.backends.remote.keys import read_key
+from generators.backends.remote.pace import Pace
+from generators.engines import Engine, is_loopback
+from generators.models import Defaults, ModelFacts, Remote
+from generators.recipe import Recipe
+
+_RETRIES: Final = 4
+_TIMEOUT: Final = 600.0  # seconds; an engine draws one image after another
+_SERVICE_TIMEOUT: Final = 180.0
+_SERVICE_CONCURRENCY: Final = 4
+_ENGINE_CONCURRENCY: Final = 2  # one is drawn while the last one travels
+
+
+def caller_for(
+    kind: str, facts: ModelFacts | None, url: str, engine: Engine, *, reads_key: bool = True
+) -> Caller:
+    """A caller with the key in the header that the kind wants. Raises InputError for a key that is not there."""
+    service = kind in _SERVICES
+    named = engine.key or (_key_of(kind, url) if service else None)
+    secret = read_key(named, where=f"engines: {kind}") if named and reads_key else None
+    headers: dict[str, str] = {"User-Agent": "nonesuch"}
+    auth: tuple[str, str] | None = None
+    if secret is not None and kind == "a1111":
+        user, _, password = secret.partition(":")
+        auth = (user, password)
+    elif secret is not None and kind == "google" and not google.is_vertex(url):
+        headers["x-goog-api-key"] = secret
+    elif secret is not None:
+        headers["Authorization"] = f"Bearer {secret}"
+    return Caller(
+        url,
+        what=f"{_NAMES[kind]} at {url}" if not service or engine.url else _NAMES[kind],
+        timeout=engine.timeout or (_SERVICE_TIMEOUT if service else _TIMEOUT),
+        retries=_RETRIES if engine.retries is None else engine.retries,
+        pace=Pace(engine.per_minute),
+        headers=headers,
+        secret=secret,
+        auth=auth,
+    )
+
+
+class _Kind:
+    """What all kinds share: they need to know how the engine is reached."""
+
+    name: str
+
+    def describe(self, model: str, revision: str | None, *, folder: Path, network: bool) -> ModelFacts:
+        """Facts with the engine's defaults."""
+        return self.describe_remote(model, revision, folder=folder, network=network, engine=Engine())
+
+    def describe_remote(
+        self, model: str, revision: str | None, *, folder: Path, network: bool, engine: Engine
+    ) -> ModelFacts:
+        raise NotImplementedError
+
+    def open(
+        self, facts: ModelFacts, *, device: str | None, batch_size: int | None, network: bool
+    ) -> RemoteBackend:
+        """A backend that has not asked the engine anything yet. Raises InputError when its key is not there."""
+        assert facts.remote is not None
+        engine = facts.remote.engine
+        if not network and not is_loopback(facts.remote.url):
+            return RemoteBackend(facts, _Offline(facts), concurrency=1)
+        caller = caller_for(self.name, facts, facts.remote.url, engine)
+        usual = _SERVICE_CONCURRENCY if facts.remote.paid else _ENGINE_CONCURRENCY
+        return RemoteBackend(facts, self.painter(facts, caller), concurrency=engine.concurrency or usual)
+
+    def painter(self, facts: ModelFacts, caller: Caller) -> Painter:
+        raise NotImplementedError
+
+
+class ComfyKind(_Kind):
+    """`comfyui:WORKFLOW.json`, a workflow in API format, relative to the sweep file."""
+
+    name = "comfyui"
+
+    def describe_remote(
+        self, model: str, revision: str | None, *, folder: Path, network: bool, engine: Engine
+    ) -> ModelFacts:
+        """Facts of a workflow: its digest is over its nodes, and over the weights' hashes where ComfyUI knows them."""
+        path = folder / model.split(":", 1)[1]
+        graph = comfy_graph.read_graph(path, where="model")
+        own = {name: engine.targets(name) for name in engine.bind}
+        fields = comfy_graph.bindings(graph, own, where="model")
+        output = comfy_graph.output_node(graph, engine.output, where="model")
+        url = engine.url or "http://127.0.0.1:8188"
+        # Facets bound to inputs are options, which the graph knows by NODE.INPUT.
+        options = {
+            name: [comfy_graph.resolved(graph, one, where="model") for one in targets]
+            for name, targets in own.items()
+            if name not in comfy_graph.FIELDS
+        }
+        engine = engine.model_copy(update={"bind": {**engine.bind, **options}})
+        remote = Remote(
+            url,
+            engine,
+            ignores=frozenset(
+                {"dtype"}
+                | {one for one in ("steps", "guidance", "scheduler", "negative") if one not in fields}
+            ),
+            starts_from=frozenset({"image"} & {"image" if "init_image" in fields else ""})
+            | frozenset({"mask"} & {"mask" if "mask" in fields else ""}),
+            workflow=json.dumps(graph),
+            bound=fields,
+            output=output,
+        )
+        facts = ModelFacts(
+            f"comfyui:{path.name}",
+            "comfyui",
+            "",
+            _workflow_defaults(graph, fields),
+            remote=remote,
+            size_multiple=8,
+        )
+        if not (network or is_loopback(url)):
+            return replace(facts, digest=f"unresolved:{canonical_digest(graph)}")
+        hashes = _asked(self.name, url, engine, lambda caller: comfyui.weights(caller, graph, where="model"))
+        return replace(facts, digest=comfy_graph.graph_digest(graph, fields, hashes))
+
+    def painter(self, facts: ModelFacts, caller: Caller) -> Painter:
+        """A painter that queues the workflow."""
+        assert facts.remote is not None
+        return comfyui.ComfyUI(facts, caller, facts.remote.engine.timeout or _TIMEOUT)
+
+
+class A1111Kind(_Kind):
+    """`a1111:CHECKPOINT`, by title, name, file name or hash; `a1111:` alone is the checkpoint that is loaded."""
+
+    name = "a1111"
+
+    def describe_remote(
+        self, model: str, revision: str | None, *, folder: Path, network: bool, engine: Engine
+    ) -> ModelFacts:
+        """Facts of a checkpoint: its digest is the SHA-256 that the web UI computes."""
+        url = engine.url or "http://127.0.0.1:7860"
+        remote = Remote(url, engine, ignores=frozenset({"dtype"}), starts_from=frozenset({"image", "mask"}))
+        facts = ModelFacts(
+            model, "a1111", f"unresolved:{model}", a1111.DEFAULTS, remote=remote, size_multiple=8
+        )
+        if not (network or is_loopback(url)):
+            return facts
+        wanted = model.split(":", 1)[1]
+        title, digest = _asked(self.name, url, engine, lambda caller: a1111.describe(caller, wanted))
+        return replace(facts, digest=digest, revision=title)
+
+    def painter(self, facts: ModelFacts, caller: Caller) -> Painter:
+        """A painter that speaks to the web UI."""
+        return a1111.A1111(facts, caller)
+
+
+class ServiceKind(_Kind):
+    """`openai:MODEL`, `stability:MODEL` or `google:MODEL`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def describe_remote(
+        self, model: str, revision: str | None, *, folder: Path, network: bool, engine: Engine
+    ) -> ModelFacts:
+        """Facts of a service's model. With leave to use the network, a missing or refused key and an empty account
+        are found here, before anything is drawn."""
+        module = _SERVICES[self.name]
+        url = engine.url or module.URL
+        if not url.startswith("https://") and not is_loopback(url):
+            raise InputError("a service is asked by https alone", where=f"engines: {self.name}: url")
+        name = model.split(":", 1)[1]
+        remote = Remote(
+            url,
+            engine,
+            paid=True,
+            reproducible=self.name == "stability",
+            ignores=getattr(module, "IGNORES", frozenset()),
+            starts_from=frozenset({"image", "mask"}) if name.startswith("gpt-image-") else frozenset(),
+        )
+        facts: ModelFacts = module.facts_of(model, name, remote)
+        if network:
+            _asked(self.name, url, engine, lambda caller: self.painter(facts, caller).ready())
+        return facts
+
+    def painter(self, facts: ModelFacts, caller: Caller) -> Painter:
+        """A painter that buys images."""
+        if self.name == "google":
+            assert facts.remote is not None
+            return google.Imagen(facts, caller, vertex=google.is_vertex(facts.remote.url))
+        return openai.OpenAI(facts, caller) if self.name == "openai" else stability.Stability(facts, caller)
+
+
+class _Offline:
+    """A painter for runs that may not use the network."""
+
+    def __init__(self, facts: ModelFacts) -> None:
+        self._facts = facts
+
+    def ready(self) -> None:
+        """Never."""
+        raise BackendStopped(
+            f"{self._facts.model} is drawn over the network, which this run may not use",
+            hint="Leave --offline out.",
+        )
+
+    def check(self, recipe: Recipe) -> None:
+        """Never."""
+        self.ready()
+
+    def paint(self, recipe: Recipe) -> Any:
+        """Never."""
+        self.ready()
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def _asked(kind: str, url: str, engine: Engine, question: Callable[[Caller], Any]) -> Any:
+    """What the engine answers while planning; that it can't answer is an InputError at the model's place."""
+    patient = engine.retries if engine.retries is not None else 1
+    caller = caller_for(
+        kind,
+        None,
+        url,
+        engine.model_copy(update={"retries": min(patient, 1), "timeout": min(engine.timeout or 60.0, 60.0)}),
+    )
+    try:
+        return question(caller)
+    except (BackendStopped, NoImage) as error:
+        raise InputError(error.message, where="model", hint=error.hint) from error
+    finally:
+        caller.close()
+
+
+def _key_of(kind: str, url: str) -> str:
+    return google.VERTEX_KEY if kind == "google" and google.is_vertex(url) else str(_SERVICES[kind].KEY)
+
+
+def _workflow_defaults(graph: comfy_graph.Graph, fields: Mapping[str, tuple[str, ...]]) -> Defaults:
+    """The settings that stand in the workflow itself."""
+
+    def standing(field: str, fallback: float) -> float:
+        value = comfy_graph.value_of(graph, fields[field][0]) if field in fields else fallback
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else fallback
+
+    return Defaults(
+        width=int(standing("width", 512)),
+        height=int(standing("height", 512)),
+        steps=int(standing("steps", 0)),
+        guidance_scale=float(standing("guidance", 0.0)),
+    )
+
+
+_NAMES: Final = {
+    "comfyui": "ComfyUI", "a1111": "the web UI", "openai": "OpenAI", "stability": "Stability AI", "google": "Google",
+}  # fmt: skip
+_SERVICES: Final[Mapping[str, Any]] = {"openai": openai, "stability": stability, "google": google}
+KINDS: Final[Mapping[str, Callable[[], BackendKind]]] = {
+    "comfyui": ComfyKind,
+    "a1111": A1111Kind,
+    **{name: lambda name=name: ServiceKind(name) for name in _SERVICES},  # type: ignore[misc]
+}
