@@ -20,7 +20,7 @@ from foundation.errors import InputError
 Role = Literal["identity", "recipe", "facet", "outcome", "score", "embedding", "hash", "mark", "file", "run"]
 
 SCHEMA_VERSION = "1"  # raised when a fixed column changes its name, type or meaning
-STATUSES = ("ok", "flagged", "failed")
+STATUSES = ("ok", "flagged", "failed", "removed")
 
 TEXT = pa.string()
 WORD = pa.dictionary(pa.int32(), pa.string())  # text with few distinct values
@@ -80,10 +80,10 @@ FIXED: tuple[Column, ...] = (
         "status",
         WORD,
         "outcome",
-        "ok, flagged (drawn, but blank or marked unsafe) or failed (no image)",
+        "ok, flagged (drawn, but blank or marked unsafe), failed (no image) or removed (drawn, its file deleted since)",
         True,
     ),
-    Column("reason", TEXT, "outcome", "why it was flagged or failed"),
+    Column("reason", TEXT, "outcome", "why it was flagged, failed or removed"),
     Column("encoder", WORD, "score", "image encoder of the embedding: model, tag and preprocessing"),
     Column("score_facts", WORD, "score", "JSON object: for each score its model, tag and head version"),
     Column(

@@ -126,10 +126,11 @@ def _figure(row: Mapping[str, Any], root: Path, lines: list[list[str]]) -> str:
         if name in row and not missing(row[name]) and row[name] != ""
     )
     more = f"<details><summary>recipe</summary><dl>{details}</dl></details>" if details else ""
-    return f"<figure>{_picture(row, root)}<figcaption>{''.join(told)}{more}</figcaption></figure>\n"
+    return f"<figure>{inline_picture(row, root)}<figcaption>{''.join(told)}{more}</figcaption></figure>\n"
 
 
-def _picture(row: Mapping[str, Any], root: Path) -> str:
+def inline_picture(row: Mapping[str, Any], root: Path) -> str:
+    """A row's picture as HTML that needs nothing else, at most THUMB px; a field that says why where there is none."""
     try:
         image = thumbnail(image_file(root, row), THUMB)
     except InputError as error:

@@ -57,7 +57,7 @@ class CatalogFolder:
         return perceptual_hashes(image)["phash"]
 
     def _first(self, rows: list[dict[str, Any]]) -> CatalogRecord | None:
-        drawn = [row for row in rows if row["file"]]
+        drawn = [row for row in rows if row["file"] or row["status"] == "removed"]
         return _record(drawn[0], self._catalog.folder) if drawn else None
 
 
@@ -67,7 +67,7 @@ _RECIPE_COLUMNS = (
 )  # fmt: skip
 RECORD_COLUMNS = (  # what a record is made of
     *_RECIPE_COLUMNS, "recipe_id", "sweep", "file", "sha256", "phash", "watermark_id", "credential_digest", "init_digest", "loras",
-    "options", "source_type",
+    "options", "source_type", "status",
 )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def _record(row: Mapping[str, Any], folder: Path) -> CatalogRecord:
     return CatalogRecord(
         image_id=row["recipe_id"],
         watermark_id=row["watermark_id"] or None,
-        path=row["file"],
+        path=row["file"] or row["recipe_id"],
         file=_file(row, folder),
         file_digest=row["sha256"],
         phash=row["phash"] or None,

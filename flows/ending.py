@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 
 from flows.job import Job
@@ -26,17 +25,25 @@ class Ending:
         self._best: frozenset[str] = frozenset()
         self._since = 0  # images ended when the best last changed
         self._money = self._dollars()
+        self._allowance = _Allowance(job, self._budget.images, self._money)
         self._spent = 0.0  # US dollars in this run
 
-    def within(self, recipes: Iterator[Recipe]) -> Iterator[Recipe]:
-        """The recipes that the budgets of images and money allow. Raises InputError for one whose price nobody knows."""
-        some = recipes if self._budget.images is None else islice(recipes, self._budget.images)
-        return some if self._money is None else self._affordable(some, self._money)
+    @property
+    def spent(self) -> bool:
+        """Whether the budgets of images and money allow no further recipe."""
+        return self._allowance.spent
+
+    def within(self, recipes: Iterable[Recipe]) -> Iterator[Recipe]:
+        """The recipes that what is left of the budgets of images and money allows; asked again, it goes on.
+
+        Raises InputError for a recipe whose price nobody knows.
+        """
+        return self._allowance.of(recipes)
 
     def allowed(self, total: int, recipes: Callable[[], Iterator[Recipe]]) -> int:
         """How many of the `total` recipes the budgets of images and money allow. Raises InputError as `within` does."""
         if self._money is not None:
-            return sum(1 for _ in self.within(recipes()))
+            return sum(1 for _ in _Allowance(self._job, self._budget.images, self._money).of(recipes()))
         return total if self._budget.images is None else min(total, self._budget.images)
 
     def cut(self, total: int) -> str:
@@ -69,21 +76,6 @@ class Ending:
             limits.append(max(0.0, self._budget.total_cost - spent_before(self._job)))
         return min(limits, default=None)
 
-    def _affordable(self, recipes: Iterator[Recipe], money: float) -> Iterator[Recipe]:
-        planned = 0.0
-        for recipe in recipes:
-            price = price_of(recipe, self._job.facts(recipe))
-            if price is None:
-                raise InputError(
-                    f"nobody knows what an image of {recipe.model} costs, so a budget of money can't be kept",
-                    where=self._job.sweep.source.where(("budget",)),
-                    hint=f'Say it: engines: {{"{recipe.model}": {{price: 0.05}}}}.',
-                )
-            planned += price
-            if planned > money + 1e-9:
-                return
-            yield recipe
-
     def _money_spent(self) -> str:
         limits = ((self._budget.cost, "for one run"), (self._budget.total_cost, "for the sweep"))
         told = " or ".join(f"${limit:g} {what}" for limit, what in limits if limit is not None)
@@ -109,6 +101,40 @@ class Ending:
         if ended - self._since < self._settled.patience:
             return None
         return f"the best {self._settled.top} have not changed for {ended - self._since} images"
+
+
+class _Allowance:
+    """Images and US dollars that may still be planned; None for any number."""
+
+    def __init__(self, job: Job, images: int | None, money: float | None) -> None:
+        self._job = job
+        self._images = images
+        self._money = money
+        self.spent = images == 0
+
+    def of(self, recipes: Iterable[Recipe]) -> Iterator[Recipe]:
+        for recipe in recipes:
+            price = 0.0 if self._money is None else self._price(recipe)
+            if self._money is not None and price > self._money + 1e-9:
+                self.spent = True
+            if self.spent:
+                return
+            if self._money is not None:
+                self._money -= price
+            if self._images is not None:
+                self._images -= 1
+                self.spent = self._images == 0
+            yield recipe
+
+    def _price(self, recipe: Recipe) -> float:
+        price = price_of(recipe, self._job.facts(recipe))
+        if price is None:
+            raise InputError(
+                f"nobody knows what an image of {recipe.model} costs, so a budget of money can't be kept",
+                where=self._job.sweep.source.where(("budget",)),
+                hint=f'Say it: engines: {{"{recipe.model}": {{price: 0.05}}}}.',
+            )
+        return price
 
 
 def spent_before(job: Job) -> float:

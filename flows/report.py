@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from catalogs.query import Catalog
 from flows.job import Job
 from flows.progress import Tally
 
-TOP = 10  # images named in the summary
+TOP = 12  # images named in the summary
+REASONS = 20  # reasons of failures named there
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,26 @@ class Summary:
     top: Sequence[Mapping[str, Any]]  # the best images of the sweep, over all its runs
     by_facet: Sequence[Mapping[str, Any]]  # mean scores for each facet value
     ended_by: str | None = None  # why it ended before everything was drawn
+    started: str = ""  # ISO 8601, UTC
+    order: str | None = None  # what `top` is ranked by
+    failures: Sequence[Mapping[str, Any]] = ()  # status, reason and count, over all runs, most frequent first
+    work: Mapping[str, float] = field(
+        default_factory=dict
+    )  # seconds this run's images took to draw, score, mark
+    device_hours: float = 0.0  # of this run: wall-clock hours times devices
+    cost: float | None = None  # device hours times the sweep's price
+    currency: str = ""
+    page: str | None = None  # the same as an HTML file, relative to the output folder
 
     @property
     def images_per_second(self) -> float:
         """Throughput of this run; 0 when it drew nothing."""
         return self.done / self.seconds if self.done and self.seconds else 0.0
+
+    @property
+    def price_told(self) -> str:
+        """The cost with its currency; empty when the sweep names no price."""
+        return "" if self.cost is None else f"{self.cost:,.2f} {self.currency}"
 
     def markdown(self) -> str:
         """The summary as a Markdown document, for Prefect's page of the run."""
@@ -42,15 +59,27 @@ class Summary:
             f"of {self.planned} planned; {self.images_per_second:.2f} images/s."
             + (f" Ended early: {_cell(self.ended_by)}." if self.ended_by else ""),
             "",
+            f"{self.device_hours:.3f} device hours"
+            + (f", {_cell(self.price_told)}." if self.price_told else "."),
+            "",
         ]
-        for title, rows in (("Best images", self.top), ("Means by facet", self.by_facet)):
+        for title, rows in (
+            ("Best images", self.top),
+            ("Means by facet", self.by_facet),
+            ("Failures", self.failures),
+        ):
             if rows:
                 lines += [f"## {title}", "", *_table(rows), ""]
         return "\n".join(lines)
 
 
-def summarise(job: Job, tally: Tally, seconds: float, ended_by: str | None = None) -> Summary:
-    """Read the sweep's rows back and rank them."""
+def summarise(
+    job: Job, tally: Tally, seconds: float, ended_by: str | None = None, devices: int = 1
+) -> Summary:
+    """Read the sweep's rows back and rank them; `devices` drew for `seconds`."""
+    started = datetime.now(UTC) - timedelta(seconds=seconds)
+    hours = devices * seconds / 3600
+    price = job.sweep.price
     return Summary(
         sweep=job.sweep.name,
         out=str(job.out),
@@ -62,7 +91,22 @@ def summarise(job: Job, tally: Tally, seconds: float, ended_by: str | None = Non
         top=_top(job),
         by_facet=_by_facet(job),
         ended_by=ended_by,
+        started=started.isoformat(timespec="seconds"),
+        order=ranking(job),
+        failures=_failures(job),
+        work=_work(job, started),
+        device_hours=hours,
+        cost=None if price is None else hours * price.gpu_hour,
+        currency="" if price is None else price.currency,
     )
+
+
+def ranking(job: Job) -> str | None:
+    """The score that the sweep itself goes by, else the aesthetic score; None when it has none."""
+    for wish in (job.sweep.adaptive, job.sweep.settled):
+        if wish is not None:
+            return wish.order
+    return next(iter(_scores(job)), None)
 
 
 def _scores(job: Job) -> list[str]:
@@ -71,12 +115,16 @@ def _scores(job: Job) -> list[str]:
 
 
 def _top(job: Job) -> list[dict[str, Any]]:
-    scores = _scores(job)
-    if not scores:
+    scores, order = _scores(job), ranking(job)
+    if order is None:
         return []
     columns = [*job.facets, "seed", *scores, "file"]
     rows = Catalog(job.out).query(
-        where=f"sweep = '{job.sweep.name}' and status = 'ok'", order=scores[0], top=TOP, columns=columns
+        where=f"sweep = '{job.sweep.name}' and status = 'ok'",
+        order=order,
+        descending=True,
+        top=TOP,
+        columns=columns,
     )
     return [_rounded(row) for row in rows.to_dict("records")]
 
@@ -90,6 +138,31 @@ def _by_facet(job: Job) -> list[dict[str, Any]]:
             kept = {name: record[name] for name in ("images", "failed", *(f"{s}_mean" for s in scores))}
             rows.append(_rounded({"facet": facet, "value": record[facet], **kept}))
     return rows
+
+
+def _failures(job: Job) -> list[dict[str, Any]]:
+    """Why images of the sweep failed or were flagged, most frequent first."""
+    table = Catalog(job.out).engine.read(
+        lambda session: session.sql(
+            "SELECT CAST(status AS VARCHAR) AS status, coalesce(reason, '') AS reason, count(*) AS images "
+            f"FROM {{catalog}} WHERE sweep = '{job.sweep.name}' AND status IN ('failed', 'flagged') "
+            f"GROUP BY ALL ORDER BY images DESC, reason LIMIT {REASONS}"
+        )
+    )
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def _work(job: Job, started: datetime) -> dict[str, float]:
+    """Seconds that the images since `started` took, by stage."""
+    sums = ", ".join(f"coalesce(sum({stage}_seconds), 0.0) AS {stage}" for stage in ("draw", "score", "mark"))
+    table = Catalog(job.out).engine.read(
+        lambda session: session.sql(
+            f"SELECT {sums} FROM {{catalog}} WHERE sweep = '{job.sweep.name}' "
+            f"AND drawn_at >= TIMESTAMPTZ '{started.isoformat()}'"
+        )
+    )
+    return {stage: round(float(seconds), 3) for stage, seconds in table.to_pylist()[0].items()}
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,11 +24,13 @@ from prefect.utilities.annotations import quote
 
 from catalogs.parts import drop_failed, published_ids
 from flows import figures, resident
+from flows.adaptive import rounds
 from flows.ending import Ending
 from flows.job import pending, prepare
 from flows.output import hold, keep_sweep_file
 from flows.progress import Counter, tell_planned, watched_by
 from flows.report import Summary, summarise
+from flows.run_page import write_page
 from flows.shard import ShardReport, run_shard
 from flows.standing import StandingFile
 from generators.shards import cut_shards
@@ -73,20 +75,24 @@ def sweep(
         artifact = _Progress(job.sweep.name)
         begun = monotonic()
         ended_by: str | None = None
-        recipes = ending.within(pending(job.matrix, published))
-        for shard in cut_shards(recipes, shard_size or job.sweep.shard_size, sweep=job.sweep.name):
-            # quoted, so that Prefect does not search thousands of recipes for futures
-            report = shard_task(shard.name, quote((shard, job, counter)))
-            ending.pay(report.cost)
-            figures.published(job.sweep.name)
-            artifact.update(counter, report)
-            if (ended_by := ending.reason(counter.tally)) is not None:
+        size = shard_size or job.sweep.shard_size
+        for recipes in rounds(job, published):
+            for shard in cut_shards(ending.within(recipes), size, sweep=job.sweep.name):
+                # quoted, so that Prefect does not search thousands of recipes for futures
+                report = shard_task(shard.name, quote((shard, job, counter)))
+                ending.pay(report.cost)
+                figures.published(job.sweep.name)
+                artifact.update(counter, report)
+                if (ended_by := ending.reason(counter.tally)) is not None:
+                    break
+            if ended_by is not None or ending.spent:
                 break
-        else:
-            if total < left:
-                ended_by = ending.cut(total)
+        if ended_by is None and total < left:
+            ended_by = ending.cut(total)
         standing.ended()
         summary = summarise(job, counter.tally, monotonic() - begun, ended_by)
+        if summary.planned:
+            summary = write_page(job, summary)
         _publish_summary(summary)
         return summary
 

@@ -1,4 +1,4 @@
-"""When a run ends before its matrix does: what it may spend, and when its best images have settled."""
+"""What a run spends and on what: its budget, when its best images have settled, where later images go."""
 
 from __future__ import annotations
 
@@ -34,3 +34,21 @@ class Settled(Strict):
         "aesthetic"
     )
     patience: Annotated[int, Field(ge=1, description="images in a row that change nothing")] = 500
+
+
+class Adaptive(Strict):
+    """Spend later images on the facet values and combinations that scored best so far."""
+
+    order: Annotated[str, Field(min_length=1, description="column or SQL expression, high is good")] = (
+        "aesthetic"
+    )
+    first: Annotated[int, Field(ge=1, description="images spread evenly before anything is known")] = 100
+    round: Annotated[int, Field(ge=1, le=10_000, description="images between two looks at the scores")] = 100
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1, description="of the choice")] = 0
+
+
+class Price(Strict):
+    """What drawing costs, for the report of a run."""
+
+    gpu_hour: Annotated[float, Field(ge=0, description="of one device")]
+    currency: Annotated[str, Field(min_length=1, max_length=8, description="as the report shows it")] = "USD"

@@ -81,6 +81,16 @@ class Matrix:
                 previous = combination
             yield Recipe(seed=self._seeds[seed], plan_index=rank, **shared)
 
+    def combinations(self) -> list[tuple[int, ...]]:
+        """The positions on the axes of every combination, in the matrix's order."""
+        return [self._space.combination(rank) for rank in range(self._space.count)]
+
+    def recipe(self, combination: int, seed: int) -> Recipe:
+        """The recipe of the combination of that number with the seed of that place."""
+        shared = self._shared(self._space.combination(combination))
+        rank = combination * len(self._seeds) + seed
+        return Recipe(seed=self._seeds[seed], plan_index=rank, **shared)
+
     @cached_property
     def facet_texts(self) -> dict[str, dict[str, str]]:
         """For each facet that enters the prompt, the text that each value's name stands for there."""

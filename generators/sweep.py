@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, field_validator, model_validator
 
 from foundation.errors import InputError
-from generators.budget import Budget, Settled
+from generators.budget import Adaptive, Budget, Price, Settled
 from generators.engines import Engine
 from generators.facets import (
     CatalogFacet,
@@ -133,6 +133,10 @@ class Sweep(Strict):
     settings: Settings = Settings()
     budget: Annotated[Budget, Field(description="what one run may spend")] = Budget()
     settled: Annotated[Settled, Field(description="end when the best images have settled")] | None = None
+    adaptive: (
+        Annotated[Adaptive, Field(description="spend later images on what scored best so far")] | None
+    ) = None
+    price: Annotated[Price, Field(description="lets the report say what a run cost")] | None = None
     limit: Annotated[int, Field(ge=1, description="most cells that the matrix may have")] = MAX_CELLS
     shard_size: Annotated[int, Field(ge=1, le=10_000, description="most images in a shard")] = 200
     wildcards: Annotated[str, Field(min_length=1, description="folder of wildcard files")] | None = None
@@ -188,6 +192,12 @@ class Sweep(Strict):
                 raise ValueError(f"seeds: the last one is over {MAX_SEED}")
         elif len(set(seeds)) != len(seeds):
             raise ValueError("seeds: a seed is listed twice")
+        return self
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Sweep:
+        if self.adaptive is not None and self.sample is not None:
+            raise ValueError("adaptive chooses among all cells; leave sample out and set a budget")
         return self
 
     @model_validator(mode="after")
@@ -325,6 +335,8 @@ _MODELS: Final[dict[str, type[Strict]]] = {
     "format": Format,
     "budget": Budget,
     "settled": Settled,
+    "adaptive": Adaptive,
+    "price": Price,
     "scoring": Scoring,
     "marking": Marking,
     "timestamp": Timestamp,

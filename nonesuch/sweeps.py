@@ -45,8 +45,9 @@ def leave_errors_to_the_caller() -> None:
 
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
-            handler.addFilter(_is_not_about_runs)
+            handler.addFilter(is_not_about_runs)
 
 
-def _is_not_about_runs(record: logging.LogRecord) -> bool:
+def is_not_about_runs(record: logging.LogRecord) -> bool:
+    """A logging filter that leaves out what Prefect says of errors in runs."""
     return not record.name.startswith(("prefect.flow_runs", "prefect.task_runs", "prefect.engine"))

@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from foundation.errors import NonesuchError
-from nonesuch.cli import catalog, exchange, insight, picks, provenance, remote, resweep, serve, status, sweep
+from nonesuch.cli import (
+    catalog,
+    exchange,
+    insight,
+    picks,
+    provenance,
+    remote,
+    resweep,
+    schedule,
+    serve,
+    status,
+    sweep,
+    upkeep,
+)
 
 EXIT_FAILED, EXIT_USAGE, EXIT_PARTLY, EXIT_INTERRUPTED = 1, 2, 3, 130
 
@@ -43,7 +56,20 @@ def _root(
     pass
 
 
-for room in (sweep, status, resweep, catalog, insight, picks, exchange, provenance, remote, serve):
+for room in (
+    sweep,
+    schedule,
+    status,
+    resweep,
+    upkeep,
+    catalog,
+    insight,
+    picks,
+    exchange,
+    provenance,
+    remote,
+    serve,
+):
     room.add_commands(app)
 
 

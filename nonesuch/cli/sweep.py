@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flows.report import Summary
     from generators.plan import Plan
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
@@ -46,6 +49,19 @@ def run(
     shard_size: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Recipes in a shard; default: the sweep file's.")
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, metavar="PORT", help="Answer Prometheus on 127.0.0.1:PORT/metrics; 0: any."
+        ),
+    ] = None,
+    otlp: Annotated[
+        str | None,
+        typer.Option("--otlp", metavar="URL", help="Push figures to an OpenTelemetry collector (OTLP/HTTP)."),
+    ] = None,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="JSON lines on stderr instead of the bar, for log collectors.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
     """Draw, score, mark and catalogue what DIR lacks of a sweep. Run it again to go on after a stop."""
@@ -55,14 +71,21 @@ def run(
     from rich.console import Console
 
     from flows.progress import watched_by
+    from foundation.errors import NonesuchError
+    from nonesuch.cli.json_log import JsonLog, tell
     from nonesuch.cli.progress import Bar
+    from nonesuch.monitoring import monitored
     from nonesuch.stamping import queued_images
     from nonesuch.sweeps import run_sweep
 
-    console = Console(stderr=True)
-    bar = Bar(console)
+    console = Console(stderr=True, quiet=log_json)
+    watcher = JsonLog() if log_json else Bar(console)
     try:
-        with bar, watched_by(bar):
+        with monitored(port=metrics_port, otlp=otlp) as listening, watcher, watched_by(watcher):
+            if listening is not None:
+                console.print(f"figures at http://127.0.0.1:{listening}/metrics", highlight=False)
+            if log_json:
+                tell("started", sweep_file=str(sweep_file), out=str(out), metrics_port=listening)
             summary = run_sweep(
                 sweep_file, out, retry_failed=retry_failed, online=not offline, shard_size=shard_size
             )
@@ -70,24 +93,40 @@ def run(
         console.print(
             "interrupted: every published shard is safe; run the same command to go on", style="yellow"
         )
+        if log_json:
+            tell("interrupted")
         raise
+    except NonesuchError as error:
+        if not log_json:
+            raise
+        tell("error", message=error.message, where=error.where, hint=error.hint)
+        raise typer.Exit(error.exit_code) from error
     if as_json:
         print(json.dumps(asdict(summary), ensure_ascii=False, default=str))
-    else:
-        console.print(
-            f"{summary.done} drawn, {summary.failed} failed, {summary.flagged} flagged "
-            f"in {summary.seconds:.1f} s ({summary.images_per_second:.2f} images/s)",
-            highlight=False,
-        )
-        if summary.ended_by:
-            console.print(f"ended early: {summary.ended_by}; the same command goes on", highlight=False)
-        console.print(f"images   {out / 'images'}\ncatalog  {out / 'catalog'}", highlight=False)
+    elif not log_json:
+        _tell_ended(console, summary, out)
+    if log_json:
+        tell("ended", **asdict(summary))
     if queued := queued_images(out):
         console.print(
             f"{queued} wait for their timestamp; run later: nonesuch keys stamp {out} --timestamp URL"
         )
     if summary.failed:
         raise typer.Exit(3 if summary.done or not summary.planned else 1)
+
+
+def _tell_ended(console: Console, summary: Summary, out: Path) -> None:
+    """What a run did, for a person."""
+    console.print(
+        f"{summary.done} drawn, {summary.failed} failed, {summary.flagged} flagged "
+        f"in {summary.seconds:.1f} s ({summary.images_per_second:.2f} images/s)",
+        highlight=False,
+    )
+    if summary.ended_by:
+        console.print(f"ended early: {summary.ended_by}; the same command goes on", highlight=False)
+    console.print(f"images   {out / 'images'}\ncatalog  {out / 'catalog'}", highlight=False)
+    if summary.page:
+        console.print(f"report   {out / summary.page}", highlight=False)
 
 
 def _told(plan: Plan) -> str:

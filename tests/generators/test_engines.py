@@ -23,7 +23,6 @@ from generators.plan import open_matrix
 from generators.recipe import Recipe
 from generators.sweep import make_sweep
 
-
 pytestmark = pytest.mark.slow
 
 

@@ -17,7 +17,7 @@ from catalogs.pick_events import checked_tag
 from foundation.errors import InputError
 from nonesuch.web.gallery.columns import PLAN, Columns, number, scalar_sql, text_sql
 
-SHOWN: Final = ("images", "ok", "flagged", "failed", "all")  # images: ok or flagged
+SHOWN: Final = ("images", "ok", "flagged", "failed", "removed", "all")  # images: ok or flagged
 PICKS: Final = ("picked", "rejected", "open")  # open: neither picked nor rejected
 SIZES: Final = ("s", "m", "l")
 MAX_TEXT: Final = 500  # characters of one value
@@ -192,7 +192,9 @@ def conditions(view: View, columns: Columns) -> dict[str, str]:
         ]
         found[f"[{name}]"] = " AND ".join(ends)
     if view.shown != "all":
-        found["[status]"] = "status <> 'failed'" if view.shown == "images" else f"status = '{view.shown}'"
+        found["[status]"] = (
+            "status IN ('ok', 'flagged')" if view.shown == "images" else f"status = '{view.shown}'"
+        )
     for place, (word, wanted) in enumerate(_words(view.words)):
         holds = f"contains(lower(prompt), {text_sql(word.lower())})"
         found[f"[word {place}]"] = holds if wanted else f"NOT {holds}"
