@@ -39,7 +39,8 @@ def test_commands_and_options_in_documents_exist(document: Path) -> None:
         command = root.commands.get(words[0])  # type: ignore[attr-defined]
         assert command is not None, f"{document.name}: nonesuch {line}"
         if hasattr(command, "commands"):
-            command = command.commands[words[1]]
+            # a group may have a command that is meant when none is named
+            command = command.commands.get(words[1]) or command.commands[command.default]
         known = {option for p in command.params for option in [*p.opts, *p.secondary_opts]} | {"--help"}
         used = set(re.findall(r"(?<=\s)--[a-z-]+", line))
         assert used <= known, f"{document.name}: nonesuch {line}"
