@@ -77,6 +77,12 @@ FIXED: tuple[Column, ...] = (
         "false: what drew it takes no seed; null: the seed brings it back",
     ),
     Column(
+        "ways",
+        TEXT,
+        "recipe",
+        "JSON object: extend, between, controls, image_prompt, refiner, hires, upscale, as far as used; null: none",
+    ),
+    Column(
         "status",
         WORD,
         "outcome",

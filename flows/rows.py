@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.job import Job
+from foundation.canonical import canonical_json
 from generators.backends import Drawing
 from generators.recipe import Recipe
 from generators.shards import Shard
@@ -31,6 +32,7 @@ def mark_request(
     told["loras"] = [{**lora, "path": Path(lora["path"]).name} for lora in told["loras"]]
     for name in ("init_image", "mask"):
         told.pop(name)  # its digest stays; a file's name may name a person
+    told |= recipe.ways(paths=False)
     if job.facts(recipe).folder is not None:
         told["model"] = Path(recipe.model).name
     return MarkRequest(
@@ -108,6 +110,7 @@ def catalog_row(
         "strength": recipe.strength,
         "mask_digest": recipe.mask_digest,
         "parent": recipe.parent,
+        "ways": canonical_json(recipe.ways(paths=True)).decode() if recipe.ways(paths=True) else None,
         **facets,
         **scores,
         **_outcome(drawing, scores, marked),

@@ -11,6 +11,7 @@ from generators.facets import FacetValue
 from generators.models import ModelFacts
 from generators.settings import SETTING_NAMES
 from generators.sweep import Sweep
+from generators.ways.settings import WAY_SETTINGS, merged
 
 MAX_COMBINATIONS: Final = 100_000  # different settings in one sweep; each is checked before anything runs
 
@@ -23,7 +24,7 @@ def setting_facets(sweep: Sweep) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     setter: dict[str, str] = {}
     for facet, values in sweep.values.items():
-        names = {name for value in values if value.settings for name in value.settings.chosen()}
+        names = {name for value in values if value.settings for name in _names(value.settings.chosen())}
         for name in sorted(names - {"options"}):
             if name in setter:
                 raise InputError(
@@ -38,7 +39,16 @@ def setting_facets(sweep: Sweep) -> dict[str, frozenset[str]]:
 
 def slowness(names: Iterable[str]) -> int:
     """Where a facet that sets `names` goes in the matrix: lower is further out."""
-    return min(SETTING_NAMES.index(name) for name in names)
+    return min(SETTING_NAMES.index(name.split(".")[0]) for name in names)
+
+
+def _names(chosen: dict[str, Any]) -> Iterator[str]:
+    """What is set, by name; the keys of a way each by their own, as `hires.strength`."""
+    for name, value in chosen.items():
+        if name in WAY_SETTINGS and isinstance(value, dict):
+            yield from (f"{name}.{key}" for key in value)
+        else:
+            yield name
 
 
 def combine(sweep: Sweep, values: Iterable[FacetValue]) -> dict[str, Any]:
@@ -52,6 +62,9 @@ def combine(sweep: Sweep, values: Iterable[FacetValue]) -> dict[str, Any]:
                 chosen["options"] = {**combined.get("options", {}), **chosen["options"]}
             if "model" in chosen and "revision" not in chosen:
                 combined["revision"] = None
+            chosen |= {
+                way: merged(combined.get(way), chosen[way]) for way in chosen.keys() & WAY_SETTINGS.keys()
+            }
             combined.update(chosen)
     return combined
 

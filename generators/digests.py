@@ -52,6 +52,24 @@ def lora_digest(path: Path, *, where: str) -> str:
     return _remembered(path.parent, [path])[path]
 
 
+def weights_digest(
+    path: Path, *, where: str, what: str, suffixes: tuple[str, ...] = (".safetensors",)
+) -> str:
+    """SHA-256 of a file of weights. Raises InputError when it is missing or of another kind."""
+    if path.suffix not in suffixes:
+        raise InputError(f"{what} {path.name} is not a file of {' or '.join(suffixes)}", where=where)
+    if not path.is_file():
+        raise InputError(f"there is no file {path}", where=where)
+    return _remembered(path.parent, [path])[path]
+
+
+def component_digest(folder: Path) -> str:
+    """SHA-256 over the sorted (name, SHA-256) pairs of one model's configuration and weights: 64 hex digits."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
+    digests = _remembered(folder, files)
+    return hashlib.sha256("".join(f"{path.name}\0{digests[path]}\n" for path in files).encode()).hexdigest()
+
+
 def file_digests(paths: list[Path]) -> dict[Path, str]:
     """SHA-256 of each file, 64 hex digits; files that have not changed since last time are not read again."""
     found: dict[Path, str] = {}

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, StrictFloat, StrictInt, Tag, ValidationError
 
 from foundation.errors import InputError
-from generators.settings import SETTING_NAMES, Settings, Strict, setting_of_facet
+from generators.settings import Settings, Strict, sets, setting_of_facet
 from generators.source import Place, Source
 
 MAX_VALUES: Final = 1_000_000  # values of one facet; they are held in memory
@@ -78,9 +78,16 @@ class DynamicFacet(Strict):
 
 
 class ImagesFacet(Strict):
-    """Pictures to start from: each file of a folder or glob is a value that sets `init_image`."""
+    """Pictures: each file of a folder or glob is a value that sets `init_image`, or what `sets` names."""
 
     images: Annotated[str, Field(min_length=1, description="folder or glob, relative to the sweep file")]
+    sets: Literal["init_image", "mask", "control_image", "image_prompt_image"] = "init_image"
+
+
+class FramesFacet(Strict):
+    """Frames on the way that `settings: {between: …}` says: values of its `at`, from 0 to 1 in even steps."""
+
+    frames: Annotated[int, Field(ge=2, le=10_000)]
 
 
 class CatalogFacet(Strict):
@@ -114,6 +121,7 @@ def _form(value: Any) -> str:
         ("file", FileFacet),
         ("dynamic", DynamicFacet),
         ("images", ImagesFacet),
+        ("frames", FramesFacet),
         ("catalog", CatalogFacet),
     )
     for key, cls in forms:
@@ -128,6 +136,7 @@ Facet: TypeAlias = Annotated[
     | Annotated[FileFacet, Tag("form:file")]
     | Annotated[DynamicFacet, Tag("form:dynamic")]
     | Annotated[ImagesFacet, Tag("form:images")]
+    | Annotated[FramesFacet, Tag("form:frames")]
     | Annotated[CatalogFacet, Tag("form:catalog")],
     Discriminator(_form),
 ]
@@ -155,6 +164,8 @@ def facet_values(
         values = [_value(name, text, where) for text in texts]
     elif isinstance(facet, ImagesFacet):
         values = _image_files(facet, source, where)
+    elif isinstance(facet, FramesFacet):
+        values = _frames(facet.frames)
     elif isinstance(facet, CatalogFacet):
         values = _catalog_images(facet, source, where, find_images)
     elif isinstance(facet, FileFacet):
@@ -195,8 +206,18 @@ def _image_files(facet: ImagesFacet, source: Source, where: str) -> list[FacetVa
     stems = Counter(path.stem for path in paths)
     names = [path.stem if stems[path.stem] == 1 else path.name for path in paths]
     return [
-        FacetValue(name, name, "", Settings(init_image=str(path.resolve())))
+        FacetValue(name, name, "", setting_of_facet(facet.sets, str(path.resolve())))
         for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def _frames(count: int) -> list[FacetValue]:
+    """A value for each frame, numbered from 0 with leading zeros, so that names sort as the frames do."""
+    digits = len(str(count - 1))
+    return [
+        FacetValue(name, name, "", setting_of_facet("between_at", index / (count - 1)))
+        for index in range(count)
+        for name in [f"{index:0{digits}d}"]
     ]
 
 
@@ -231,7 +252,7 @@ def _value(facet: str, entry: Entry, where: str, bound: Sequence[str] = ()) -> F
     settings: Settings | None = None
     if isinstance(entry, ValueEntry):
         settings = entry.settings
-    if facet in SETTING_NAMES and settings is None:
+    if sets(facet) and settings is None:
         try:
             settings = setting_of_facet(facet, name if isinstance(entry, ValueEntry) else entry)
         except ValidationError as error:

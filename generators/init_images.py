@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from PIL import Image, ImageFilter, ImageOps
 from foundation.errors import InputError
 from foundation.images import RGB, open_image, read_limited
 from generators.digests import file_digests
+from generators.ways.parts import Extend
 
 DEFAULT_FIT: Final = "crop"
 DEFAULT_STRENGTH: Final = 0.6  # keeps the composition and redraws the rest
@@ -26,7 +27,7 @@ FITS: Final = ("crop", "pad", "stretch")
 
 def picture_digest(path: Path, *, where: str) -> str:
     """SHA-256 of a picture's file. Raises InputError when it is missing or no picture that can be opened."""
-    size = _upright_size(path, where)
+    size = picture_size(path, where=where)
     if min(size) < 8:
         raise InputError(f"{path} is {size[0]}x{size[1]} pixels, too small to start from", where=where)
     return file_digests([path])[path]
@@ -34,7 +35,7 @@ def picture_digest(path: Path, *, where: str) -> str:
 
 def check_mask(mask: Path, picture: Path, *, where: str) -> None:
     """Raise InputError for a mask whose size is not its picture's."""
-    of_mask, of_picture = _upright_size(mask, where), _upright_size(picture, where)
+    of_mask, of_picture = picture_size(mask, where=where), picture_size(picture, where=where)
     if of_mask != of_picture:
         raise InputError(
             f"the mask {mask} is {of_mask[0]}x{of_mask[1]} pixels, its picture {of_picture[0]}x{of_picture[1]}",
@@ -51,10 +52,33 @@ def start_picture(path: Path, digest: str, width: int, height: int, fit: str) ->
     return np.asarray(_fitted(_opened(path, digest), width, height, fit))
 
 
+def whole_picture(path: Path, digest: str) -> RGB:
+    """The picture as uint8 [H, W, 3] at its own size. Raises as start_picture does."""
+    return np.asarray(_opened(path, digest))
+
+
 def start_mask(path: Path, digest: str, width: int, height: int, fit: str) -> RGB:
     """The mask as uint8 [height, width], 255 where the picture is drawn anew. Raises as start_picture does."""
     grey = _fitted(_opened(path, digest), width, height, fit).convert("L")
     return np.where(np.asarray(grey) >= 128, np.uint8(255), np.uint8(0))
+
+
+def extended(
+    path: Path, digest: str, width: int, height: int, fit: str, margins: Extend
+) -> tuple[RGB, npt.NDArray[np.uint8]]:
+    """The picture within its margins, uint8 [height, width, 3], and the mask that is 255 in the margins.
+
+    The picture comes to the size inside the margins by `fit`; `fill` says what the margins hold before noise:
+    the border's pixels repeated ("edge"), the picture mirrored ("mirror"), or middle grey. Raises as start_picture does.
+    """
+    size = (width - margins.left - margins.right, height - margins.top - margins.bottom)
+    inside = start_picture(path, digest, *size, fit)
+    sides = ((margins.top, margins.bottom), (margins.left, margins.right))
+    mode: Any = {"edge": "edge", "mirror": "symmetric", "grey": "constant"}[margins.fill]
+    more = {"constant_values": 128} if margins.fill == "grey" else {}
+    canvas = np.pad(inside, (*sides, (0, 0)), mode=mode, **more)
+    mask = np.pad(np.zeros(inside.shape[:2], np.uint8), sides, constant_values=255)
+    return canvas, mask
 
 
 def laid_over(picture: RGB, drawn: RGB, mask: npt.NDArray[np.uint8]) -> RGB:
@@ -97,8 +121,8 @@ def _fitted(image: Image.Image, width: int, height: int, fit: str) -> Image.Imag
     return Image.fromarray(np.pad(np.asarray(inside), sides, mode="edge"))
 
 
-def _upright_size(path: Path, where: str) -> tuple[int, int]:
-    """Width and height after the EXIF orientation, from the header alone."""
+def picture_size(path: Path, *, where: str) -> tuple[int, int]:
+    """Width and height, px, after the EXIF orientation, from the header alone. Raises InputError."""
     try:
         image = open_image(read_limited(path), where=str(path))
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)

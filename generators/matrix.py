@@ -10,20 +10,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 from foundation.errors import InputError
 from generators.combined import combinations, combine, setting_facets, slowness, suited
 from generators.digests import lora_digest
 from generators.facets import FacetValue
-from generators.init_images import DEFAULT_FIT, DEFAULT_STRENGTH, check_mask, picture_digest
 from generators.models import ModelFacts
 from generators.recipe import Lora, Recipe
 from generators.settings import sorted_options
 from generators.space import Space, sample_ranks
 from generators.sweep import Match, Sweep
 from generators.templates import parse_template
+from generators.ways.between import check_between, frame, other_ends
+from generators.ways.planning import WayPlanner
 
 _COMMAS: Final = re.compile(r"\s*(?:,\s*)+")
 _MAX_INDEX: Final = 2**62  # cells that can be numbered
@@ -45,13 +45,16 @@ class Matrix:
     more cells than the sweep's limit.
     """
 
-    def __init__(self, sweep: Sweep, facts: Mapping[tuple[str, str | None], ModelFacts]) -> None:
+    def __init__(
+        self, sweep: Sweep, facts: Mapping[tuple[str, str | None], ModelFacts], *, network: bool = False
+    ) -> None:
         self.sweep = sweep
         self._facts = facts
-        self._digests: dict[Path, str] = {}  # of the pictures that recipes start from
+        self._ways = WayPlanner(sweep.source, network=network)
         source, facets = sweep.source, sweep.values
         self._prompt = parse_template(sweep.prompt, facets, where=source.where(("prompt",)))
         self._negative = parse_template(sweep.negative, facets, where=source.where(("negative",)))
+        self._ends = other_ends(sweep)
         self._setting_facets = setting_facets(sweep)
         self._bound = frozenset(one for facet in sweep.values for one in sweep.bound(facet))
         self._check_used()
@@ -79,7 +82,9 @@ class Matrix:
             if combination != previous:
                 shared = self._shared(self._space.combination(combination))
                 previous = combination
-            yield Recipe(seed=self._seeds[seed], plan_index=rank, **shared)
+            own = {name: value for name, value in shared.items() if name not in ("prompt", "between")}
+            ends = frame(shared["prompt"], self._seeds[seed], shared["between"])
+            yield Recipe(plan_index=rank, **own, **ends)
 
     def combinations(self) -> list[tuple[int, ...]]:
         """The positions on the axes of every combination, in the matrix's order."""
@@ -117,8 +122,13 @@ class Matrix:
             self._last_settings = self._settings(combined)
             remote = self._facts[combined["model"], combined["revision"]].remote
             self._last_silent = remote is not None and "negative" in remote.ignores
+        between = self._last_settings["between"]
+        if between is not None and "prompt" in between:
+            end = self._ends[between["prompt"]]
+            between = {**between, "prompt": end.fill({name: chosen[name].text for name in end.fields})}
         return {
             **self._last_settings,
+            "between": between,
             "prompt": self._prompt.fill({name: chosen[name].text for name in self._prompt.fields}),
             "negative_prompt": "" if self._last_silent else self._negative_text(chosen),
             "facets": tuple((facet, chosen[facet].name) for facet in self.sweep.values),
@@ -133,52 +143,22 @@ class Matrix:
         facts = self._facts[combined["model"], combined["revision"]]
         combined = suited(combined, facts, self._bound)
         defaults = facts.defaults
+        between = combined.get("between")
+        if between is not None:
+            check_between(between, where=self.sweep.source.where(("settings", "between")))
         return {
             "backend": facts.backend,
             "model": facts.model,
             "model_digest": facts.digest,
-            "width": combined.get("width", defaults.width),
-            "height": combined.get("height", defaults.height),
             "steps": combined.get("steps", defaults.steps),
             "guidance_scale": float(combined.get("guidance", defaults.guidance_scale)),
             "scheduler": combined.get("scheduler", defaults.scheduler),
             "dtype": combined.get("dtype", defaults.dtype),
             "loras": tuple(self._lora(lora.path, lora.weight) for lora in combined.get("loras", ())),
             "options": sorted_options(combined.get("options", {})),
-            **self._start(combined),
+            "between": between,
+            **self._ways.fields(combined, facts),
         }
-
-    def _start(self, combined: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of the picture that a recipe starts from; empty for text alone."""
-        init_image, mask = combined.get("init_image"), combined.get("mask")
-        if init_image is None:
-            for name in ("mask", "strength", "fit", "parent"):
-                if name in combined:
-                    raise InputError(
-                        f"{name} says nothing without an init_image",
-                        where=self.sweep.source.where(("settings", name)),
-                        hint="Name the picture to start from: settings: {init_image: picture.png}.",
-                    )
-            return {}
-        folder = self.sweep.source.folder
-        where = self.sweep.source.where(("settings", "init_image"))
-        start: dict[str, Any] = {
-            "init_image": str(folder / init_image),
-            "init_image_digest": self._digest(folder / init_image, where),
-            "strength": float(combined.get("strength", DEFAULT_STRENGTH)),
-            "fit": combined.get("fit", DEFAULT_FIT),
-            "parent": combined.get("parent"),
-        }
-        if mask is not None:
-            where = self.sweep.source.where(("settings", "mask"))
-            check_mask(folder / mask, folder / init_image, where=where)
-            start |= {"mask": str(folder / mask), "mask_digest": self._digest(folder / mask, where)}
-        return start
-
-    def _digest(self, picture: Path, where: str) -> str:
-        if picture not in self._digests:
-            self._digests[picture] = picture_digest(picture, where=where)
-        return self._digests[picture]
 
     def _lora(self, path: str, weight: float) -> Lora:
         file = self.sweep.source.folder / path
@@ -208,7 +188,8 @@ class Matrix:
 
     def _check_used(self) -> None:
         for facet in self.sweep.values:
-            used = facet in self._prompt.fields or facet in self._negative.fields
+            texts = (self._prompt, self._negative, *self._ends.values())
+            used = any(facet in text.fields for text in texts)
             if not used and facet not in self._setting_facets and facet not in self._negative_facets:
                 raise InputError(
                     f"the facet {facet!r} changes nothing",
@@ -222,7 +203,8 @@ class Matrix:
             size = ("settings", "width") if "width" in self.sweep.settings.chosen() else ("model",)
             named = where or self.sweep.source.where(size)
             facts = self._facts[combined["model"], combined["revision"]]
-            facts.check_size(fields["width"], fields["height"], where=named)
+            for width, height in self._ways.drawn_sizes(fields):
+                facts.check_size(width, height, where=named)
 
     def _ordered_axes(self) -> tuple[Axis, ...]:
         facets, source = self.sweep.values, self.sweep.source

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from foundation.errors import DependencyError, InputError
 from foundation.files import storage_error
-from generators.digests import folder_digest
+from generators.digests import component_digest, folder_digest
 from generators.engines import Engine
 from generators.settings import Settings
 
@@ -60,6 +60,14 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True)
+class ComponentFacts:
+    """One model that goes beside a pipeline: a ControlNet, an image encoder."""
+
+    digest: str  # SHA-256 over configuration and weights, or "hub id@commit"
+    width: int | None  # numbers of a text embedding that it takes, where it says so
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """A model as the matrix and the backends need to know it."""
 
@@ -78,6 +86,7 @@ class ModelFacts:
         tuple[int, int], ...
     ] = ()  # the only (width, height) it draws; () leaves it to the limits above
     remote: Remote | None = None  # of an engine or service
+    text_width: int | None = None  # numbers of a text embedding that the denoiser takes, where it says so
 
     @property
     def resolved(self) -> bool:
@@ -131,6 +140,28 @@ def hub_facts(model: str, revision: str | None, *, network: bool) -> ModelFacts:
     return _described(facts, folder)
 
 
+def component_facts(model: str, revision: str | None, *, network: bool, where: str) -> ComponentFacts:
+    """Facts of a ControlNet or an image encoder: a folder with config.json, or a hub id as hub_facts has it.
+
+    Raises InputError for a folder that is none and a name that is no hub id; DependencyError as hub_facts does.
+    """
+    folder: Path | None = Path(model)
+    if Path(model).is_dir():
+        if not (Path(model) / "config.json").is_file():
+            raise InputError(f"{model} is not a model's folder: it has no config.json", where=where)
+        digest = component_digest(Path(model))
+    elif is_hub_id(model) and not model.startswith((".", "/")):
+        wanted = revision or "main"
+        folder = (
+            _fetch_configuration(model, wanted) if network else _cached_snapshot(model, wanted, "config.json")
+        )
+        digest = f"{_UNRESOLVED}:{model}@{wanted}" if folder is None else f"{model}@{folder.name}"
+    else:
+        raise InputError(f"there is no folder {model}, and it is no hub id (owner/name)", where=where)
+    width = _read_json(folder / "config.json").get("cross_attention_dim") if folder else None
+    return ComponentFacts(digest, width if isinstance(width, int) else None)
+
+
 def is_hub_id(model: str) -> bool:
     """Whether a name has the form owner/name."""
     return _HUB_ID.fullmatch(model) is not None
@@ -141,6 +172,7 @@ def _described(facts: ModelFacts, folder: Path) -> ModelFacts:
     index = _read_json(folder / "model_index.json")
     factor = _vae_factor(folder)
     multiple, side = factor, None
+    text_width = _read_json(folder / "unet" / "config.json").get("cross_attention_dim")
     for component in ("unet", "transformer", "prior"):
         config = _read_json(folder / component / "config.json")
         sample = config.get("sample_size")
@@ -166,6 +198,7 @@ def _described(facts: ModelFacts, folder: Path) -> ModelFacts:
         size_multiple=sizes["size_multiple"],
         min_size=sizes["min_size"],
         max_size=sizes["max_size"],
+        text_width=text_width if isinstance(text_width, int) else None,
     )
 
 
@@ -208,11 +241,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _cached_snapshot(model: str, revision: str) -> Path | None:
+def _cached_snapshot(model: str, revision: str, file: str = "model_index.json") -> Path | None:
     """The folder of a revision in the hub client's local cache, None when it is not there."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(model, "model_index.json", revision=revision)
+    found = try_to_load_from_cache(model, file, revision=revision)
     return Path(found).parent if isinstance(found, str) else None
 
 

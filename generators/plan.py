@@ -74,7 +74,7 @@ def open_matrix(sweep: Sweep, *, network: bool = False) -> Matrix:
                 raise InputError(
                     error.message, where=where or _model_place(sweep), hint=error.hint
                 ) from error
-    return Matrix(sweep, facts)
+    return Matrix(sweep, facts, network=network)
 
 
 def _model_place(sweep: Sweep) -> str:
@@ -147,15 +147,28 @@ def _seconds_per_image(recipe: Recipe) -> tuple[float, str]:
     if recipe.backend in REMOTE:
         return SERVICE_SECONDS, "a guess for engines and services; the first run measures it"
     if recipe.model == "embedded":
-        return EMBEDDED_SECONDS * recipe.steps / 20, "a rule: 3 images/s at 20 steps on two CPU cores"
-    work = recipe.steps * recipe.width * recipe.height / 1e6
+        return EMBEDDED_SECONDS * _work(recipe) / (
+            20 * 128 * 128 / 1e6
+        ), "a rule: 3 images/s at 20 steps on two CPU cores"
+    work = _work(recipe)
     if shutil.which("nvidia-smi"):
         return work * STEP_SECONDS_GPU, "a rule for an SD 1.5 sized model on a data-centre GPU"
     return work * STEP_SECONDS_CPU, "a rule for an SD 1.5 sized model on two CPU cores"
 
 
+def _work(recipe: Recipe) -> float:
+    """Steps times megapixels of every pass."""
+    width, height = recipe.first_size
+    work = recipe.steps * (recipe.strength or 1.0) * width * height / 1e6
+    if recipe.hires is not None:
+        width, height = recipe.chain_size
+        work += recipe.hires.steps * recipe.hires.strength * width * height / 1e6
+    return work
+
+
 def _speed_key(recipe: Recipe) -> str:
-    return f"{recipe.model_digest} {recipe.width}x{recipe.height} {recipe.steps} {recipe.scheduler} {recipe.dtype}"
+    ways = "".join(f" {name}" for name in recipe.ways(paths=False))
+    return f"{recipe.model_digest} {recipe.width}x{recipe.height} {recipe.steps} {recipe.scheduler} {recipe.dtype}{ways}"
 
 
 def _speed_file() -> Path:

@@ -13,6 +13,8 @@ from typing import Any, Final, TypeAlias
 
 from foundation.canonical import canonical_digest, canonical_json
 from foundation.errors import InputError
+from generators.ways import parts
+from generators.ways.parts import Between, Control, Extend, Hires, ImagePrompt, Refiner, Upscale
 
 IDENTITY: Final = "nonesuch/recipe/1"  # version tag of the canonical form; a new form takes a new number
 MAX_SEED: Final = 2**63 - 1  # what torch.Generator and a signed 64-bit column both hold
@@ -54,6 +56,13 @@ class Recipe:
     mask: str | None = None  # where the inpainting mask lies; not part of the identity
     mask_digest: str | None = None  # SHA-256 of that file; white is drawn anew
     parent: str | None = None  # id of the recipe whose image it starts from
+    extend: Extend | None = None  # margins drawn around the init image
+    between: Between | None = None  # on the way to another prompt and seed
+    controls: tuple[Control, ...] | None = None  # ControlNets
+    image_prompt: ImagePrompt | None = None  # IP-Adapter
+    refiner: Refiner | None = None  # a second model for the last steps
+    hires: Hires | None = None  # enlarged and drawn again; width and height are those after it
+    upscale: Upscale | None = None  # enlarged at the end; width and height are those after it
     facets: tuple[tuple[str, str], ...] = ()  # (facet, value name); not part of the identity
     plan_index: int = 0  # place in the sweep's expansion; not part of the identity
 
@@ -84,12 +93,49 @@ class Recipe:
             self.options,
             self.strength,
             self.init_image_digest is None,
-            self.mask_digest is None,
+            self.masked,
+            self.between is None,
+            # the pictures of controls may differ within a batch
+            tuple(dataclasses.replace(one, image="", image_digest="") for one in self.controls or ()),
+            self.image_prompt,
+            self.refiner,
+            self.hires,
+            self.upscale,
         )
+
+    @property
+    def masked(self) -> bool:
+        """Whether part of the init image is kept as it is: a mask, or margins to draw around it."""
+        return self.mask_digest is not None or self.extend is not None
+
+    @property
+    def first_size(self) -> tuple[int, int]:
+        """Width and height of the first drawing, px: before it is enlarged."""
+        before = self.hires or self.upscale
+        return (self.width, self.height) if before is None else (before.width, before.height)
+
+    @property
+    def chain_size(self) -> tuple[int, int]:
+        """Width and height of the last drawing by diffusion, px: before the finished picture is enlarged."""
+        return (
+            (self.width, self.height) if self.upscale is None else (self.upscale.width, self.upscale.height)
+        )
+
+    def ways(self, *, paths: bool) -> dict[str, Any]:
+        """The parts beyond one drawing, by the recipe's field, as catalogs (`paths`) and credentials tell them."""
+        return {
+            name: parts.told(part, paths=paths)
+            for name in parts.PARTS
+            if (part := getattr(self, name)) is not None
+        }
 
     def to_json(self) -> str:
         """One line of canonical JSON from which from_json makes an equal recipe."""
-        return canonical_json(dataclasses.asdict(self)).decode()
+        data = dataclasses.asdict(self)
+        for name in parts.PARTS:
+            if data[name] is None:
+                del data[name]  # most recipes have none of them
+        return canonical_json(data).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
@@ -101,6 +147,8 @@ class Recipe:
             data["loras"] = tuple(Lora(**lora) for lora in data["loras"])
             for pairs in ("options", "facets"):
                 data[pairs] = tuple((str(name), value) for name, value in data[pairs])
+            for name in parts.PARTS.keys() & data.keys():
+                data[name] = parts.part_from(name, data[name])
             return cls(**data)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"is not a recipe ({error})", where="recipe") from error
@@ -135,6 +183,9 @@ class Recipe:
             form["mask"] = self.mask_digest
         if self.parent is not None:
             form["parent"] = self.parent
+        for name in parts.PARTS:
+            if (part := getattr(self, name)) is not None:
+                form[name] = parts.identity(part)
         return form
 
 

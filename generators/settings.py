@@ -5,19 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from foundation.errors import InputError
 from generators.recipe import Scalar
 from generators.schedulers import check_scheduler
+from generators.strict import Strict as Strict  # its old place
+from generators.ways.settings import WAY_FACETS, WaySettings
 
 _SIZE: Final = re.compile(r"(\d+)\s*[x×]\s*(\d+)")
-
-
-class Strict(BaseModel):
-    """Base of the models of the sweep file: unknown keys are errors, values can't change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LoraSetting(Strict):
@@ -30,7 +26,7 @@ class LoraSetting(Strict):
 Pixels = Annotated[int, Field(ge=8, le=16384)]
 
 
-class Settings(Strict):
+class Settings(WaySettings):
     """Settings of a sweep, or of one facet value; what is left out comes from the model's defaults."""
 
     steps: Annotated[int, Field(ge=1, le=1000, description="denoising steps")] | None = None
@@ -115,6 +111,7 @@ class Settings(Strict):
     def chosen(self) -> dict[str, Any]:
         """What is set, by name, with `size` spelled out as width and height."""
         found = {name: value for name in SETTING_NAMES if (value := getattr(self, name)) is not None}
+        found |= self.chosen_ways()
         if "size" in found:
             match = _SIZE.fullmatch(found.pop("size").strip())
             assert match is not None  # the validator has seen it
@@ -127,7 +124,10 @@ SETTING_NAMES: Final = (
     "model",
     "revision",
     "dtype",
+    "refiner",
+    "control",
     "loras",
+    "image_prompt",
     "size",
     "width",
     "height",
@@ -135,12 +135,21 @@ SETTING_NAMES: Final = (
     "scheduler",
     "guidance",
     "options",
+    "upscale",
+    "hires",
+    "extend",
     "strength",
     "fit",
     "init_image",
     "mask",
+    "between",
     "parent",
 )
+
+
+def sets(facet: str) -> bool:
+    """Whether plain values of a facet of this name set something."""
+    return facet in SETTING_NAMES or facet in WAY_FACETS
 
 
 def setting_of_facet(facet: str, value: str | int | float) -> Settings:
@@ -150,6 +159,9 @@ def setting_of_facet(facet: str, value: str | int | float) -> Settings:
     """
     if facet == "loras":
         return Settings.model_validate({"loras": [] if value == "none" else [{"path": value}]})
+    if facet in WAY_FACETS:
+        way, key = WAY_FACETS[facet]
+        return Settings.model_validate({way: {key: value}})
     return Settings.model_validate({facet: value})
 
 

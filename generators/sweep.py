@@ -20,6 +20,7 @@ from generators.facets import (
     FacetValue,
     FileFacet,
     FindImages,
+    FramesFacet,
     ImagesFacet,
     ListedFacet,
     ValueEntry,
@@ -29,6 +30,7 @@ from generators.marking import Marking, Timestamp
 from generators.recipe import MAX_SEED
 from generators.settings import LoraSetting, Settings, Strict
 from generators.source import Place, Source, read_yaml
+from generators.ways.settings import WAY_SETTINGS
 
 MAX_CELLS: Final = 10_000_000  # default of `limit`
 # Columns of the catalog that are not settings; a facet of that name could not have a column of its own.
@@ -329,6 +331,7 @@ _MODELS: Final[dict[str, type[Strict]]] = {
     "form:file": FileFacet,
     "form:dynamic": DynamicFacet,
     "form:images": ImagesFacet,
+    "form:frames": FramesFacet,
     "form:catalog": CatalogFacet,
     "form:count": SeedCount,
     "form:range": SeedRange,
@@ -341,4 +344,5 @@ _MODELS: Final[dict[str, type[Strict]]] = {
     "marking": Marking,
     "timestamp": Timestamp,
     "engines": Engine,
+    **WAY_SETTINGS,
 }

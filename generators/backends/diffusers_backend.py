@@ -6,29 +6,30 @@ import inspect
 import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
-from PIL import Image
 
 from foundation.errors import DrawingError, InputError
 from foundation.images import RGB
 from generators.backends.base import Drawing
+from generators.backends.frames import embeddings_between
+from generators.backends.image_prompts import use_image_prompt
+from generators.backends.passes import Passes, Prompted
+from generators.backends.pictures import mask_of, start_of
 from generators.backends.pipelines import (
     best_device,
     is_out_of_memory,
     load_pipeline,
     real_dtype,
+    rgb_bytes,
     use_loras,
-    use_scheduler,
-    variant,
 )
-from generators.backends.prompts import Embeddings, PromptEncoder, shape_of, stacked
-from generators.init_images import DEFAULT_FIT, laid_over, start_mask, start_picture
+from generators.backends.prompts import Embeddings, PromptEncoder, shape_of
+from generators.init_images import laid_over
 from generators.models import ModelFacts
 from generators.recipe import Recipe
+from generators.ways.parts import ImagePrompt
 
 # Pixels in a batch by default: what keeps the device busy without asking for much memory.
 _BATCH_PIXELS: Final = {"cuda": 8 * 1024 * 1024, "mps": 1024 * 1024, "cpu": 16 * 128 * 128}
@@ -38,7 +39,8 @@ _MAX_REASON: Final = 300  # characters
 _OWN: Final = frozenset(
     {"prompt", "negative_prompt", "height", "width", "num_inference_steps", "guidance_scale", "generator",
      "output_type", "return_dict", "num_images_per_prompt", "latents", "callback_on_step_end",
-     "image", "mask_image", "strength"}
+     "image", "mask_image", "strength", "control_image", "controlnet_conditioning_scale",
+     "control_guidance_start", "control_guidance_end", "ip_adapter_image", "callback", "callback_steps"}
 )  # fmt: skip
 
 
@@ -54,8 +56,8 @@ class DiffusersBackend:
         self._network = network
         self._working: dict[tuple[Any, ...], int] = {}  # batch sizes that memory has allowed, by group
         self._pipe: Any = None
-        self._form: Any = None  # what draws: the pipeline, or its form that starts from a picture
-        self._forms: dict[str, Any] = {}
+        self._form: Any = None  # what draws first: the pipeline, or its form that starts from a picture
+        self._passes: Any = None
         self._dtype: torch.dtype | None = None
 
     def load(self) -> None:
@@ -89,8 +91,7 @@ class DiffusersBackend:
 
     def close(self) -> None:
         """Drop the pipeline and give the device's memory back."""
-        self._pipe = self._form = None
-        self._forms = {}
+        self._pipe = self._form = self._passes = None
         self._dtype = None
         if self._device.startswith("cuda"):
             torch.cuda.empty_cache()
@@ -108,36 +109,35 @@ class DiffusersBackend:
         self.close()
         self._pipe = load_pipeline(self.facts, device=self._device, dtype=wanted, network=self._network)
         self._dtype = wanted
-        self._scheduler = self._pipe.scheduler
         self._encoder = PromptEncoder(self._pipe, self._device)
-        self._forms = {"text": self._pipe}
-        self._use_form("text")
+        self._passes = Passes(self._pipe, device=self._device, dtype=wanted, network=self._network)
         self._loras: tuple[Any, ...] = ()
+        self._image_prompt: ImagePrompt | None = None
 
     def _prepare(self, recipe: Recipe) -> None:
         """Bring the pipeline into the state that a recipe's group needs."""
         self._load(recipe.dtype)
-        self._use_form(form_of(recipe))
-        name = type(self._form).__name__
-        known = sorted(set(self._parameters) - _OWN)
-        for option, _ in recipe.options:
-            if option not in known:
-                raise InputError(
-                    f"{name} takes no option {option!r}", where="options", hint=f"Known: {', '.join(known)}."
-                )
         if recipe.loras != self._loras:
             self._loras = ()
             self._encoder.forget()
             use_loras(self._pipe, recipe.loras)
             self._loras = recipe.loras
-        use_scheduler(self._form, recipe.scheduler, self._scheduler)
-
-    def _use_form(self, form: str) -> None:
-        """Draw from text, from a picture, or into a mask; the forms share their weights."""
-        if form not in self._forms:
-            self._forms[form] = variant(self._pipe, form)
-        self._form = self._forms[form]
+        if recipe.image_prompt != self._image_prompt:
+            self._image_prompt = None
+            self._passes.forms.forget()
+            assert self._dtype is not None  # loading has set it
+            use_image_prompt(self._pipe, recipe.image_prompt, device=self._device, dtype=self._dtype)
+            self._image_prompt = recipe.image_prompt
+        self._form = self._passes.prepare(recipe)
         self._parameters = inspect.signature(self._form.__call__).parameters
+        known = sorted(set(self._parameters) - _OWN)
+        for option, _ in recipe.options:
+            if option not in known:
+                raise InputError(
+                    f"{type(self._form).__name__} takes no option {option!r}",
+                    where="options",
+                    hint=f"Known: {', '.join(known)}.",
+                )
 
     def _draw_group(self, group: list[Recipe]) -> Iterator[Drawing]:
         key = group[0].group
@@ -160,7 +160,9 @@ class DiffusersBackend:
         """The drawings of a batch, or None when memory did not suffice."""
         start = time.perf_counter()
         try:
-            images = self._images(batch)
+            pictures = [
+                self._picture(recipe, image) for recipe, image in zip(batch, self._images(batch), strict=True)
+            ]
         except Exception as error:  # anything a pipeline raises belongs to its recipes, not to the sweep
             if is_out_of_memory(error):
                 return None
@@ -175,57 +177,46 @@ class DiffusersBackend:
             ]
         seconds = (time.perf_counter() - start) / len(batch)
         return [
-            self._finished(recipe, image, seconds, len(batch))
-            for recipe, image in zip(batch, images, strict=True)
+            self._finished(recipe, picture, seconds, len(batch))
+            for recipe, picture in zip(batch, pictures, strict=True)
         ]
 
     def _images(self, batch: list[Recipe]) -> list[torch.Tensor]:
         """Images as float tensors [3, H, W] in 0 … 1 on the device; prompts of unlike length go apart."""
         for recipe in batch:
             self._check_negative(recipe)
-        options = dict(batch[0].options)
-        guided = batch[0].guidance_scale > 1
-        embedded = [
-            self._encoder.embeddings(recipe.prompt, recipe.negative_prompt, guided=guided, options=options)
-            for recipe in batch
-        ]
+        embedded = [self._embedded(recipe) for recipe in batch]
         shapes = [shape_of(one) for one in embedded]
         images: dict[int, torch.Tensor] = {}
         for shape in dict.fromkeys(shapes):
             chosen = [index for index, one in enumerate(shapes) if one == shape]
-            drawn = self._run([batch[index] for index in chosen], [embedded[index] for index in chosen])
+            drawn = self._passes.draw(
+                Prompted([batch[index] for index in chosen], [embedded[index] for index in chosen])
+            )
             images.update(zip(chosen, drawn, strict=True))
         return [images[index] for index in range(len(batch))]
 
-    def _run(self, recipes: list[Recipe], embedded: list[Embeddings | None]) -> list[torch.Tensor]:
-        first = recipes[0]
-        known = [one for one in embedded if one is not None]
-        if len(known) == len(recipes):
-            # Text beside its embeddings is refused, and some pipelines' text defaults to "".
-            texts = {"prompt", "negative_prompt"} & set(self._parameters)
-            words: dict[str, Any] = {**dict.fromkeys(texts), **stacked(known)}
-        else:
-            words = {"prompt": [recipe.prompt for recipe in recipes]}
-            if any(recipe.negative_prompt for recipe in recipes):
-                words["negative_prompt"] = [recipe.negative_prompt for recipe in recipes]
-        arguments: dict[str, Any] = {
-            "height": first.height,
-            "width": first.width,
-            "num_inference_steps": first.steps,
-            "guidance_scale": first.guidance_scale,
-            # On the CPU, so that a seed means the same noise whatever the device.
-            "generator": [torch.Generator("cpu").manual_seed(recipe.seed) for recipe in recipes],
-            "output_type": "pt",
-        }
-        arguments = {name: value for name, value in arguments.items() if name in self._parameters}
-        with torch.inference_mode():
-            images = self._form(**words, **arguments, **_pictures(recipes), **dict(first.options)).images
-        return list(images)
+    def _embedded(self, recipe: Recipe) -> Embeddings | None:
+        guided, options = recipe.guidance_scale > 1, dict(recipe.options)
+        own = self._encoder.embeddings(recipe.prompt, recipe.negative_prompt, guided=guided, options=options)
+        if recipe.between is None or recipe.between.prompt == recipe.prompt:
+            return own
+        other = self._encoder.embeddings(
+            recipe.between.prompt, recipe.negative_prompt, guided=guided, options=options
+        )
+        return embeddings_between(own, other, recipe.between.at)
 
-    def _finished(self, recipe: Recipe, pixels: torch.Tensor, seconds: float, size: int) -> Drawing:
-        image = _bytes(pixels)
-        if image is not None and recipe.mask is not None and image.shape[:2] == (recipe.height, recipe.width):
-            image = laid_over(_picture(recipe), image, _mask(recipe))
+    def _picture(self, recipe: Recipe, pixels: torch.Tensor) -> RGB | None:
+        """uint8 [H, W, 3]: what a mask keeps laid over it, and enlarged; None when a value is not finite."""
+        image = rgb_bytes(pixels)
+        if image is None or image.shape[:2] != recipe.chain_size[::-1]:
+            return image
+        if recipe.masked:
+            image = laid_over(start_of(recipe), image, mask_of(recipe))
+        upscaled: RGB = self._passes.upscaled(recipe, image)
+        return upscaled
+
+    def _finished(self, recipe: Recipe, image: RGB | None, seconds: float, size: int) -> Drawing:
         if image is None:
             status, reason = "flagged", "the image holds NaN or infinite values"
         elif image.shape[:2] != (recipe.height, recipe.width):
@@ -249,43 +240,4 @@ class DiffusersBackend:
         if self._asked_batch is not None:
             return self._asked_batch
         pixels = _BATCH_PIXELS.get(self._device.split(":")[0], _BATCH_PIXELS["cpu"])
-        return max(1, min(_MAX_BATCH, pixels // (recipe.width * recipe.height)))
-
-
-def form_of(recipe: Recipe) -> str:
-    """What a recipe is drawn from: "text", "image" or "inpaint"."""
-    if recipe.init_image is None:
-        return "text"
-    return "image" if recipe.mask is None else "inpaint"
-
-
-def _pictures(recipes: Sequence[Recipe]) -> dict[str, Any]:
-    """The arguments of a pipeline for what a batch of recipes starts from; none for text alone."""
-    form = form_of(recipes[0])
-    if form == "text":
-        return {}
-    found: dict[str, Any] = {
-        "strength": recipes[0].strength,
-        "image": [Image.fromarray(_picture(recipe)) for recipe in recipes],
-    }
-    if form == "inpaint":
-        found["mask_image"] = [Image.fromarray(_mask(recipe)) for recipe in recipes]
-    return found
-
-
-def _picture(recipe: Recipe) -> RGB:
-    path, digest = str(recipe.init_image), str(recipe.init_image_digest)
-    return start_picture(Path(path), digest, recipe.width, recipe.height, recipe.fit or DEFAULT_FIT)
-
-
-def _mask(recipe: Recipe) -> RGB:
-    path, digest = str(recipe.mask), str(recipe.mask_digest)
-    return start_mask(Path(path), digest, recipe.width, recipe.height, recipe.fit or DEFAULT_FIT)
-
-
-def _bytes(pixels: torch.Tensor) -> RGB | None:
-    """uint8 [H, W, 3] of a float tensor [3, H, W] in 0 … 1; None when a value is not finite."""
-    if not bool(torch.isfinite(pixels).all()):
-        return None
-    scaled = (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8)
-    return np.ascontiguousarray(scaled.permute(1, 2, 0).cpu().numpy())
+        return max(1, min(_MAX_BATCH, pixels // (recipe.chain_size[0] * recipe.chain_size[1])))

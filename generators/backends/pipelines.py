@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import diffusers
+import numpy as np
 import torch
 import transformers
 
 from foundation.errors import DrawingError, InputError, NonesuchError
+from foundation.images import RGB
 from generators.models import ModelFacts
 from generators.recipe import Lora
 from generators.schedulers import DEFAULT, SCHEDULERS, check_scheduler
@@ -46,8 +48,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and _MEMORY_WORDS.search(str(error)) is not None
 
 
-def load_pipeline(facts: ModelFacts, *, device: str, dtype: torch.dtype, network: bool) -> Any:
-    """The text-to-image pipeline of a model, on the device.
+def load_pipeline(
+    facts: ModelFacts, *, device: str, dtype: torch.dtype, network: bool, as_it_is: bool = False
+) -> Any:
+    """The text-to-image pipeline of a model, on the device; with `as_it_is`, in the form that its folder names.
 
     Weights come from safetensors only and no code from the model's folder is run; a hub id is
     pinned to the commit in the facts. Raises DrawingError when the pipeline can't be loaded, and
@@ -66,13 +70,14 @@ def load_pipeline(facts: ModelFacts, *, device: str, dtype: torch.dtype, network
     if pipeline_class is not None and "safety_checker" in inspect.signature(pipeline_class).parameters:
         options |= {"safety_checker": None, "requires_safety_checker": False}
     try:
-        pipe = _text_to_image(name, options)
+        load = diffusers.DiffusionPipeline.from_pretrained if as_it_is else _text_to_image
+        pipe = load(name, **options)
         _place(pipe, device)
     except NonesuchError:
         raise
     except Exception as error:  # diffusers, transformers, safetensors and the hub client each raise their own
         raise DrawingError(
-            f"the model can't be loaded: {_first_line(error)}",
+            f"the model can't be loaded: {first_line(error)}",
             where=facts.model,
             hint=None if network else "A model that is not on this machine needs leave to use the network.",
         ) from error
@@ -80,29 +85,6 @@ def load_pipeline(facts: ModelFacts, *, device: str, dtype: torch.dtype, network
     if "prompt" not in inspect.signature(pipe.__call__).parameters:
         raise InputError(f"{type(pipe).__name__} does not draw from a prompt", where=facts.model)
     return pipe
-
-
-def variant(pipe: Any, kind: str) -> Any:
-    """The pipeline's form that starts from a picture ("image") or fills a mask ("inpaint"), on its own weights.
-
-    Raises InputError when diffusers has no such form of it.
-    """
-    auto = diffusers.AutoPipelineForImage2Image if kind == "image" else diffusers.AutoPipelineForInpainting
-    unet = getattr(pipe, "unet", None)
-    if kind == "inpaint" and unet is not None and unet.config.in_channels not in (4, 9):
-        # diffusers' inpainting pipelines know the latents of SD 1.x to SDXL only.
-        raise InputError(
-            f"a mask can't be filled with latents of {unet.config.in_channels} channels", where="mask"
-        )
-    try:
-        made = auto.from_pipe(pipe)
-    except ValueError as error:
-        raise InputError(
-            f"{type(pipe).__name__} can't {'start from a picture' if kind == 'image' else 'fill a mask'}",
-            where="init_image" if kind == "image" else "mask",
-        ) from error
-    made.set_progress_bar_config(disable=True)
-    return made
 
 
 def quieten() -> None:
@@ -136,7 +118,7 @@ def use_scheduler(pipe: Any, name: str, original: Any) -> None:
         pipe.scheduler = getattr(diffusers, choice.cls).from_config(original.config, **choice.config)
     except ImportError as error:  # some schedulers need a further package
         raise InputError(
-            f"the scheduler {name} can't be used: {_first_line(error)}", where="scheduler"
+            f"the scheduler {name} can't be used: {first_line(error)}", where="scheduler"
         ) from error
 
 
@@ -178,14 +160,14 @@ def use_loras(pipe: Any, loras: Sequence[Lora]) -> None:
                 local_files_only=True, use_safetensors=True,
             )  # fmt: skip
         except Exception as error:  # shape mismatches and unknown formats come as several kinds
-            raise InputError(f"does not fit the model: {_first_line(error)}", where=lora.path) from error
+            raise InputError(f"does not fit the model: {first_line(error)}", where=lora.path) from error
         if not any(name in adapters for adapters in pipe.get_list_adapters().values()):
             raise InputError("holds no weights for this model", where=lora.path)
         names.append(name)
     pipe.set_adapters(names, [lora.weight for lora in loras])
 
 
-def _text_to_image(name: str, options: dict[str, Any]) -> Any:
+def _text_to_image(name: str, **options: Any) -> Any:
     """The text-to-image form of the pipeline where AutoPipeline knows one, else the pipeline as it is."""
     try:
         return diffusers.AutoPipelineForText2Image.from_pretrained(name, **options)
@@ -205,6 +187,20 @@ def _place(pipe: Any, device: str) -> None:
         pipe.enable_model_cpu_offload(device=device)
 
 
-def _first_line(error: BaseException) -> str:
+def read_config(model: str, **options: Any) -> dict[str, Any]:
+    """The config.json of one model: a folder, or a hub id with `revision`."""
+    return dict(diffusers.ControlNetModel.load_config(model, **options))
+
+
+def rgb_bytes(pixels: torch.Tensor) -> RGB | None:
+    """uint8 [H, W, 3] of a float tensor [3, H, W] in 0 … 1; None when a value is not finite."""
+    if not bool(torch.isfinite(pixels).all()):
+        return None
+    scaled = (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(scaled.permute(1, 2, 0).cpu().numpy())
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text, at most 300 characters."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__

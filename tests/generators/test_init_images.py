@@ -252,10 +252,12 @@ class TestEmbeddedModel:
         ]
         assert distances[0] < distances[1] < distances[2]
 
-    def test_it_can_not_fill_a_mask(self, tmp_path: Path) -> None:
+    def test_it_fills_a_mask_and_keeps_the_rest(self, tmp_path: Path) -> None:
         facts = model_facts("embedded")
         recipe = masked(
             EMBEDDED_FOLDER, tmp_path, model="embedded", model_digest=facts.digest, width=128, height=128
         )
-        with pytest.raises(InputError, match="8 channels"):
-            open_backend("embedded", device="cpu").check(recipe)
+        start = start_picture(Path(str(recipe.init_image)), str(recipe.init_image_digest), 128, 128, "crop")
+        (image,) = drawn("embedded", [recipe])
+        assert np.array_equal(image[:31], start[:31])
+        assert np.abs(image[48:80, 48:80] - start[48:80, 48:80]).mean() > 10

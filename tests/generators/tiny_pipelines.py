@@ -1,4 +1,4 @@
-"""Tiny random pipelines of three families, made on the fly and saved as ordinary folders."""
+"""Tiny random pipelines of several families and what goes beside them, made on the fly and saved as ordinary folders."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _vae(**changes: Any) -> diffusers.AutoencoderKL:
         "down_block_types": ("DownEncoderBlock2D", "DownEncoderBlock2D"),
         "up_block_types": ("UpDecoderBlock2D", "UpDecoderBlock2D"),
     }
-    return diffusers.AutoencoderKL(**sizes, **blocks, **changes)
+    return diffusers.AutoencoderKL(**sizes | blocks | changes)
 
 
 def _unet(cross_attention_dim: int) -> dict[str, Any]:
@@ -166,3 +166,113 @@ def _t5_config() -> transformers.T5Config:
 
 def _t5_tokenizer() -> transformers.T5Tokenizer:
     return transformers.T5Tokenizer(vocab=_t5_pieces(), extra_ids=0, model_max_length=120)
+
+
+def sdxl_refiner(folder: Path) -> Path:
+    """StableDiffusionXLImg2ImgPipeline at 64 px with the second text encoder alone, as SDXL's refiner."""
+    torch.manual_seed(1)
+    pipe = diffusers.StableDiffusionXLImg2ImgPipeline(
+        vae=_vae(),
+        text_encoder=None,
+        tokenizer=None,
+        text_encoder_2=transformers.CLIPTextModelWithProjection(_clip_config()),
+        tokenizer_2=_clip_tokenizer(),
+        unet=diffusers.UNet2DConditionModel(
+            **_unet(cross_attention_dim=32),
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=5 * 8 + 32,
+        ),
+        scheduler=diffusers.EulerDiscreteScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
+        ),
+        requires_aesthetics_score=True,
+    )
+    pipe.save_pretrained(folder)
+    return folder
+
+
+def controlnet(folder: Path, **changes: Any) -> Path:
+    """A ControlNet for `sd1` whose last layers are random, not zero, so that it says something."""
+    torch.manual_seed(2)
+    unet = _unet(cross_attention_dim=32)
+    names = (
+        "block_out_channels", "layers_per_block", "in_channels", "down_block_types", "cross_attention_dim",
+        "attention_head_dim", "norm_num_groups",
+    )  # fmt: skip
+    kept = {name: unet[name] for name in names}
+    net = diffusers.ControlNetModel(**kept | changes, conditioning_embedding_out_channels=(8, 16))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.5)
+    net.save_pretrained(folder)
+    return folder
+
+
+def controlnet_xl(folder: Path) -> Path:
+    """As `controlnet`, for text embeddings of another model."""
+    return controlnet(folder, cross_attention_dim=64)
+
+
+def ip_adapter(folder: Path) -> Path:
+    """A folder with an IP-Adapter for `sd1` (`adapter.safetensors`) and its image encoder (`encoder`)."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    encoder = transformers.CLIPVisionModelWithProjection(
+        transformers.CLIPVisionConfig(
+            hidden_size=32, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4, image_size=32,
+            patch_size=8, projection_dim=32,
+        )
+    )  # fmt: skip
+    encoder.save_pretrained(folder / "encoder")
+    unet = diffusers.UNet2DConditionModel(**_unet(cross_attention_dim=32))
+    weights = {
+        "image_proj.proj.weight": torch.randn(4 * 32, 32),
+        "image_proj.proj.bias": torch.randn(4 * 32),
+        "image_proj.norm.weight": torch.ones(32),
+        "image_proj.norm.bias": torch.zeros(32),
+    }
+    place = 1
+    for name, processor in unet.attn_processors.items():
+        if name.endswith("attn2.processor"):
+            width = unet.get_submodule(name.removesuffix(".processor")).to_q.weight.shape[0]
+            for key in ("to_k_ip", "to_v_ip"):
+                weights[f"ip_adapter.{place}.{key}.weight"] = torch.randn(width, 32)
+            place += 2
+        assert processor is not None
+    save_file(weights, folder / "adapter.safetensors")
+    return folder
+
+
+def x4_upscaler(folder: Path) -> Path:
+    """StableDiffusionUpscalePipeline, four times as large."""
+    torch.manual_seed(4)
+    pipe = diffusers.StableDiffusionUpscalePipeline(
+        vae=_vae(
+            block_out_channels=(8, 8, 16), down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+        ),
+        text_encoder=transformers.CLIPTextModel(_clip_config()),
+        tokenizer=_clip_tokenizer(),
+        unet=diffusers.UNet2DConditionModel(
+            **_unet(cross_attention_dim=32) | {"in_channels": 7, "num_class_embeds": 100}
+        ),
+        low_res_scheduler=diffusers.DDPMScheduler(),
+        scheduler=diffusers.DDIMScheduler(prediction_type="v_prediction"),
+        max_noise_level=50,
+    )  # fmt: skip
+    pipe.save_pretrained(folder)
+    return folder
+
+
+def esrgan(path: Path) -> Path:
+    """A file of a small ESRGAN network, twice as large, with random weights."""
+    from safetensors.torch import save_file
+    from spandrel.architectures.ESRGAN.__arch.RRDB import RRDBNet
+
+    torch.manual_seed(5)
+    net = RRDBNet(num_filters=8, num_blocks=1, scale=2)
+    save_file(net.state_dict(), path)
+    return path
