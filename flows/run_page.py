@@ -74,9 +74,9 @@ def _best(job: Job, summary: Summary) -> list[dict[str, Any]]:
     return rows
 
 
-def _scores_told(row: Mapping[str, Any]) -> str:
+def _scores_told(row: Mapping[str, Any]) -> list[str]:
     told = [(name, row.get(name)) for name in ("aesthetic", "alignment")]
-    return " · ".join(f"{name} {value:.3f}" for name, value in told if value is not None)
+    return [f"{name} {value:.3f}" for name, value in told if value is not None]
 
 
 def _facets(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
