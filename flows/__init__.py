@@ -1,6 +1,6 @@
 """Prefect flows, thin: plan a sweep, run its shards, collect what came out.
 
-Importing this package turns usage reporting of Prefect and of the model hub's client off unless the
+Importing this package turns usage reporting of Prefect, of Ray and of the model hub's client off unless the
 person has said otherwise in the environment; it must happen before either is imported.
 """
 
@@ -9,6 +9,7 @@ import os
 for _name, _value in {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",

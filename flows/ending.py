@@ -6,23 +6,27 @@ from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 
 from flows.job import Job
-from flows.progress import Tally
+from flows.progress import Counter, Tally
 from foundation.errors import InputError
 from generators.prices import price_of
 from generators.recipe import Recipe
-
-DEVICES = 1  # that one run draws on
+from generators.shards import Shard
 
 
 class Ending:
     """Watches one run; `reason` says why it should end now."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, devices: Callable[[], int]) -> None:
+        """`devices` says how many draw side by side now."""
         self._budget = job.sweep.budget
         self._settled = job.sweep.settled
         self._job = job
-        self._begun = monotonic()
+        self._devices = devices
+        self._begun = self._looked = monotonic()
+        self._device_seconds = 0.0
         self._best: frozenset[str] = frozenset()
+        self._drawing = False
+        self.ended_by: str | None = None  # why no further shard is drawn
         self._since = 0  # images ended when the best last changed
         self._money = self._dollars()
         self._allowance = _Allowance(job, self._budget.images, self._money)
@@ -56,12 +60,24 @@ class Ending:
         """A shard's images cost so much."""
         self._spent += dollars
 
+    def watch(self, shards: Iterable[Shard], counter: Counter) -> Iterator[Shard]:
+        """The shards until there is a reason to end; `ended_by` then holds it."""
+        for shard in shards:
+            if self._drawing and (reason := self.reason(counter.tally)) is not None:
+                self.ended_by = reason
+                return
+            self._drawing = True
+            yield shard
+
     def reason(self, tally: Tally) -> str | None:
         """Why the run should end before its next shard, None to go on."""
-        hours = (monotonic() - self._begun) / 3600
+        now = monotonic()
+        self._device_seconds += (now - self._looked) * self._devices()
+        self._looked = now
+        hours = (now - self._begun) / 3600
         for limit, spent, unit in (
             (self._budget.hours, hours, "hours"),
-            (self._budget.gpu_hours, hours * DEVICES, "GPU hours"),
+            (self._budget.gpu_hours, self._device_seconds / 3600, "GPU hours"),
         ):
             if limit is not None and spent >= limit:
                 return f"the budget of {limit:g} {unit} is spent"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from foundation.errors import StorageError
+from foundation.errors import InputError, StorageError
 from foundation.files import atomic_write, storage_error
 
 IMAGES = "images"  # OUT/images/SWEEP/ab/abcdef….png, the first 16 digits of the recipe id
 SWEEPS = "sweeps"  # OUT/sweeps/SWEEP.yaml
 SCRATCH = ".scratch"  # files being written; what a killed run left here is removed by the next
 LOCK = ".run.lock"  # held by the operating system while a run writes here
+WORKERS = ".workers.lock"  # shared by a run's worker processes, on whatever machine
+_LEAVING = 20.0  # seconds that the workers of a dead run get to notice
 
 
 @contextmanager
@@ -38,8 +42,51 @@ def hold(out: Path) -> Iterator[None]:
                 where=str(out),
                 hint="Wait until it has ended, or give this one another --out.",
             ) from error
+        _await_workers(out)
         _empty_scratch(out / SCRATCH)
         yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def at_work(out: Path) -> Iterator[None]:
+    """Held by each worker process of a run, so that no other run begins while one still writes.
+
+    Raises InputError when the folder is not there: a worker on another machine must see the same one.
+    """
+    try:
+        lock = os.open(out / WORKERS, os.O_RDWR)
+    except OSError as error:
+        raise InputError(
+            f"{platform.node()} can't see the output folder ({error.strerror})",
+            where=str(out),
+            hint="Workers on several machines need a folder that all of them share, under the same path.",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _await_workers(out: Path) -> None:
+    """Wait until the workers of an earlier run have ended. Raises StorageError when they don't."""
+    lock = os.open(out / WORKERS, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        until = time.monotonic() + _LEAVING
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise StorageError(
+                        "workers of an earlier run are still writing here",
+                        where=str(out),
+                        hint="Wait until they have ended, or end them; on a Ray cluster, stop the earlier job.",
+                    ) from error
+                time.sleep(0.1)
     finally:
         os.close(lock)
 

@@ -47,6 +47,18 @@ def tell_planned(total: int, already: int) -> None:
         watcher.planned(total, already)
 
 
+class Counting(Protocol):
+    """What a shard tells of its beginning and of its recipes' ends."""
+
+    def begun(self, task_run: str) -> None:
+        """The shard's Prefect task run, by its id, has begun."""
+        ...
+
+    def count(self, status: str) -> None:
+        """One recipe has ended as `ok`, `flagged` or `failed`."""
+        ...
+
+
 class Counter:
     """Counts the ends of recipes over the shards of one run and tells the watchers."""
 
@@ -58,14 +70,24 @@ class Counter:
         """The count so far."""
         return self._tally
 
+    def begun(self, task_run: str) -> None:
+        """Nothing is counted yet."""
+
     def count(self, status: str) -> None:
         """One recipe has ended as `ok`, `flagged` or `failed`."""
+        self._add(status, 1)
+
+    def forget(self, status: str) -> None:
+        """A recipe that was counted as `status` is drawn again: its worker was lost before it published."""
+        self._add(status, -1)
+
+    def _add(self, status: str, by: int) -> None:
         now = self._tally
         self._tally = Tally(
             now.total,
-            now.done + (status != "failed"),
-            now.failed + (status == "failed"),
-            now.flagged + (status == "flagged"),
+            now.done + by * (status != "failed"),
+            now.failed + by * (status == "failed"),
+            now.flagged + by * (status == "flagged"),
         )
         for watcher in _watchers:
             watcher.advanced(self._tally)

@@ -25,7 +25,7 @@ from flows import resident
 from flows.job import Job
 from flows.marking import signer_choice
 from flows.output import SCRATCH, image_path
-from flows.progress import Counter
+from flows.progress import Counting
 from flows.rows import broken_parent, catalog_row, mark_request
 from foundation.errors import StorageError
 from foundation.files import atomic_write
@@ -66,7 +66,7 @@ class _Finished:
     manifest: bytes | None  # its manifest store, for the sidecar
 
 
-def run_shard(shard: Shard, job: Job, counter: Counter) -> ShardReport:
+def run_shard(shard: Shard, job: Job, counter: Counting) -> ShardReport:
     """Draw and publish one shard.
 
     One recipe's failure becomes a status and a reason in its row. Raises StorageError when the
@@ -196,7 +196,7 @@ def _finish(scored: _Scored, shard: Shard, job: Job) -> _Finished:
     return _Finished(catalog_row(*shared, marked, facts), marked.manifest)
 
 
-def _collect(future: Future[_Finished], counter: Counter) -> _Finished:
+def _collect(future: Future[_Finished], counter: Counting) -> _Finished:
     finished = future.result()
     counter.count(finished.row["status"])
     return finished

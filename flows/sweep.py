@@ -6,42 +6,36 @@ what the catalog lacks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
 from uuid import UUID
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.cache_policies import NO_CACHE
-from prefect.utilities.annotations import quote
 
 from catalogs.parts import drop_failed, published_ids
 from flows import figures, resident
 from flows.adaptive import rounds
 from flows.ending import Ending
+from flows.engines import open_engine
 from flows.job import pending, prepare
 from flows.output import hold, keep_sweep_file
 from flows.progress import Counter, tell_planned, watched_by
 from flows.report import Summary, summarise
 from flows.run_page import write_page
-from flows.shard import ShardReport, run_shard
+from flows.shard import ShardReport
 from flows.standing import StandingFile
 from generators.shards import cut_shards
 
 PROGRESS_EVERY = 5.0  # seconds between two updates of the progress artifact
-
-
-@task(name="shard", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-def shard_task(name: str, work: Any) -> ShardReport:
-    """Draw, score, mark and publish one shard; `work` is a quoted (Shard, Job, Counter)."""
-    return run_shard(*work)
 
 
 @flow(name="sweep", flow_run_name="{sweep_file}", persist_result=False, validate_parameters=False)
@@ -51,13 +45,16 @@ def sweep(
     retry_failed: bool = False,
     online: bool = True,
     shard_size: int | None = None,
+    engine: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Draw what the catalog in `out` lacks of a sweep.
 
     `retry_failed` draws recipes again whose rows say `failed`; `online` allows models that the
-    sweep names to be fetched. Raises InputError, StorageError or DrawingError with what to do.
+    sweep names to be fetched; `engine` holds keys of generators.run_engine.RunEngine that replace the sweep
+    file's. Raises InputError, StorageError or DrawingError with what to do.
     """
-    job = prepare(Path(sweep_file), Path(out), online=online)
+    job = prepare(Path(sweep_file), Path(out).absolute(), online=online)
+    engine_of_run = open_engine(job.sweep.engine.changed(engine))
     resident.signer_for(job)  # a bad certificate ends the run before anything is drawn
     with hold(job.out), ExitStack() as watchers:
         keep_sweep_file(job.out, job.sweep.name, job.sweep.source.text.encode())
@@ -65,7 +62,7 @@ def sweep(
             drop_failed(job.out, job.sweep.name)
         published = published_ids(job.out)
         left = sum(1 for _ in pending(job.matrix, published)) if len(published) else job.matrix.count()
-        ending = Ending(job)
+        ending = Ending(job, lambda: engine_of_run.devices)
         total = ending.allowed(left, lambda: pending(job.matrix, published))
         standing = StandingFile(job.out, job.sweep.name)
         watchers.enter_context(watched_by(standing))
@@ -74,19 +71,17 @@ def sweep(
         counter = Counter(total)
         artifact = _Progress(job.sweep.name)
         begun = monotonic()
-        ended_by: str | None = None
         size = shard_size or job.sweep.shard_size
+        watchers.callback(engine_of_run.close)
         for recipes in rounds(job, published):
-            for shard in cut_shards(ending.within(recipes), size, sweep=job.sweep.name):
-                # quoted, so that Prefect does not search thousands of recipes for futures
-                report = shard_task(shard.name, quote((shard, job, counter)))
+            shards = cut_shards(ending.within(recipes), size, sweep=job.sweep.name)
+            for report in engine_of_run.run(ending.watch(shards, counter), job, counter):
                 ending.pay(report.cost)
                 figures.published(job.sweep.name)
                 artifact.update(counter, report)
-                if (ended_by := ending.reason(counter.tally)) is not None:
-                    break
-            if ended_by is not None or ending.spent:
+            if ending.ended_by is not None or ending.spent:
                 break
+        ended_by = ending.ended_by
         if ended_by is None and total < left:
             ended_by = ending.cut(total)
         standing.ended()

@@ -44,6 +44,13 @@ def cut_shards(recipes: Iterable[Recipe], size: int, *, sweep: str) -> Iterator[
         yield _shard(sweep, index, held)
 
 
+def split_shard(shard: Shard) -> tuple[Shard, Shard]:
+    """The two halves of a shard of two recipes or more, in order; both keep its index."""
+    middle = (len(shard.recipes) + 1) // 2
+    first, second = (list(part) for part in (shard.recipes[:middle], shard.recipes[middle:]))
+    return _shard(shard.sweep, shard.index, first), _shard(shard.sweep, shard.index, second)
+
+
 def _shard(sweep: str, index: int, recipes: list[Recipe]) -> Shard:
     digest = hashlib.sha256("\n".join(recipe.id for recipe in recipes).encode())
     return Shard(sweep=sweep, index=index, recipes=tuple(recipes), key=digest.hexdigest()[:16])

@@ -28,6 +28,7 @@ from generators.facets import (
 )
 from generators.marking import Marking, Timestamp
 from generators.recipe import MAX_SEED
+from generators.run_engine import RunEngine
 from generators.settings import LoraSetting, Settings, Strict
 from generators.source import Place, Source, read_yaml
 from generators.ways.settings import WAY_SETTINGS
@@ -139,6 +140,7 @@ class Sweep(Strict):
         Annotated[Adaptive, Field(description="spend later images on what scored best so far")] | None
     ) = None
     price: Annotated[Price, Field(description="lets the report say what a run cost")] | None = None
+    engine: Annotated[RunEngine, Field(description="who draws: here, processes or ray")] = RunEngine()
     limit: Annotated[int, Field(ge=1, description="most cells that the matrix may have")] = MAX_CELLS
     shard_size: Annotated[int, Field(ge=1, le=10_000, description="most images in a shard")] = 200
     wildcards: Annotated[str, Field(min_length=1, description="folder of wildcard files")] | None = None
@@ -340,6 +342,7 @@ _MODELS: Final[dict[str, type[Strict]]] = {
     "settled": Settled,
     "adaptive": Adaptive,
     "price": Price,
+    "engine": RunEngine,
     "scoring": Scoring,
     "marking": Marking,
     "timestamp": Timestamp,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flows.report import Summary
@@ -18,21 +19,25 @@ def run_sweep(
     retry_failed: bool = False,
     online: bool = True,
     shard_size: int | None = None,
+    engine: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Run the flow `sweep` on Prefect's embedded server, or on the server that PREFECT_API_URL names.
 
-    Returns the run's Summary. Raises InputError, StorageError or DrawingError with what to do.
+    `engine` replaces keys of the sweep file's: {"name": "processes", "devices": 2}. Returns the run's Summary. Raises InputError, StorageError or DrawingError with what to do.
     """
     from flows.job import prepare
     from flows.warm import warm
 
     job = prepare(sweep_file, out, online=online)
-    # Prefect's server needs some ten seconds to start; the model loads meanwhile.
-    threading.Thread(target=warm, args=(job,), name="warm", daemon=True).start()
+    if job.sweep.engine.changed(engine).chosen == "here":
+        # Prefect's server needs some ten seconds to start; the model loads meanwhile.
+        threading.Thread(target=warm, args=(job,), name="warm", daemon=True).start()
     from flows.sweep import sweep
 
     leave_errors_to_the_caller()
-    summary: Summary = sweep(sweep_file, out, retry_failed=retry_failed, online=online, shard_size=shard_size)
+    summary: Summary = sweep(
+        sweep_file, out, retry_failed=retry_failed, online=online, shard_size=shard_size, engine=engine
+    )
     return summary
 
 

@@ -12,6 +12,7 @@ import typer
 from foundation.errors import NonesuchError
 from nonesuch.cli import (
     catalog,
+    check,
     exchange,
     insight,
     picks,
@@ -60,6 +61,7 @@ for room in (
     sweep,
     schedule,
     status,
+    check,
     resweep,
     upkeep,
     catalog,

@@ -62,6 +62,25 @@ def run(
     log_json: Annotated[
         bool, typer.Option("--log-json", help="JSON lines on stderr instead of the bar, for log collectors.")
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Who draws: here, processes or ray; default: the sweep file's, else here."
+        ),
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(metavar="N|NAMES", help="How many devices draw side by side, or which: cuda:0,cuda:1."),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Replace a worker that has finished no image for so long (default: 3600)."
+        ),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster: auto, or ray://HOST:10001.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
     """Draw, score, mark and catalogue what DIR lacks of a sweep. Run it again to go on after a stop."""
@@ -87,7 +106,12 @@ def run(
             if log_json:
                 tell("started", sweep_file=str(sweep_file), out=str(out), metrics_port=listening)
             summary = run_sweep(
-                sweep_file, out, retry_failed=retry_failed, online=not offline, shard_size=shard_size
+                sweep_file,
+                out,
+                retry_failed=retry_failed,
+                online=not offline,
+                shard_size=shard_size,
+                engine={"name": engine, "devices": _devices(devices), "timeout": timeout, "address": address},
             )
     except KeyboardInterrupt:
         console.print(
@@ -127,6 +151,13 @@ def _tell_ended(console: Console, summary: Summary, out: Path) -> None:
     console.print(f"images   {out / 'images'}\ncatalog  {out / 'catalog'}", highlight=False)
     if summary.page:
         console.print(f"report   {out / summary.page}", highlight=False)
+
+
+def _devices(given: str | None) -> int | list[str] | None:
+    """`4` is a number of devices, `cuda:0,cuda:1` are their names."""
+    if given is None:
+        return None
+    return int(given) if given.isdecimal() else [name.strip() for name in given.split(",")]
 
 
 def _told(plan: Plan) -> str:

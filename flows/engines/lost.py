@@ -1,0 +1,46 @@
+"""What becomes of a shard whose worker was lost: published after all, or rows that say that it can't be drawn."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+import pyarrow.parquet as pq
+from prefect.client.orchestration import get_client
+from prefect.states import Crashed
+
+from catalogs.parts import catalog_folder, publish_shard
+from flows.job import Job
+from flows.rows import catalog_row
+from flows.shard import ShardReport
+from generators.backends import Drawing
+from generators.shards import Shard
+
+
+def published_report(out: Path, shard: Shard) -> tuple[ShardReport, list[str]] | None:
+    """The report and the statuses of a shard that is in the catalog, None when it is not."""
+    path = catalog_folder(out) / f"{shard.name}.parquet"
+    if not path.exists():
+        return None
+    statuses = [str(status) for status in pq.read_table(path, columns=["status"])["status"].to_pylist()]
+    failed = statuses.count("failed")
+    return ShardReport(shard.key, len(statuses) - failed, failed, 0.0), statuses
+
+
+def publish_lost(job: Job, shard: Shard, reason: str) -> tuple[ShardReport, list[str]]:
+    """Publish a shard's recipes as failed ones."""
+    rows = []
+    for recipe in shard.recipes:
+        drawing = Drawing(recipe, None, "failed", reason, 0.0, 1, "", "")
+        rows.append(
+            catalog_row(drawing, shard, job.facts(recipe).revision, job.facet_values(recipe), {}, None, {})
+        )
+    publish_shard(job.out, shard.name, rows, job.schema(None))
+    return ShardReport(shard.key, 0, len(rows), 0.0), ["failed"] * len(rows)
+
+
+def crashed(task_run: str, why: str) -> None:
+    """Tell Prefect that a shard's task run has no worker any more; the run goes on if it can't be told."""
+    with suppress(Exception), get_client(sync_client=True) as client:
+        client.set_task_run_state(UUID(task_run), Crashed(message=f"The worker was lost: {why}"), force=True)

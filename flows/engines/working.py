@@ -1,0 +1,76 @@
+"""What a worker does, wherever it runs: take a shard, draw it, tell of it."""
+
+from __future__ import annotations
+
+import pickle
+from time import monotonic
+from typing import Any, Protocol
+
+from flows.job import Job
+from flows.output import at_work
+from flows.shard_task import draw_shard
+from generators.shards import Shard
+
+EVERY = 0.5  # seconds between two messages about recipes that have ended
+
+
+class Desk(Protocol):
+    """Where a worker gets its shards and tells what happens to them."""
+
+    def take(self) -> Shard | None:
+        """The next shard, None when the run is over. Waits."""
+        ...
+
+    def tell(self, kind: str, value: Any = None) -> None:
+        """Send one piece of flows.engines.base.News."""
+        ...
+
+
+def work(desk: Desk, job: Job) -> None:
+    """Draw shards until there are no more, inside the context of the flow's run. An error is told, and ends it."""
+    try:
+        with at_work(job.out):
+            desk.tell("ready")
+            while (shard := desk.take()) is not None:
+                counter = _Telling(desk)
+                report = draw_shard(shard, job, counter)
+                counter.flush()
+                desk.tell("ended", report)
+                desk.tell("ready")
+    except Exception as error:
+        desk.tell("raised", _portable(error))
+
+
+class _Telling:
+    """A flows.progress.Counting that tells the desk, a few recipes at a time."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._statuses: list[str] = []
+        self._told = 0.0
+
+    def begun(self, task_run: str) -> None:
+        """The shard's Prefect task runs."""
+        self._desk.tell("began", task_run)
+
+    def count(self, status: str) -> None:
+        """One recipe has ended."""
+        self._statuses.append(status)
+        if monotonic() - self._told >= EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell what has not been told."""
+        if self._statuses:
+            self._desk.tell("counted", self._statuses)
+            self._statuses = []
+        self._told = monotonic()
+
+
+def _portable(error: Exception) -> Exception:
+    """The error itself where it can travel, otherwise its words."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

@@ -1,0 +1,179 @@
+"""Shards drawn by worker processes: what dies is done again, what hangs is killed, what can't be drawn says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from benchmarks.faulty_backend import install
+from flows.engines import open_engine
+from flows.engines.base import News
+from flows.engines.handing import Handing
+from flows.progress import Counter
+from flows.shard import ShardReport
+from foundation.errors import DrawingError, InputError
+from generators.run_engine import RunEngine
+from generators.shards import Shard, cut_shards
+from generators.sweep import make_sweep
+
+SWEEP = """\
+name: many
+model: "faulty:{folder}"
+prompt: "a panda"
+seeds: {{count: 24}}
+settings: {{width: 64, height: 64, steps: 1}}
+scoring: {{scorers: []}}
+shard_size: 4
+engine: {{name: processes, devices: 2, timeout: 8}}
+"""
+
+
+class ScriptedCrew:
+    """A Crew of two whose workers draw, die or say nothing as a script of shard contents wants it."""
+
+    size = 2
+
+    def __init__(self, fatal: set[int], silent: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+        self._fatal, self._silent = fatal, silent  # seeds at which a worker dies, or hangs
+        self._news: list[News] = [News(0, "ready"), News(1, "ready")]
+        self._next = 2
+        self.drawn: list[int] = []
+        self.dismissed = 0
+        self.closed = False
+
+    def give(self, worker: int, shard: Shard) -> None:
+        seeds = [recipe.seed for recipe in shard.recipes]
+        if self._fatal & set(seeds):
+            self._news += [News(worker, "counted", ["ok"]), News(worker, "lost", "it died")]
+            self._hire()
+        elif not self._silent & set(seeds):
+            self.drawn += seeds
+            report = ShardReport(shard.key, len(seeds), 0, 0.0)
+            self._news += [News(worker, "counted", ["ok"] * len(seeds)), News(worker, "ended", report)]
+            self._news.append(News(worker, "ready"))
+
+    def news(self, seconds: float) -> Sequence[News]:
+        told, self._news = self._news, []
+        return told
+
+    def dismiss(self, worker: int) -> None:
+        self.dismissed += 1
+        self._news.append(News(worker, "lost", "killed"))
+        self._hire()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _hire(self) -> None:
+        self._news.append(News(self._next, "ready"))
+        self._next += 1
+
+
+def prepared(folder: Path, seeds: int = 24) -> tuple[Any, list[Shard]]:
+    from flows.job import prepare
+
+    path = folder / "s.yaml"
+    path.write_text(
+        f'name: many\nmodel: noise\nprompt: "x"\nseeds: {{count: {seeds}}}\n'
+        "settings: {width: 64, height: 64}\nscoring: {scorers: []}\n"
+    )
+    job = prepare(path, folder / "out", online=False)
+    return job, list(cut_shards(job.matrix, 8, sweep="many"))
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_recipe_that_always_kills_or_hangs_ends_as_a_failed_row_and_all_others_are_drawn(
+    tmp_path: Path, silent: bool
+) -> None:
+    job, shards = prepared(tmp_path)
+    crew = ScriptedCrew(set(), {13}) if silent else ScriptedCrew({13})
+    counter = Counter(24)
+    handing = Handing(crew, job, counter, patience=0.0 if silent else 60.0)
+    reports = list(handing.run(iter(shards[:2])))
+    reports += handing.run(iter(shards[2:]))
+    handing.close()
+    assert sorted(crew.drawn) == [seed for seed in range(24) if seed != 13]
+    assert (counter.tally.done, counter.tally.failed) == (23, 1)
+    assert sum(report.failed for report in reports) == 1
+    table = pd.read_parquet(job.out / "catalog")
+    assert (table["seed"].tolist(), table["status"].tolist()) == ([13], ["failed"])
+    assert "lost" in table["reason"][0]
+    assert crew.closed
+
+
+def test_workers_that_die_at_once_end_the_run_with_a_reason(tmp_path: Path) -> None:
+    job, shards = prepared(tmp_path)
+
+    class Stillborn(ScriptedCrew):
+        def news(self, seconds: float) -> Sequence[News]:
+            return [News(9, "lost", "it ended with code 1")]
+
+    with pytest.raises(DrawingError, match="ended with code 1"):
+        list(Handing(Stillborn(set()), job, Counter(24), patience=60.0).run(iter(shards)))
+
+
+def test_choosing_an_engine() -> None:
+    sweep = {"name": "a", "model": "noise", "prompt": "x"}
+    assert make_sweep(sweep).engine.chosen == "here"
+    assert make_sweep({**sweep, "engine": "ray"}).engine.chosen == "ray"
+    assert make_sweep({**sweep, "engine": {"timeout": 5}}).engine.chosen == "processes"
+    assert RunEngine(address="auto").chosen == "ray"
+    assert RunEngine(name="ray", devices=3).changed({"name": "processes"}) == RunEngine(name="processes")
+    assert RunEngine(name="ray").changed({"devices": 2, "name": None}) == RunEngine(name="ray", devices=2)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"name": "here", "timeout": 5}, "can't end a hanging backend"),
+        ({"name": "processes", "address": "auto"}, "only the engine ray"),
+        ({"devices": 0}, "at least one"),
+        ({"devices": []}, "empty"),
+        ({"timeout": -1}, "greater than 0"),
+    ],
+)
+def test_choices_that_contradict_themselves_are_refused(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        make_sweep({"name": "a", "model": "noise", "prompt": "x", "engine": keys})
+    with pytest.raises(InputError, match=words):
+        RunEngine().changed(keys)
+
+
+def test_an_unknown_engine_and_an_unknown_device_are_named() -> None:
+    with pytest.raises(InputError, match="spark") as caught:
+        open_engine(RunEngine(name="spark"))
+    assert "processes" in str(caught.value.hint)
+    with pytest.raises(InputError, match="cuda:99"):
+        open_engine(RunEngine(devices=["cuda:99"]))
+
+
+def test_processes_survive_a_death_and_a_hang(
+    tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import subprocess
+    import sys
+
+    faults = tmp_path / "faults"
+    faults.mkdir()
+    (faults / "die-5").write_text("")
+    (faults / "hang-14").write_text("")
+    (faults / "die-20").write_text("always")
+    (tmp_path / "s.yaml").write_text(SWEEP.format(folder=faults))
+    monkeypatch.setenv("PYTHONPATH", install(tmp_path / "site"))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    done = subprocess.run(
+        [sys.executable, "-m", "nonesuch", "run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    table = pd.read_parquet(tmp_path / "out" / "catalog")
+    assert sorted(table["seed"]) == list(range(24))
+    assert table.loc[table["status"] == "failed", "seed"].tolist() == [20]
+    assert not list(faults.glob("hang-*"))
+    assert "Traceback" not in done.stderr
