@@ -23,9 +23,11 @@ def published_report(out: Path, shard: Shard) -> tuple[ShardReport, list[str]] |
     path = catalog_folder(out) / f"{shard.name}.parquet"
     if not path.exists():
         return None
-    statuses = [str(status) for status in pq.read_table(path, columns=["status"])["status"].to_pylist()]
+    rows = pq.read_table(path).select(["status", "cost"]).to_pylist()
+    statuses = [str(row["status"]) for row in rows]
     failed = statuses.count("failed")
-    return ShardReport(shard.key, len(statuses) - failed, failed, 0.0), statuses
+    cost = sum(row["cost"] or 0.0 for row in rows)
+    return ShardReport(shard.key, len(statuses) - failed, failed, 0.0, cost), statuses
 
 
 def publish_lost(job: Job, shard: Shard, reason: str) -> tuple[ShardReport, list[str]]:
