@@ -22,7 +22,7 @@ import numpy.typing as npt
 from benchmarks.machine import machine, today
 from benchmarks.watermark_attacks import REPORTED, REQUIRED
 from benchmarks.watermark_methods import Method, open_method
-from benchmarks.watermark_pictures import generated, own_size, photographs
+from benchmarks.watermark_pictures import cut_outs, generated, own_size, photographs
 from benchmarks.watermark_report import plot, table
 from foundation.errors import NonesuchError
 
@@ -74,6 +74,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--photos", type=Path, help="folder with more photographs")
     parser.add_argument("--generated", type=Path, help="folder with generated pictures")
+    parser.add_argument(
+        "--cuts", action="store_true", help="large photographs' regions instead of photographs"
+    )
     parser.add_argument("--own-size", type=int, help="only generated pictures up to this side, unscaled")
     parser.add_argument("--methods", default="nonesuch,dwtDct,dwtDctSvd,rivaGan")
     parser.add_argument("--packages", type=Path, help="folder that holds invisible-watermark")
@@ -88,6 +91,8 @@ def main() -> int:
         pictures = {f"generated, {options.own_size} px": small}
     else:
         pictures = {"photographs": photographs(options.photos)}
+        if options.cuts:
+            pictures = {"cut-outs": cut_outs(options.photos)}
         if options.generated:
             pictures["generated"] = generated(options.generated)
     attacks = options.attacks.split(",") if options.attacks else [*REQUIRED, *REPORTED]

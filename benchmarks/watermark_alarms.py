@@ -22,7 +22,7 @@ import numpy.typing as npt
 from benchmarks.machine import machine, today
 from benchmarks.watermark_attacks import REQUIRED
 from benchmarks.watermark_methods import Method, open_method
-from benchmarks.watermark_pictures import generated, large, photographs
+from benchmarks.watermark_pictures import cut_outs, generated, large, photographs
 from provenance.watermark import bounds, detect, embed, layout, luma, reading
 from provenance.watermark.foreign import read_foreign
 
@@ -90,7 +90,7 @@ def main() -> int:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     sources = Sources(
-        list(photographs(options.photos).values()),
+        [*photographs(options.photos).values(), *cut_outs(options.photos).values()],
         large(options.photos),
         list(generated(options.generated).values()),
         open_method("dwtDct", options.packages) if options.packages else None,

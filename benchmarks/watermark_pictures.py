@@ -1,14 +1,14 @@
 """The pictures of the watermark benchmarks: photographs that installed packages carry, and the embedded model's own.
 
 Photographs come from scikit-image's and PyWavelets' own data (in their wheels, nothing fetched), scikit-learn's
-where it is installed, and any folder the caller names. Each gives one 512 x 512 picture, scaled so that its
-shorter side is 512 and cut from the middle; pictures of 640 pixels and more each way give cut-outs at full
-resolution too, side by side, six at most.
+where it is installed, and any folder the caller names (docs/watermark.md says what fills one). Each gives one
+512 x 512 picture, scaled so that its shorter side is 512 and cut from the middle. Cut-outs of pictures of 640
+pixels and more each way, at full resolution, side by side, six at most, are a kind of their own for photographs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -31,8 +31,13 @@ _FLAT = 2.0  # standard deviation of luma under which a cut-out shows nothing
 
 
 def photographs(folder: Path | None) -> dict[str, RGB]:
-    """Name to uint8 [512, 512, 3]; `folder` adds its own PNG, JPEG and WebP files."""
-    return dict(_fitted_and_cut(_sources(folder)))
+    """Name to uint8 [512, 512, 3], one for each source; `folder` adds its own PNG, JPEG and WebP files."""
+    return {name: fitted(picture, SIDE) for name, picture in _sources(folder)}
+
+
+def cut_outs(folder: Path | None) -> dict[str, RGB]:
+    """Name to uint8 [512, 512, 3] of the full-resolution regions of large photographs."""
+    return dict(entry for source in _sources(folder) for entry in _named_cuts(*source))
 
 
 def generated(folder: Path) -> dict[str, RGB]:
@@ -40,7 +45,11 @@ def generated(folder: Path) -> dict[str, RGB]:
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in {".png", ".jpg", ".webp"})
     if not files:
         raise InputError("no pictures", where=str(folder), hint="Name a folder of generated pictures.")
-    return dict(_fitted_and_cut((str(p.relative_to(folder)), _read(p)) for p in files))
+    found: dict[str, RGB] = {}
+    for path in files:
+        name, picture = str(path.relative_to(folder)), _read(path)
+        found |= {name: fitted(picture, SIDE), **dict(_named_cuts(name, picture))}
+    return found
 
 
 def own_size(folder: Path, most: int) -> dict[str, RGB]:
@@ -55,14 +64,6 @@ def large(folder: Path | None) -> list[RGB]:
     return [picture for _, picture in _sources(folder) if min(picture.shape[:2]) >= 2 * SIDE]
 
 
-def _fitted_and_cut(sources: Iterable[tuple[str, RGB]]) -> Iterator[tuple[str, RGB]]:
-    for name, picture in sources:
-        yield name, fitted(picture, SIDE)
-        if min(picture.shape[:2]) >= _LARGE:
-            for number, cut in enumerate(_cuts(picture)):
-                yield f"{name}#{number}", cut
-
-
 def fitted(picture: RGB, side: int) -> RGB:
     """The middle of `picture`, scaled so that its shorter side is `side`."""
     height, width = picture.shape[:2]
@@ -73,6 +74,11 @@ def fitted(picture: RGB, side: int) -> RGB:
         picture = np.asarray(cv2.resize(picture, size, interpolation=way), np.uint8)
     top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
     return np.ascontiguousarray(picture[top : top + side, left : left + side])
+
+
+def _named_cuts(name: str, picture: RGB) -> Iterator[tuple[str, RGB]]:
+    if min(picture.shape[:2]) >= _LARGE:
+        yield from ((f"{name}#{number}", cut) for number, cut in enumerate(_cuts(picture)))
 
 
 def _cuts(picture: RGB) -> Iterator[RGB]:

@@ -41,8 +41,8 @@ _ATTEMPT = 2.0**-CHECK_BITS
 _TURNS_WEIGHTINGS = 8 * 2
 _HYPOTHESES = PILOTS * TILE * TILE * _TURNS_WEIGHTINGS  # with variants and shifts
 # the first two are the picture equalised, and flattened widely; a scan's hypotheses are looked at unturned and with one weighting,
-# and the best are read in full
-GEOMETRIES = 2 + LATTICES + SCAN_KEPT + math.ceil(SCAN_HYPOTHESES / _TURNS_WEIGHTINGS)
+# and the best are read in full, the very best through two windows
+GEOMETRIES = 2 + LATTICES + SCAN_KEPT + 1 + math.ceil(SCAN_HYPOTHESES / _TURNS_WEIGHTINGS)
 _ALIGNED_PEAKS = 0.1 * TARGET  # spent on peaks of the picture as it is
 _AGREEMENT = 0.05 * TARGET  # on agreement of pilot and message, over the whole search
 _SEARCH_PEAKS = TARGET - _ALIGNED_PEAKS - _AGREEMENT - 3.0 * _ATTEMPT  # on peaks of all other geometries

@@ -13,6 +13,7 @@ from foundation.errors import InputError
 from provenance.watermark import bounds, geometry, layout, luma, reading, scan
 
 SMALLEST = 48  # pixels on the shorter side below which nothing is looked for
+_SMALL = 0.75  # scale under which the wide window shows more
 
 RGB = npt.NDArray[np.uint8]
 
@@ -69,23 +70,31 @@ def detect(
         found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare, tries=4)
         if found is not None:
             return _detection(found, 1.0, 0.0, whole)
-    for guess, spare in _guesses(plane, secret):
-        groups = luma.carriers(luma.folded(geometry.undo(plane, guess.scale, guess.rotation)))
+    for guess, window, spare in _guesses(plane, secret):
+        upright = geometry.undo(plane, guess.scale, guess.rotation)
+        groups = luma.carriers(luma.folded(upright, window))
         found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare, tries=1)
         if found is not None:
             return _detection(found, guess.scale, guess.rotation, whole)
     return None
 
 
-def _guesses(plane: luma.Floats, key: bytes) -> Iterator[tuple[geometry.Geometry, int]]:
-    """Guesses, likeliest first, and how many peaks below the threshold to decode at each."""
+def _guesses(plane: luma.Floats, key: bytes) -> Iterator[tuple[geometry.Geometry, int, int]]:
+    """Guesses, likeliest first, the window to flatten with, and how many peaks below the threshold to decode."""
     flat = luma.flatten(plane)
     lattices = geometry.candidates(flat, bounds.LATTICES)
-    yield from ((guess, 0) for guess in lattices[:4])
-    for rank, guess in enumerate(scan.scan(flat, key)):
-        # only busy pictures come this far, whose pilot may stand just under the threshold
-        yield guess, int(rank == 0)
-    yield from ((guess, 0) for guess in lattices[4:])
+    yield from ((guess, _window(guess), 0) for guess in lattices[:4])
+    guesses = scan.scan(flat, key)
+    # only busy pictures come this far, whose pilot may stand just under the threshold
+    best = guesses[0]
+    yield best, _window(best), 1
+    yield best, luma.WIDE + luma.WINDOW - _window(best), 0
+    yield from ((guess, _window(guess), 0) for guess in [*guesses[1:], *lattices[4:]])
+
+
+def _window(guess: geometry.Geometry) -> int:
+    # a picture made smaller has lost its fine structure, and shows none when it is made larger again
+    return luma.WIDE if guess.scale < _SMALL else luma.WINDOW
 
 
 def _detection(found: reading.Reading, scale: float, rotation: float, bound: float) -> Detection:

@@ -12,7 +12,7 @@ from provenance.watermark.layout import KX, ROWS, TILE
 
 SMALLEST = 64  # pixels on the shorter side
 LEAST_PSNR = 44.02  # dB at strength 1, for pictures of 512 x 512 and up
-LEAST_SSIM = 0.9918  # by estimate; measured, it is 0.990 at least
+LEAST_SSIM = 0.9903  # by estimate, which is right to some 0.0002
 
 _STEP = 4  # pixels between those that tell the mean response
 

@@ -120,10 +120,10 @@ def fold(plane: Floats) -> Floats:
     return groups
 
 
-def folded(plane: Floats | Bytes) -> Floats:
+def folded(plane: Floats | Bytes, window: int = WINDOW) -> Floats:
     """`fold` of `flatten` of luma [H, W], without the flattened plane in between."""
     groups = np.zeros((4, TILE, TILE), np.float32)
-    for number, (flat, _) in enumerate(flattened_rows(plane)):
+    for number, (flat, _) in enumerate(flattened_rows(plane, window)):
         _fold_row(groups, number, flat)
     return groups
 
@@ -138,12 +138,12 @@ def folded_and_deviation(plane: Floats | Bytes, step: int) -> tuple[Floats, Floa
     return groups, np.concatenate(deviations)
 
 
-def flattened_rows(plane: Floats | Bytes) -> Iterator[tuple[Floats, Floats]]:
+def flattened_rows(plane: Floats | Bytes, window: int = WINDOW) -> Iterator[tuple[Floats, Floats]]:
     """`flattened`, one row of tiles at a time: memory that stays in the cache and is used again."""
-    halo = 2 * (WINDOW // 2)
+    halo = 2 * (window // 2)
     for top in range(0, plane.shape[0], TILE):
         first = max(0, top - halo)
-        flat, deviation = flattened(np.asarray(plane[first : top + TILE + halo], dtype=np.float32))
+        flat, deviation = flattened(np.asarray(plane[first : top + TILE + halo], dtype=np.float32), window)
         inside = slice(top - first, top - first + TILE)
         yield flat[inside], deviation[inside]
 

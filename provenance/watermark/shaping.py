@@ -22,11 +22,12 @@ from provenance.watermark.luma import Bytes, local_mean
 _FAINT = 0.5  # variance in squared grey levels that a flat neighbourhood is taken to have
 _BARE = 0.65  # factor where nothing varies at all
 _BARE_MOST = 0.55  # grey levels, root mean square, of the mark there at strength 1
-_STRONG = 3600.0  # and the most that any is taken to have
+_STRONG = 256.0  # and the most that any is taken to have: beside a hard edge, more would show
 _CODEC_POWER = 100.0  # squared grey levels a codec destroys at low frequencies
 _CODEC_CORNER = 0.08  # cycles a pixel where that has doubled
 _ROUNDING = 1.0 / 12.0  # squared grey levels that rounding adds
 _SSIM_WINDOW = 7
+_ENOUGH = 512 * 1024  # pixels of which the sample may look at all
 _SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 Floats = npt.NDArray[np.float32]
@@ -36,44 +37,61 @@ Floats = npt.NDArray[np.float32]
 class Surroundings:
     """What lies around each pixel of luma."""
 
+    mean: Floats  # [H, W] in grey levels
     variance: Floats  # [H, W] in squared grey levels
     hiding: Floats  # [H, W] 0.2 to 1: less in shadow, and where nothing varies
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Pixels of luma that stand for all of them."""
+
+    variance: Floats  # as in Surroundings
+    hiding: Floats
+    by_variance: Floats  # 1 - SSIM lost for each squared grey level there that varies within SSIM's window
+    by_mean: Floats  # and for each that moves the window's mean
+
+
 def surroundings(plane: Floats) -> Surroundings:
-    """Local variance, and how far the place hides a mark apart from it, of luma [H, W]."""
+    """Local mean and variance, and how far the place hides a mark apart from them, of luma [H, W]."""
     mean = local_mean(plane, _SSIM_WINDOW)
     square = plane * plane
     variance = local_mean(square, _SSIM_WINDOW)
     variance -= np.multiply(mean, mean, out=square)
     np.maximum(variance, 0.0, out=variance)
-    mean *= np.float32(0.05)
-    mean += np.float32(0.4)
-    hiding = np.clip(mean, 0.4, 1.0, out=mean)
+    hiding = mean * np.float32(0.05)
+    hiding += np.float32(0.4)
+    np.clip(hiding, 0.4, 1.0, out=hiding)
     # a painted surface without any grain shows the least change
     grain = np.multiply(variance, np.float32(1.4), out=square)
     grain += np.float32(_BARE)
     hiding *= np.minimum(grain, np.float32(1.0), out=grain)
-    return Surroundings(variance, hiding)
+    return Surroundings(mean, variance, hiding)
 
 
-def sampled(plane: Floats | Bytes) -> Surroundings:
-    """The surroundings of some 30,000 pixels of luma [H, W], evenly spread: they tell the means well enough."""
+def sampled(plane: Floats | Bytes) -> Sample:
+    """Some 30,000 pixels of luma [H, W], evenly spread: they tell the means well enough."""
     step = max(1, round(float(np.sqrt(plane.size / 30_000))))
-    rows = [
-        Surroundings(row.variance[::step, ::step], row.hiding[::step, ::step])
-        for row in _surroundings_by_rows(plane)
-    ]
-    return Surroundings(np.concatenate([r.variance for r in rows]), np.concatenate([r.hiding for r in rows]))
+    rows = []
+    for around in _surroundings_by_rows(plane, max(8, TILE // max(1, plane.size // _ENOUGH))):
+        # every window that holds the pixel loses by its own variance: noise beside an edge is noise on calm ground
+        lost = local_mean(np.reciprocal(2.0 * around.variance + np.float32(_SSIM_C2)), _SSIM_WINDOW)
+        mean = around.mean[::step, ::step]
+        moved = np.reciprocal(2.0 * mean * mean + np.float32(_SSIM_C1))
+        rows.append(
+            (around.variance[::step, ::step], around.hiding[::step, ::step], lost[::step, ::step], moved)
+        )
+    return Sample(*(np.concatenate(parts) for parts in zip(*rows, strict=True)))
 
 
-def _surroundings_by_rows(plane: Floats | Bytes) -> Iterator[Surroundings]:
+def _surroundings_by_rows(plane: Floats | Bytes, count: int = TILE) -> Iterator[Surroundings]:
+    # the first `count` pixel rows of each row of tiles
     halo = _SSIM_WINDOW // 2
     for top in range(0, plane.shape[0], TILE):
         first = max(0, top - halo)
-        around = surroundings(np.asarray(plane[first : top + TILE + halo], dtype=np.float32))
-        inside = slice(top - first, top - first + TILE)
-        yield Surroundings(around.variance[inside], around.hiding[inside])
+        around = surroundings(np.asarray(plane[first : top + count + halo], dtype=np.float32))
+        inside = slice(top - first, top - first + count)
+        yield Surroundings(around.mean[inside], around.variance[inside], around.hiding[inside])
 
 
 def local_strength(plane: Floats | Bytes, quarters: int) -> Floats:
@@ -83,19 +101,19 @@ def local_strength(plane: Floats | Bytes, quarters: int) -> Floats:
     """
     strength = np.empty(plane.shape, np.float32)
     for number, around in enumerate(_surroundings_by_rows(plane)):
-        strength[number * TILE : (number + 1) * TILE] = _strength(around, quarters)
+        strength[number * TILE : (number + 1) * TILE] = _strength(around.variance, around.hiding, quarters)
     return strength
 
 
-def _strength(around: Surroundings, quarters: int) -> Floats:
-    strength = around.variance + np.float32(_FAINT)
+def _strength(variance: Floats, hiding: Floats, quarters: int) -> Floats:
+    strength = variance + np.float32(_FAINT)
     np.minimum(strength, np.float32(_STRONG), out=strength)
     np.sqrt(strength, out=strength)
     if quarters < 4:
         np.sqrt(strength, out=strength)
         if quarters == 3:
             strength *= np.sqrt(strength)
-    strength *= around.hiding
+    strength *= hiding
     return strength
 
 
@@ -145,7 +163,7 @@ class Shape:
 
 
 def best_shape(
-    around: Surroundings, host: Floats, *, least_psnr: float, least_ssim: float, loudness: float
+    sample: Sample, host: Floats, *, least_psnr: float, least_ssim: float, loudness: float
 ) -> Shape:
     """The flattest amplitude whose limit is the PSNR (dB), or the one proportional to local contrast.
 
@@ -153,18 +171,17 @@ def best_shape(
     counted in. Bare surfaces get no more than half a grey level times `loudness`, whatever the floors
     allow. `host` [RINGS] is the flattened picture's power per pixel in each ring.
     """
-    weight = 1.0 / (2.0 * around.variance + _SSIM_C2)
-    lost = max(1.0 - least_ssim - _ROUNDING * float(weight.mean()), 0.0)
+    lost = max(1.0 - least_ssim - _ROUNDING * float(sample.by_variance.mean()), 0.0)
     for quarters in (2, 3, 4):
-        strength = _strength(around, quarters)
+        strength = _strength(sample.variance, sample.hiding, quarters)
         square = strength * strength
         amplitudes = ring_amplitudes(host, float(square.mean()))[RING]
         power = amplitudes**2
         seen = float((power * _SEEN).sum() / power.sum())
+        weight = seen * sample.by_variance + (1.0 - seen) * sample.by_mean
         by_psnr = float(np.sqrt(power_allowed(least_psnr) / float(square.mean())))
-        by_ssim = float(np.sqrt(lost / (seen * float((square * weight).mean()))))
+        by_ssim = float(np.sqrt(lost / float((square * weight).mean())))
         bare = _BARE_MOST * loudness / (_BARE * _FAINT ** (quarters / 8))
-        # the estimate of SSIM is a little too good where the mark is not proportional to contrast
-        if by_psnr <= min(0.9 * by_ssim, bare):
+        if by_psnr <= min(by_ssim, bare):
             break
     return Shape(quarters, min(by_psnr, by_ssim, bare), amplitudes)

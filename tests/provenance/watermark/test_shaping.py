@@ -31,7 +31,7 @@ def test_strength_is_a_power_of_local_contrast(quarters: int) -> None:
     plane = luma.luma(photo())
     around = shaping.surroundings(plane)
     strength = shaping.local_strength(plane, quarters)
-    expected = np.minimum(around.variance + 0.5, 3600.0) ** (quarters / 8) * around.hiding
+    expected = np.minimum(around.variance + 0.5, 256.0) ** (quarters / 8) * around.hiding
     assert np.allclose(strength, expected, rtol=1e-3)
 
 
@@ -52,6 +52,18 @@ def test_quality_floors_on_busy_and_calm_pictures(name: str) -> None:
     after = embed(before, PAYLOAD)
     assert metrics.peak_signal_noise_ratio(before, after) >= 44.0
     assert metrics.structural_similarity(before[..., 0], after[..., 0]) >= 0.99
+
+
+def test_quality_floor_where_hard_edges_stand_on_calm_ground() -> None:
+    rng = np.random.default_rng(3)
+    plane = np.full((512, 512), 90.0) + rng.normal(0.0, 1.0, (512, 512))
+    plane[rng.integers(0, 512, 900), rng.integers(0, 512, 900)] = 250.0
+    before = np.repeat(np.clip(np.rint(plane), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    after = embed(before, PAYLOAD)
+    assert metrics.structural_similarity(before[..., 0], after[..., 0]) >= 0.99
+    found = detect(after)
+    assert found is not None
+    assert found.payload == PAYLOAD
 
 
 def test_painted_surfaces_stay_within_half_a_grey_level() -> None:
