@@ -18,14 +18,14 @@ from foundation.files import atomic_write
 from foundation.images import read_limited
 from provenance.credentials import read_credentials, sniff_mime
 from provenance.request import SignerChoice
-from provenance.sidecar import write_pack
+from provenance.sidecar import STAMPED, write_pack
 from provenance.signing import Signer, check_authority, open_chosen
 from provenance.stamping import stamp_file
 from provenance.trustlist import TrustSet, load_trust
 
 _BATCH = 1000  # images whose rows change together
 _THREADS = 8  # requests to the authority at the same time
-_COLUMNS = ["recipe_id", "file", "sha256", "manifest_id"]
+_COLUMNS = ["recipe_id", "file", "sha256", "manifest_id", "credential_digest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,9 @@ def _row(out: Path, row: dict[str, Any], signer: Signer, trust: TrustSet) -> _St
 def _write(out: Path, rows: list[dict[str, Any]], done: list[_Stamped]) -> None:
     files = {row["recipe_id"]: out / row["file"] for row in rows}
     digest = hashlib.sha256("".join(stamped.recipe_id for stamped in done).encode()).hexdigest()
-    write_pack(out, f"stamped-{digest[:16]}", [stamped.manifest for stamped in done])
+    ids = {stamped.recipe_id for stamped in done}
+    earlier = {row["manifest_id"]: row["credential_digest"] for row in rows if row["recipe_id"] in ids}
+    write_pack(out, f"{STAMPED}{digest[:16]}", [stamped.manifest for stamped in done], earlier=earlier)
     for stamped in done:
         if stamped.data is not None:
             atomic_write(files[stamped.recipe_id], stamped.data, scratch=out / SCRATCH)

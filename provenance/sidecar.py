@@ -1,15 +1,18 @@
 """The sidecar store: manifests kept beside the catalog, one pack for each shard, found by their digest.
 
 A pack is a plain ZIP file (stored, not compressed) in ROOT/manifests whose entries are `<sha256>.c2pa`; it is
-written in one rename, so a reader sees a whole pack or none.
+written in one rename, so a reader sees a whole pack or none. A pack of late timestamps also says, in `earlier.json`,
+which manifests its own took the place of: their ids, and the digests under which other packs keep them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from foundation.errors import ProvenanceError
@@ -17,18 +20,25 @@ from foundation.files import atomic_write
 
 FOLDER = "manifests"
 MAX_MANIFEST = 64 << 20  # bytes of one manifest store that are read back
+STAMPED = "stamped-"  # packs of late timestamps are called so
+_EARLIER = "earlier.json"
+_EPOCH = (2020, 1, 1, 0, 0, 0)  # a fixed time makes the same manifests the same pack
 
 
-def write_pack(root: Path, name: str, manifests: Iterable[bytes]) -> Path:
+def write_pack(
+    root: Path, name: str, manifests: Iterable[bytes], *, earlier: Mapping[str, str] | None = None
+) -> Path:
     """Keep manifest stores as ROOT/manifests/NAME.zip, replacing a pack of that name; returns its path.
 
+    `earlier` maps the ids of manifests that these replace to the digests of their stores.
     Raises StorageError for a full disk or an unwritable folder.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as pack:
         for digest, manifest in sorted({hashlib.sha256(m).hexdigest(): m for m in manifests}.items()):
-            # A fixed time makes the same manifests the same pack.
-            pack.writestr(zipfile.ZipInfo(f"{digest}.c2pa", (2020, 1, 1, 0, 0, 0)), manifest)
+            pack.writestr(zipfile.ZipInfo(f"{digest}.c2pa", _EPOCH), manifest)
+        if earlier:
+            pack.writestr(zipfile.ZipInfo(_EARLIER, _EPOCH), json.dumps(earlier, sort_keys=True))
     path = root / FOLDER / f"{name}.zip"
     atomic_write(path, buffer.getvalue())
     return path
@@ -55,6 +65,32 @@ def read_manifest(root: Path, digest: str, *, pack: str | None = None) -> bytes 
             raise ProvenanceError(f"manifest {digest[:12]}… has changed", where=str(path))
         return manifest
     return None
+
+
+def earlier_digest(root: Path, manifest_id: str) -> str | None:
+    """The digest of the store that an image had before its late timestamp, by that store's manifest id, or None.
+
+    A damaged pack counts as one that knows nothing.
+    """
+    for path in sorted((root / FOLDER).glob(f"{STAMPED}*.zip")):
+        try:
+            stat = path.stat()
+            digest = _earlier(path, stat.st_mtime_ns, stat.st_size).get(manifest_id)
+        except (zipfile.BadZipFile, OSError, ValueError):
+            continue
+        if isinstance(digest, str):
+            return digest
+    return None
+
+
+@lru_cache(maxsize=256)
+def _earlier(path: Path, changed: int, size: int) -> Mapping[str, object]:
+    # `changed` and `size` tell one state of the pack from the next
+    with zipfile.ZipFile(path) as pack:
+        if _EARLIER not in pack.namelist() or pack.getinfo(_EARLIER).file_size > MAX_MANIFEST:
+            return {}
+        found = json.loads(pack.read(_EARLIER))
+    return found if isinstance(found, dict) else {}
 
 
 def _packs(root: Path, first: str | None) -> Iterator[Path]:

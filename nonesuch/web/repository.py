@@ -103,19 +103,26 @@ class Repository:
     def manifest(self, manifest_id: str) -> bytes | None:
         """The manifest store whose active manifest has that id; None when the catalog has none.
 
+        The id that an image had before its late timestamp leads to the store that it had then.
         Raises InputError for what is no manifest id.
         """
         if not _MANIFEST_ID.fullmatch(manifest_id):
             raise InputError("that is not a C2PA manifest id")
         rows = lookup.by_manifest(self._catalog, manifest_id)
-        if not rows or rows[0]["credential_digest"] is None:
+        if not rows:
+            earlier = sidecar.earlier_digest(self._catalog.folder, manifest_id)
+            return None if earlier is None else self._kept(earlier)
+        if rows[0]["credential_digest"] is None:
             return None
         digest = str(rows[0]["credential_digest"])
-        try:
-            kept = sidecar.read_manifest(self._catalog.folder, digest)
-        except ProvenanceError:
-            kept = None  # a damaged pack; the signed file may still be there
+        kept = self._kept(digest)
         return kept if kept is not None else self._from_file(rows[0]["file"], digest)
+
+    def _kept(self, digest: str) -> bytes | None:
+        try:
+            return sidecar.read_manifest(self._catalog.folder, digest)
+        except ProvenanceError:
+            return None  # a damaged pack; the signed file may still be there
 
     def _from_file(self, name: str | None, digest: str) -> bytes | None:
         if not name:

@@ -24,6 +24,7 @@ from foundation.errors import InputError, ProvenanceError
 from nonesuch.lookup import CatalogFolder, recover_from
 from nonesuch.marks import mark_files
 from nonesuch.stamping import stamp_paths
+from nonesuch.web.repository import Repository
 from provenance import keys
 from provenance.request import SignerChoice
 from provenance.sidecar import read_manifest
@@ -165,6 +166,9 @@ def test_queued_images_of_a_catalog_are_stamped_once(tmp_path: Path) -> None:
             assert row["manifest_id"] != old["manifest_id"]
             assert row["sha256"] == keys_digest(catalog / row["file"])
             assert read_manifest(catalog, row["credential_digest"]) is not None
+            for known in (old, row):  # who wrote down the first id finds the first store
+                store = Repository(catalog).manifest(known["manifest_id"])
+                assert store == read_manifest(catalog, known["credential_digest"])
             verdict = verify_file(catalog / row["file"], search="aligned")
             assert (verdict.integrity, verdict.trust, verdict.time) == ("intact", "own", "ok")
             assert verdict.signed_at is not None
