@@ -67,13 +67,15 @@ _RECIPE_COLUMNS = (
 )  # fmt: skip
 RECORD_COLUMNS = (  # what a record is made of
     *_RECIPE_COLUMNS, "recipe_id", "sweep", "file", "sha256", "phash", "watermark_id", "credential_digest", "init_digest", "loras",
-    "options", "source_type", "status",
+    "options", "source_type", "status", "strength", "mask_digest", "parent", "ways",
 )  # fmt: skip
 
 
 def _record(row: Mapping[str, Any], folder: Path) -> CatalogRecord:
     recipe = {name: row[name] for name in _RECIPE_COLUMNS}
     recipe |= {"loras": json.loads(row["loras"] or "[]"), "options": json.loads(row["options"] or "{}")}
+    if not _foreign(row):
+        recipe |= start_of_row(row)
     return CatalogRecord(
         image_id=row["recipe_id"],
         watermark_id=row["watermark_id"] or None,
@@ -103,5 +105,20 @@ def _source_type(row: Mapping[str, Any]) -> str | None:
     id is a file's digest was marked or imported, and may be of any origin."""
     if "source_type" in row and row["source_type"] is not None:
         return str(row["source_type"])
-    foreign = row["sweep"] == MARKED or row["recipe_id"] in (row["sha256"], row["init_digest"])
-    return None if foreign else "trainedAlgorithmicMedia"
+    return None if _foreign(row) else "trainedAlgorithmicMedia"
+
+
+def start_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a drawn row says of the picture it starts from and of its ways, under the recipe's names."""
+    found: dict[str, Any] = {
+        "init_image_digest": row.get("init_digest"),
+        "fit": json.loads(row.get("options") or "{}").get("fit"),
+        **{name: row.get(name) for name in ("strength", "mask_digest", "parent")},
+        **json.loads(row.get("ways") or "{}"),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _foreign(row: Mapping[str, Any]) -> bool:
+    """Whether another program made the picture: it was marked or imported."""
+    return row["sweep"] == MARKED or row["recipe_id"] in (row["sha256"], row["init_digest"])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from generators.schedulers import DEFAULT, SCHEDULERS
+from generators.ways.again import FindFile, nothing_found, start_and_ways
 
 MAX_STEPS: Final = 150  # a refined image takes no more
 STEPS_FACTOR: Final = 2.0
@@ -42,9 +43,17 @@ class Resweep:
         return "".join(f"# {line}\n" for line in self.left_out) + sweep_text(self.data)
 
 
-def again(recipe: Mapping[str, Any], *, name: str, model: str | None = None) -> Resweep:
-    """The sweep that draws one image again; `model` overrules the recipe's, which may name a file elsewhere."""
+def again(
+    recipe: Mapping[str, Any], *, name: str, model: str | None = None, find: FindFile = nothing_found
+) -> Resweep:
+    """The sweep that draws one image again; `model` overrules the recipe's, which may name a file elsewhere.
+
+    `find` looks for the pictures and weights that the recipe knows by their digests.
+    """
     settings, left_out = _settings(recipe)
+    more, missing = start_and_ways(recipe, find)
+    settings |= more
+    left_out += [*missing, *_foreign_ways(recipe.get("other") or {})]
     data: dict[str, Any] = {"name": slug(name), "model": model or recipe.get("model") or "embedded"}
     if model is None and not recipe.get("model"):
         left_out.append("The model is not known; the embedded one stands in its place.")
@@ -154,9 +163,66 @@ def _settings(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     options.pop("fit", None)
     if options:
         settings["options"] = options
-    if recipe.get("init_digest") or recipe.get("init_image_digest"):
-        left_out.append("It was drawn from a picture; name that file as settings: init_image.")
+    other = recipe.get("other")
+    if isinstance(other, Mapping):
+        settings |= _foreign_settings(other)
+        if "hires" in settings and str(other.get("Hires upscaler", "")).lower()[:6] not in (
+            "latent",
+            "lanczo",
+        ):
+            left_out.append(
+                f"Its upscaler {other.get('Hires upscaler')!r} is no file here; Lanczos stands in."
+            )
+        if other.get("Denoising strength") and "hires" not in settings:
+            left_out.append(
+                f"It was drawn from a picture at strength {other['Denoising strength']}: name that picture as settings: init_image."
+            )
     return settings, left_out
+
+
+# What AUTOMATIC1111 says of ways that a sweep file takes otherwise, or not at all, by the beginning of its key.
+_FOREIGN: Final = (
+    ("Mask blur", "It was inpainted: name the picture and the mask as settings: init_image, mask"),
+    ("Masked content", "What its mask was filled with before drawing is lost"),
+    ("ControlNet", "It was guided by a ControlNet: name it as settings: control"),
+    ("Lora hashes", "It used LoRAs: name their files as settings: loras"),
+    ("TI hashes", "It used textual inversions, which are lost"),
+    ("Variation seed", "Its noise lay between two seeds: settings: between brings it nearer, not back"),
+    ("Clip skip", "It skipped layers of CLIP: settings: options: {clip_skip: …} of diffusers counts one less"),
+    ("Refiner", "A refiner did its last steps: name it as settings: refiner"),
+    ("ADetailer", "ADetailer drew faces again, which is lost"),
+    ("Hypernet", "It used a hypernetwork, which is lost"),
+    ("Tiling", "It tiles, which is lost"),
+)  # fmt: skip
+
+
+def _foreign_ways(other: Mapping[str, Any]) -> list[str]:
+    """A sentence for each parameter of another program that the sweep file can't take over."""
+    return [
+        f"{said} ({', '.join(f'{key}: {other[key]}' for key in keys)})."
+        for start, said in _FOREIGN
+        if (keys := [key for key in other if str(key).startswith(start)])
+    ]
+
+
+def _foreign_settings(other: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that AUTOMATIC1111's high-resolution pass and img2img stand for."""
+    found: dict[str, Any] = {}
+    try:
+        if scale := other.get("Hires upscale"):
+            name = str(other.get("Hires upscaler", "")).lower()
+            hires: dict[str, Any] = {
+                "scale": float(scale), "upscaler": "latent" if name.startswith("latent") else "lanczos",
+            }  # fmt: skip
+            if other.get("Denoising strength"):
+                hires["strength"] = float(other["Denoising strength"])
+            # 0 stands for as many as in the first pass; its img2img does a strength's share of them as ours does
+            if int(other.get("Hires steps") or 0):
+                hires["steps"] = int(other["Hires steps"])
+            found["hires"] = hires
+    except (TypeError, ValueError):
+        return {}
+    return found
 
 
 def _lora(entry: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundation.errors import InputError
 from generators.resweep import Resweep, again, refined
+from nonesuch.inputs import input_files
 
 if TYPE_CHECKING:
     from provenance.verdict import Verdict
@@ -73,9 +74,14 @@ def refine_catalog(
     return refined(images, name=name or f"{rows[0]['sweep']}-refined", **better)
 
 
-def sweep_of_image(path: Path, *, catalog: Path | None = None, model: str | None = None) -> Resweep:
+def sweep_of_image(
+    path: Path, *, catalog: Path | None = None, model: str | None = None, inputs: Sequence[Path] = ()
+) -> Resweep:
     """The sweep that draws an image again, from its credential, a catalog (by watermark or fingerprint), or
-    the metadata of another program. Raises InputError when nothing knows its recipe."""
+    the metadata of another program. Raises InputError when nothing knows its recipe.
+
+    `inputs` are folders with the pictures and weights that it may have been made from, known by their digests.
+    """
     from provenance.verify import verify_file
 
     lookup = None
@@ -84,11 +90,16 @@ def sweep_of_image(path: Path, *, catalog: Path | None = None, model: str | None
 
         lookup = CatalogFolder(catalog)
     verdict = verify_file(path, catalog_lookup=lookup)
-    return resweep_verdict(verdict, path, catalog=catalog, model=model)[1]
+    return resweep_verdict(verdict, path, catalog=catalog, model=model, inputs=inputs)[1]
 
 
 def resweep_verdict(
-    verdict: Verdict, path: Path, *, catalog: Path | None, model: str | None
+    verdict: Verdict,
+    path: Path,
+    *,
+    catalog: Path | None,
+    model: str | None,
+    inputs: Sequence[Path] = (),
 ) -> tuple[dict[str, Any], Resweep]:
     """The recipe that a verdict found, and the sweep made from it. Raises InputError when it found none."""
     recipe = verdict.recipe
@@ -99,7 +110,7 @@ def resweep_verdict(
             where=str(path),
             hint="Name the catalog it may be from with --catalog." if catalog is None else None,
         )
-    made = again(recipe, name=path.stem, model=model)
+    made = again(recipe, name=path.stem, model=model, find=input_files(inputs, catalog))
     source = recipe.get("source", "")
     told = {"credential": "its credential", "catalog": "the catalog"}.get(source, f"{source} metadata")
     return recipe, Resweep(made.data, (f"The recipe of {path.name}, from {told}.", *made.left_out))

@@ -7,7 +7,7 @@ stripped. A new drawing is marked as the first one was, so that equal pixels are
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -47,10 +47,12 @@ def reproduce(
     model: str | None = None,
     out: Path | None = None,
     online: bool = False,
+    inputs: Sequence[Path] = (),
 ) -> Reproduction:
     """Draw the image at `path` again and compare; `out` keeps the new drawing as PNG.
 
-    `model` overrules the recipe's, which may name a folder of another machine. Raises InputError when
+    `model` overrules the recipe's, which may name a folder of another machine; `inputs` are folders with the
+    pictures and weights that it was made from. Raises InputError when
     nothing knows the recipe or it needs a file that is not named, and DrawingError when it can't be drawn.
     """
     from nonesuch.lookup import CatalogFolder
@@ -59,7 +61,14 @@ def reproduce(
 
     lookup = None if catalog is None else CatalogFolder(catalog)
     verdict = verify_file(path, catalog_lookup=lookup)
-    recipe, made = resweep_verdict(verdict, path, catalog=catalog, model=model)
+    recipe, made = resweep_verdict(verdict, path, catalog=catalog, model=model, inputs=inputs)
+    missing = next((line for line in made.left_out if " is not here: " in line), None)
+    if missing is not None:
+        raise InputError(
+            missing.partition(" Put it at ")[0],
+            where=str(path),
+            hint="Name the folder that it lies in with --inputs, or the catalog that drew it with --catalog.",
+        )
     drawn, image, device = _draw(made.data, online=online)
     old = decode_rgb(read_limited(path), where=str(path))
     candidates = [image, _marked(image, drawn.watermark_id)]

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 PICTURE: Final = {"local": "picture"}  # where a picture lies: it may name a person, so it is never told
 MODEL: Final = {"local": "model"}  # where weights lie: their file's name is told
+NOTE: Final = {"local": "note"}  # as the sweep said it; the sizes before and after are what counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Hires:
     strength: float
     steps: int
     upscaler: Upscaler
+    scale: float = field(metadata=NOTE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Upscale:
     width: int  # px before
     height: int
     upscaler: Upscaler
+    scale: float = field(metadata=NOTE)
     steps: int | None = None  # of an upscaler that is a diffusion pipeline
     guidance_scale: float | None = None
 
@@ -167,7 +170,7 @@ def _made(cls: Any, data: Mapping[str, Any]) -> Any:
     if isinstance(values.get("upscaler"), Mapping):
         values["upscaler"] = _made(Upscaler, values["upscaler"])
     for one in dataclasses.fields(cls):
-        if one.name not in values and "local" in one.metadata:
+        if one.name not in values and one.metadata.get("local") in ("picture", "model"):
             values[one.name] = None if one.name in ("encoder", "model") and cls is not Control else ""
     if cls is ImagePrompt:
         values.setdefault("encoder_digest", None)

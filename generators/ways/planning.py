@@ -75,6 +75,7 @@ class WayPlanner:
             found["hires"] = Hires(
                 *before, float(settings["strength"]), int(settings.get("steps") or combined.get("steps", facts.defaults.steps)),
                 self._upscaler(settings["upscaler"], ("settings", "hires", "upscaler"), latent=True),
+                float(settings["scale"]),
             )  # fmt: skip
         if (upscale := combined.get("upscale")) is not None:
             found["upscale"], width, height = self._upscale(DEFAULT_UPSCALE | upscale, width, height)
@@ -223,7 +224,7 @@ class WayPlanner:
             if name in settings and upscaler.kind != "pipeline":
                 raise InputError(f"{name} is of an upscaling pipeline", where=self._where((*place, name)))
         part = Upscale(
-            width, height, upscaler,
+            width, height, upscaler, float(settings["scale"]),
             int(settings.get("steps", 20)) if upscaler.kind == "pipeline" else None,
             float(settings.get("guidance", 1.0)) if upscaler.kind == "pipeline" else None,
         )  # fmt: skip

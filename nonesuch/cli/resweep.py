@@ -13,6 +13,12 @@ CatalogOption = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Hub id or folder, in place of the model it names.")
 ]
+InputsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--inputs", metavar="DIR", help="Look for the pictures and weights it was made from here; repeatable."
+    ),
+]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -26,11 +32,12 @@ def recipe(
     path: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image of any program.")],
     catalog: CatalogOption = None,
     model: ModelOption = None,
+    inputs: InputsOption = None,
 ) -> None:
     """Print the sweep file that draws an image again: from its credential, a catalog, or other programs' metadata."""
     from nonesuch.refining import sweep_of_image
 
-    print(sweep_of_image(path, catalog=catalog, model=model).text(), end="")
+    print(sweep_of_image(path, catalog=catalog, model=model, inputs=inputs or ()).text(), end="")
 
 
 def refine(
@@ -80,6 +87,7 @@ def reproduce(
     ],
     catalog: CatalogOption = None,
     model: ModelOption = None,
+    inputs: InputsOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.png", help="Keep the new drawing.")
     ] = None,
@@ -92,7 +100,7 @@ def reproduce(
 
     from nonesuch.reproducing import reproduce as draw_again
 
-    told = draw_again(path, catalog=catalog, model=model, out=out, online=online)
+    told = draw_again(path, catalog=catalog, model=model, out=out, online=online, inputs=inputs or ())
     if as_json:
         print(json.dumps(asdict(told), ensure_ascii=False))
     else:

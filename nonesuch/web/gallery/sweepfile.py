@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.catalog_folder import start_of_row
 from generators.recipe import Lora, Recipe
 from generators.resweep import Resweep, again
+from generators.ways.parts import PARTS, part_from
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -29,18 +31,17 @@ class SweepCopy:
 def sweep_file(row: Mapping[str, Any], start: Path | None = None) -> SweepCopy:
     """The sweep file of one catalog row; `start` is the file of the picture that it was drawn from."""
     recipe = _recipe(row)
-    known = {**row, "loras": loras_of(row), "options": options_of(row)}
+    known = {**row, **start_of_row(row), "loras": loras_of(row), "options": options_of(row)}
+
+    def find(digest: str, name: str) -> str | None:
+        return str(start) if start is not None and digest == recipe.init_image_digest else None
+
     # The catalog has the dtype that drew; the recipe may have left the choice to the device.
-    made = again({**known, "dtype": recipe.dtype}, name=f"again-{row['recipe_id'][:12]}")
+    made = again({**known, "dtype": recipe.dtype}, name=f"again-{row['recipe_id'][:12]}", find=find)
     settings = made.data.setdefault("settings", {})
     if recipe.dtype == "auto":
         settings["dtype"] = "auto"
     left_out = list(made.left_out)
-    if recipe.init_image_digest is not None and start is not None and recipe.mask_digest is None:
-        settings |= {"init_image": str(start), "strength": recipe.strength}
-        settings |= {"fit": recipe.fit} if recipe.fit else {}
-        settings |= {"parent": recipe.parent} if recipe.parent else {}
-        left_out = [line for line in left_out if "init_image" not in line]
     if row.get("format") and row["format"] != "png":
         made.data["format"] = {"type": "jpeg" if row["format"] == "jpg" else row["format"]}
     exact = _has_id(recipe, row["recipe_id"]) and not left_out
@@ -95,9 +96,19 @@ def _recipe(row: Mapping[str, Any]) -> Recipe:
         fit=fit,
         mask_digest=row.get("mask_digest"),
         parent=row.get("parent"),
+        **_ways(row),
     )
     same = (dataclasses.replace(recipe, dtype=dtype) for dtype in (recipe.dtype, *_DTYPES))
     return next((one for one in same if _has_id(one, row["recipe_id"])), recipe)
+
+
+def _ways(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a recipe beyond one drawing; none where the catalog's JSON is no such thing."""
+    found = _json(row.get("ways"))
+    try:
+        return {name: part_from(name, part) for name, part in dict(found or {}).items() if name in PARTS}
+    except (TypeError, ValueError, KeyError):
+        return {}
 
 
 def _has_id(recipe: Recipe, recipe_id: str) -> bool:
