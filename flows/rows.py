@@ -15,7 +15,9 @@ from foundation.canonical import canonical_json
 from generators.backends import Drawing
 from generators.recipe import Recipe
 from generators.shards import Shard
+from generators.ways.parts import Upscaler
 from provenance.marking import MarkedFile, MarkRequest, ParentCheck
+from provenance.request import FurtherStep
 
 _VERSIONED = ("nonesuch", "torch", "diffusers", "transformers", "open_clip_torch", "c2pa-python", "imagehash")
 
@@ -53,7 +55,53 @@ def mark_request(
         else "compositeWithTrainedAlgorithmicMedia",
         # without a credential there is nowhere to name a parent
         parents=_parents(recipe, original) if marking.credentials else (),
+        inputs=_guides(recipe) if marking.credentials else (),
+        further=further_steps(recipe, told["model"]),
     )
+
+
+def further_steps(recipe: Recipe, model: str) -> tuple[FurtherStep, ...]:
+    """What was done after the first drawing, in order: refined, enlarged and drawn again, enlarged.
+
+    `model` names the recipe's own model as the credential does.
+    """
+    steps: list[FurtherStep] = []
+    if recipe.refiner is not None:
+        share = round(100 * (1 - recipe.refiner.at))
+        steps.append(
+            FurtherStep(
+                "c2pa.edited",
+                recipe.refiner.model,
+                recipe.refiner.digest,
+                f"the last {share} % of the steps",
+                True,
+            )
+        )
+    if recipe.hires is not None:
+        steps += [
+            _resized(recipe.hires.upscaler, (recipe.hires.width, recipe.hires.height), recipe.chain_size),
+            FurtherStep(
+                "c2pa.edited", model, recipe.model_digest,
+                f"drawn again from itself at strength {recipe.hires.strength:g}", True,
+            ),
+        ]  # fmt: skip
+    if recipe.upscale is not None:
+        before = (recipe.upscale.width, recipe.upscale.height)
+        steps.append(_resized(recipe.upscale.upscaler, before, (recipe.width, recipe.height)))
+    return tuple(steps)
+
+
+def _resized(upscaler: Upscaler, before: tuple[int, int], after: tuple[int, int]) -> FurtherStep:
+    agent = upscaler.model or upscaler.kind
+    words = f"from {before[0]}x{before[1]} to {after[0]}x{after[1]} px"
+    return FurtherStep("c2pa.resized", agent, upscaler.digest or "", words, upscaler.kind == "pipeline")
+
+
+def _guides(recipe: Recipe) -> tuple[Path, ...]:
+    """The pictures that guided a drawing, each once."""
+    images = [one.image for one in recipe.controls or ()]
+    images += [recipe.image_prompt.image] if recipe.image_prompt is not None else []
+    return tuple(Path(image) for image in dict.fromkeys(images))
 
 
 def _parents(recipe: Recipe, original: bytes | None) -> tuple[Path | bytes, ...]:

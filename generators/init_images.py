@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -69,14 +69,12 @@ def extended(
     """The picture within its margins, uint8 [height, width, 3], and the mask that is 255 in the margins.
 
     The picture comes to the size inside the margins by `fit`; `fill` says what the margins hold before noise:
-    the border's pixels repeated ("edge"), the picture mirrored ("mirror"), or middle grey. Raises as start_picture does.
+    the border's pixels repeated ("edge") or the picture mirrored ("mirror"). Raises as start_picture does.
     """
     size = (width - margins.left - margins.right, height - margins.top - margins.bottom)
     inside = start_picture(path, digest, *size, fit)
     sides = ((margins.top, margins.bottom), (margins.left, margins.right))
-    mode: Any = {"edge": "edge", "mirror": "symmetric", "grey": "constant"}[margins.fill]
-    more = {"constant_values": 128} if margins.fill == "grey" else {}
-    canvas = np.pad(inside, (*sides, (0, 0)), mode=mode, **more)
+    canvas = np.pad(inside, (*sides, (0, 0)), mode="symmetric" if margins.fill == "mirror" else "edge")
     mask = np.pad(np.zeros(inside.shape[:2], np.uint8), sides, constant_values=255)
     return canvas, mask
 

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from provenance import vocabulary
-from provenance.request import MarkRequest, TrainingUse
+from provenance.request import FurtherStep, MarkRequest, TrainingUse
 
 RECIPE_LABEL = "org.nonesuch.recipe"
 SPEC_VERSION = "2.4"
@@ -35,6 +35,11 @@ def build_manifest(request: MarkRequest, *, soft_binding: str | None, parents: i
     Raises InputError for a source type that IPTC doesn't have.
     """
     actions = _edit_actions(request, parents) if parents else [_created(request)]
+    if request.inputs:
+        drawing = actions[-1]
+        guides = [input_label(index) for index in range(len(request.inputs))]
+        drawing["parameters"] = {"ingredientIds": guides}
+    actions += [_further(step, request) for step in request.further]
     recipe = {"label": RECIPE_LABEL, "data": recipe_assertion(request)}
     binding = None if soft_binding is None else (soft_binding, request.watermark_payload)
     return assemble(request.title, actions, [recipe], binding=binding, training_use=request.training_use)
@@ -73,6 +78,16 @@ def ingredient_definition(index: int, title: str) -> dict[str, Any]:
     """The definition of the parent at `index`: the first is the parent, the others are components."""
     relationship = "parentOf" if index == 0 else "componentOf"
     return {"title": title, "relationship": relationship, "label": ingredient_label(index)}
+
+
+def input_definition(index: int) -> dict[str, Any]:
+    """The definition of a file that guided the drawing without entering it."""
+    return {"title": f"guide {index + 1}", "relationship": "inputTo", "label": input_label(index)}
+
+
+def input_label(index: int) -> str:
+    """The label by which actions name the guide at `index`."""
+    return f"guide-{index + 1}"
 
 
 def ingredient_label(index: int) -> str:
@@ -150,6 +165,19 @@ def _edit_actions(request: MarkRequest, parents: int) -> list[dict[str, Any]]:
         "softwareAgent": _agent(request),
     }
     return [opened, *placed, edited]
+
+
+def _further(step: FurtherStep, request: MarkRequest) -> dict[str, Any]:
+    action: dict[str, Any] = {
+        "action": step.action,
+        "when": _when(request),
+        "softwareAgent": {"name": file_name(step.agent)}
+        | ({"version": step.version} if step.version else {}),
+        "description": step.description,
+    }
+    if step.generated:
+        action["digitalSourceType"] = vocabulary.source_type_uri(request.source_type)
+    return action
 
 
 def _agent(request: MarkRequest) -> dict[str, str]:

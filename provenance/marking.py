@@ -38,7 +38,10 @@ def mark_image(image: RGB, request: MarkRequest, signer: Signer | None = None) -
     checks: tuple[ParentCheck, ...] = ()
     if request.credentials and signer is not None:
         ingredients, checks = _ingredients(request)
-        definition = manifest.build_manifest(request, soft_binding=binding, parents=len(ingredients))
+        parents = len(ingredients)
+        guides, guide_checks = _guides(request)
+        ingredients, checks = [*ingredients, *guides], (*checks, *guide_checks)
+        definition = manifest.build_manifest(request, soft_binding=binding, parents=parents)
         signed = signer.sign(data, encoding.MIME[request.format], definition, ingredients)
         data, store, timestamped = signed.data, signed.manifest, signed.timestamped
         manifest_id = str(definition["label"])
@@ -115,4 +118,19 @@ def _ingredients(request: MarkRequest) -> tuple[list[Ingredient], tuple[ParentCh
         mime = sniff_mime(data)
         checks.append(check_parent(data, mime, title))
         ingredients.append(Ingredient(manifest.ingredient_definition(index, title), mime, data))
+    return ingredients, tuple(checks)
+
+
+def _guides(request: MarkRequest) -> tuple[list[Ingredient], tuple[ParentCheck, ...]]:
+    if not request.inputs:
+        return [], ()
+    from provenance.credentials import check_parent, sniff_mime
+
+    ingredients, checks = [], []
+    for index, path in enumerate(request.inputs):
+        data = read_limited(path)
+        definition = manifest.input_definition(index)
+        mime = sniff_mime(data)
+        checks.append(check_parent(data, mime, definition["title"]))
+        ingredients.append(Ingredient(definition, mime, data))
     return ingredients, tuple(checks)

@@ -16,6 +16,17 @@ TimestampPolicy = Literal["fail", "queue", "continue"]
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherStep:
+    """What was done to a drawing after it was first made, as an action of the credential."""
+
+    action: str  # c2pa.edited, c2pa.resized
+    agent: str  # the model or method that did it
+    version: str  # its weights digest; empty for a method without weights
+    description: str  # for a person
+    generated: bool = False  # whether a generative model did it
+
+
+@dataclass(frozen=True, slots=True)
 class MarkRequest:
     """One image's marks."""
 
@@ -34,6 +45,10 @@ class MarkRequest:
     prompt_writer: str | None = None  # a person's name: personal data, only when asked for
     source_type: str = "trainedAlgorithmicMedia"  # of the drawing, IPTC name or URI
     parents: tuple[Path | bytes, ...] = ()  # files it was made from; the first is the one that was edited
+    inputs: tuple[
+        Path, ...
+    ] = ()  # files that guided the drawing without entering it: control pictures, image prompts
+    further: tuple[FurtherStep, ...] = ()  # in the order in which they were done
     training_use: TrainingUse = "notAllowed"  # what cawg.training-mining says
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
 

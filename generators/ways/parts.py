@@ -24,7 +24,7 @@ class Extend:
     top: int
     right: int
     bottom: int
-    fill: str  # what the margins hold before noise: "edge", "mirror" or "grey"
+    fill: str  # what the margins hold before noise: "edge" or "mirror"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,7 @@ class ExtendSetting(Strict):
     right: Margin | None = None
     bottom: Margin | None = None
     fill: (
-        Annotated[Literal["edge", "mirror", "grey"], Field(description="what the margins hold before noise")]
-        | None
+        Annotated[Literal["edge", "mirror"], Field(description="what the margins hold before noise")] | None
     ) = None
 
 
