@@ -136,12 +136,11 @@ def draw(subject: str, style: str, rng: np.random.Generator) -> Pixels:
     Raises:
         FontMissing: Noto Color Emoji is not installed.
     """
-    return PAINTERS[style](compose(subject, rng), rng)
+    return PAINTERS[style](compose(glyph(subject), rng), rng)
 
 
-def compose(subject: str, rng: np.random.Generator) -> Picture:
-    """Place the subject's glyph, varied in size, place, tilt and side, on a background."""
-    source = glyph(subject)
+def compose(source: Pixels, rng: np.random.Generator) -> Picture:
+    """Place a glyph, ``uint8 [136, 136, 4]``, varied in size, place, tilt and side, on a background."""
     scale = rng.uniform(0.66, 0.88)
     angle = rng.normal(0.0, 6.0)
     room = 0.5 * SIZE * (1.0 - scale)

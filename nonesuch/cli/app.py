@@ -23,6 +23,7 @@ from nonesuch.cli import (
     serve,
     status,
     sweep,
+    train,
     upkeep,
 )
 
@@ -63,6 +64,7 @@ for room in (
     status,
     check,
     resweep,
+    train,
     upkeep,
     catalog,
     insight,

@@ -18,9 +18,9 @@ ALLOWED = {
     "scoring": {"foundation"},
     "provenance": {"foundation"},
     "catalogs": {"foundation"},
-    "flows": {"foundation", "generators", "scoring", "provenance", "catalogs"},
+    "flows": {"foundation", "generators", "scoring", "provenance", "catalogs", "training"},
     "training": {"foundation", "generators", "scoring"},
-    "nonesuch": {"foundation", "generators", "scoring", "provenance", "catalogs", "flows"},
+    "nonesuch": {"foundation", "generators", "scoring", "provenance", "catalogs", "flows", "training"},
 }
 HEAVY = {
     "torch", "diffusers", "transformers", "open_clip", "prefect", "pandas", "pyarrow", "duckdb", "numpy",
