@@ -13,7 +13,8 @@ from typing import Any
 from flows.job import Job
 from foundation.canonical import canonical_json
 from generators.backends import Drawing
-from generators.recipe import Recipe
+from generators.loras import lora_facts
+from generators.recipe import Lora, Recipe
 from generators.shards import Shard
 from generators.ways.parts import Upscaler
 from provenance.marking import MarkedFile, MarkRequest, ParentCheck
@@ -31,7 +32,7 @@ def mark_request(
     """
     marking, image_format = job.sweep.marking, job.sweep.format
     told = json.loads(recipe.to_json())
-    told["loras"] = [{**lora, "path": Path(lora["path"]).name} for lora in told["loras"]]
+    told["loras"] = [_told_lora(lora) for lora in recipe.loras]
     for name in ("init_image", "mask"):
         told.pop(name)  # its digest stays; a file's name may name a person
     told |= recipe.ways(paths=False)
@@ -153,7 +154,7 @@ def catalog_row(
         "scheduler": recipe.scheduler,
         "dtype": drawing.dtype,
         "loras": json.dumps([[lora.path, lora.digest, lora.weight] for lora in recipe.loras]),
-        "options": json.dumps(dict(recipe.options) | ({} if recipe.fit is None else {"fit": recipe.fit})),
+        "options": json.dumps(dict(recipe.options) | _beside(recipe)),
         "init_digest": recipe.init_image_digest,
         "strength": recipe.strength,
         "mask_digest": recipe.mask_digest,
@@ -192,6 +193,19 @@ def _outcome(drawing: Drawing, scores: Mapping[str, Any], marked: MarkedFile | N
     if drawing.status == "ok" and scores.get("safety_flag"):
         return {"status": "flagged", "reason": "its safety score is below the sweep's threshold"}
     return {"status": drawing.status, "reason": drawing.reason or None}
+
+
+def _told_lora(lora: Lora) -> dict[str, Any]:
+    """A LoRA by its file's name, and the digest over the pictures it was trained on where it says so."""
+    told: dict[str, Any] = {"path": Path(lora.path).name, "digest": lora.digest, "weight": lora.weight}
+    images = lora_facts(Path(lora.path), lora.digest, where=lora.path).training_images
+    return told if images is None else {**told, "training_images": images}
+
+
+def _beside(recipe: Recipe) -> dict[str, str]:
+    """Settings without a column of their own, told among the options."""
+    named = {"fit": recipe.fit, "prompt_syntax": recipe.prompt_syntax}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _finite(value: float | None) -> float | None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import Discriminator, Field, StrictFloat, StrictInt, Tag, ValidationError
 
 from foundation.errors import InputError
+from generators.prompt_styles import PromptStyle, chosen_styles
 from generators.settings import Settings, Strict, sets, setting_of_facet
 from generators.source import Place, Source
 
@@ -28,6 +29,7 @@ class FacetValue:
     text: str  # what it puts into the prompt
     negative: str = ""  # what it puts into the negative prompt
     settings: Settings | None = None  # what it sets
+    style: PromptStyle | None = None  # what it dresses prompt and negative prompt with
 
 
 class ValueEntry(Strict):
@@ -102,6 +104,20 @@ class CatalogFacet(Strict):
     top: Annotated[int, Field(ge=1, le=100_000, description="images at most")] = 20
 
 
+class StylesFacet(Strict):
+    """Styles of the web UI's styles.csv: each is a value that dresses the prompt; "none" goes without."""
+
+    styles: Annotated[str, Field(min_length=1, description="CSV file, relative to the sweep file")]
+    names: Annotated[list[str], Field(min_length=1, description="which; all when left out")] | None = None
+
+
+class StyleUse(Strict):
+    """Styles of the web UI's styles.csv that every prompt is dressed with, one after another."""
+
+    file: Annotated[str, Field(min_length=1, description="CSV file, relative to the sweep file")]
+    names: Annotated[list[str], Field(min_length=1)]
+
+
 @dataclass(frozen=True, slots=True)
 class FoundImage:
     """One image that a CatalogFacet chose."""
@@ -123,6 +139,7 @@ def _form(value: Any) -> str:
         ("images", ImagesFacet),
         ("frames", FramesFacet),
         ("catalog", CatalogFacet),
+        ("styles", StylesFacet),
     )
     for key, cls in forms:
         if isinstance(value, cls) or (isinstance(value, dict) and key in value):
@@ -137,7 +154,8 @@ Facet: TypeAlias = Annotated[
     | Annotated[DynamicFacet, Tag("form:dynamic")]
     | Annotated[ImagesFacet, Tag("form:images")]
     | Annotated[FramesFacet, Tag("form:frames")]
-    | Annotated[CatalogFacet, Tag("form:catalog")],
+    | Annotated[CatalogFacet, Tag("form:catalog")]
+    | Annotated[StylesFacet, Tag("form:styles")],
     Discriminator(_form),
 ]
 
@@ -168,6 +186,10 @@ def facet_values(
         values = _frames(facet.frames)
     elif isinstance(facet, CatalogFacet):
         values = _catalog_images(facet, source, where, find_images)
+    elif isinstance(facet, StylesFacet):
+        names = None if facet.names is None else tuple(facet.names)
+        styles = chosen_styles(source.folder / facet.styles, names, where=where)
+        values = [FacetValue(style.name, style.name, style=style) for style in styles]
     elif isinstance(facet, FileFacet):
         from generators.value_files import read_values
 

@@ -16,7 +16,10 @@ from foundation.errors import InputError
 from generators.combined import combinations, combine, setting_facets, slowness, suited
 from generators.digests import lora_digest
 from generators.facets import FacetValue
+from generators.loras import check_fits, lora_facts
 from generators.models import ModelFacts
+from generators.prompt_styles import PromptStyle, chosen_styles
+from generators.prompt_syntax import PLAIN
 from generators.recipe import Lora, Recipe
 from generators.settings import sorted_options
 from generators.space import Space, sample_ranks
@@ -57,6 +60,7 @@ class Matrix:
         self._ends = other_ends(sweep)
         self._setting_facets = setting_facets(sweep)
         self._bound = frozenset(one for facet in sweep.values for one in sweep.bound(facet))
+        _ = self._styles  # a missing file is a mistake of the plan
         self._check_used()
         self._check_settings()
         self.axes = self._ordered_axes()
@@ -104,6 +108,27 @@ class Matrix:
             for facet in self._prompt.fields
         }
 
+    def cells(self) -> Iterator[Recipe]:
+        """The first recipe of each combination: every prompt with its settings, without the other seeds."""
+        previous: tuple[tuple[str, str], ...] | None = None
+        if self.sweep.sample is None:
+            for combination in range(self._space.count):
+                shared = self._shared(self._space.combination(combination))
+                yield Recipe(seed=self._seeds[0], plan_index=combination * len(self._seeds), **shared)
+            return
+        for recipe in self:
+            if recipe.facets != previous:
+                previous = recipe.facets
+                yield recipe
+
+    @cached_property
+    def _styles(self) -> tuple[PromptStyle, ...]:
+        """What dresses every prompt."""
+        use, source = self.sweep.styles, self.sweep.source
+        if use is None:
+            return ()
+        return chosen_styles(source.folder / use.file, tuple(use.names), where=source.where(("styles",)))
+
     @property
     def facts(self) -> Mapping[tuple[str, str | None], ModelFacts]:
         """The facts of each (model, revision)."""
@@ -126,11 +151,16 @@ class Matrix:
         if between is not None and "prompt" in between:
             end = self._ends[between["prompt"]]
             between = {**between, "prompt": end.fill({name: chosen[name].text for name in end.fields})}
+        prompt = self._prompt.fill({name: chosen[name].text for name in self._prompt.fields})
+        negative = self._negative_text(chosen)
+        for style in (*(value.style for value in chosen.values()), *self._styles):
+            if style is not None:
+                prompt, negative = style.dress(prompt, negative)
         return {
             **self._last_settings,
             "between": between,
-            "prompt": self._prompt.fill({name: chosen[name].text for name in self._prompt.fields}),
-            "negative_prompt": "" if self._last_silent else self._negative_text(chosen),
+            "prompt": prompt,
+            "negative_prompt": "" if self._last_silent else negative,
             "facets": tuple((facet, chosen[facet].name) for facet in self.sweep.values),
         }
 
@@ -154,17 +184,20 @@ class Matrix:
             "guidance_scale": float(combined.get("guidance", defaults.guidance_scale)),
             "scheduler": combined.get("scheduler", defaults.scheduler),
             "dtype": combined.get("dtype", defaults.dtype),
-            "loras": tuple(self._lora(lora.path, lora.weight) for lora in combined.get("loras", ())),
+            "loras": tuple(self._lora(lora.path, lora.weight, facts) for lora in combined.get("loras", ())),
             "options": sorted_options(combined.get("options", {})),
+            "prompt_syntax": None
+            if combined.get("prompt_syntax") == PLAIN
+            else combined.get("prompt_syntax"),
             "between": between,
             **self._ways.fields(combined, facts),
         }
 
-    def _lora(self, path: str, weight: float) -> Lora:
-        file = self.sweep.source.folder / path
-        return Lora(
-            str(file), lora_digest(file, where=self.sweep.source.where(("settings", "loras"))), weight
-        )
+    def _lora(self, path: str, weight: float, facts: ModelFacts) -> Lora:
+        file, where = self.sweep.source.folder / path, self.sweep.source.where(("settings", "loras"))
+        digest = lora_digest(file, where=where)
+        check_fits(file, lora_facts(file, digest, where=where), facts.text_width, facts.model, where=where)
+        return Lora(str(file), digest, weight)
 
     def _negative_text(self, chosen: Mapping[str, FacetValue]) -> str:
         """The negative prompt: `{facet}` puts in the value's negative text, or its text where no value of
@@ -190,6 +223,7 @@ class Matrix:
         for facet in self.sweep.values:
             texts = (self._prompt, self._negative, *self._ends.values())
             used = any(facet in text.fields for text in texts)
+            used = used or any(value.style is not None for value in self.sweep.values[facet])
             if not used and facet not in self._setting_facets and facet not in self._negative_facets:
                 raise InputError(
                     f"the facet {facet!r} changes nothing",
@@ -205,6 +239,16 @@ class Matrix:
             facts = self._facts[combined["model"], combined["revision"]]
             for width, height in self._ways.drawn_sizes(fields):
                 facts.check_size(width, height, where=named)
+            if fields["prompt_syntax"] is not None and facts.backend != "diffusers":
+                raise InputError(
+                    f"{facts.model} reads prompts in its own way; prompt_syntax is for diffusers pipelines",
+                    where=where or self.sweep.source.where(("settings", "prompt_syntax")),
+                )
+            if fields["prompt_syntax"] is not None and fields.get("refiner") is not None:
+                raise InputError(
+                    "a refiner reads its prompt as plain text and does not go with prompt_syntax",
+                    where=where or self.sweep.source.where(("settings", "prompt_syntax")),
+                )
 
     def _ordered_axes(self) -> tuple[Axis, ...]:
         facets, source = self.sweep.values, self.sweep.source

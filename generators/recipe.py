@@ -63,6 +63,7 @@ class Recipe:
     refiner: Refiner | None = None  # a second model for the last steps
     hires: Hires | None = None  # enlarged and drawn again; width and height are those after it
     upscale: Upscale | None = None  # enlarged at the end; width and height are those after it
+    prompt_syntax: str | None = None  # "a1111" or "compel": how its prompts are read; None as plain text
     facets: tuple[tuple[str, str], ...] = ()  # (facet, value name); not part of the identity
     plan_index: int = 0  # place in the sweep's expansion; not part of the identity
 
@@ -91,6 +92,7 @@ class Recipe:
             self.scheduler,
             self.guidance_scale,
             self.options,
+            self.prompt_syntax,
             self.strength,
             self.init_image_digest is None,
             self.masked,
@@ -186,6 +188,8 @@ class Recipe:
         for name in parts.PARTS:
             if (part := getattr(self, name)) is not None:
                 form[name] = parts.identity(part)
+        if self.prompt_syntax is not None:
+            form["prompt_syntax"] = self.prompt_syntax
         return form
 
 

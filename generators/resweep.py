@@ -161,6 +161,9 @@ def _settings(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         settings["loras"] = loras
     options = dict(recipe.get("options") or {})
     options.pop("fit", None)
+    syntax = options.pop("prompt_syntax", recipe.get("prompt_syntax"))
+    if syntax:
+        settings["prompt_syntax"] = str(syntax)
     if options:
         settings["options"] = options
     other = recipe.get("other")

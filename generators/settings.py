@@ -76,6 +76,14 @@ class Settings(WaySettings):
         | None
     ) = None
 
+    prompt_syntax: (
+        Annotated[
+            Literal["plain", "a1111", "compel"],
+            Field(description="how brackets and weights in prompts are read; plain reads none"),
+        ]
+        | None
+    ) = None
+
     @field_validator("steps", "guidance", "width", "height", "strength", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
@@ -138,6 +146,7 @@ SETTING_NAMES: Final = (
     "upscale",
     "hires",
     "extend",
+    "prompt_syntax",
     "strength",
     "fit",
     "init_image",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from foundation.errors import InputError
 from generators.budget import Adaptive, Budget, Price, Settled
@@ -23,12 +22,15 @@ from generators.facets import (
     FramesFacet,
     ImagesFacet,
     ListedFacet,
+    StylesFacet,
+    StyleUse,
     ValueEntry,
     facet_values,
 )
 from generators.marking import Marking, Timestamp
 from generators.recipe import MAX_SEED
 from generators.run_engine import RunEngine
+from generators.seeds import SeedCount, SeedRange, Seeds
 from generators.settings import LoraSetting, Settings, Strict
 from generators.source import Place, Source, read_yaml
 from generators.ways.settings import WAY_SETTINGS
@@ -39,48 +41,7 @@ RESERVED: Final = frozenset(
     {"id", "seed", "prompt", "negative", "negative_prompt", "sweep", "status", "path"}
 )
 
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Match: TypeAlias = dict[str, str | int | float | list[str | int | float]]
-
-
-class SeedCount(Strict):
-    """So many seeds in a row, from a base; `fresh: daily` takes the next ones on each day (UTC)."""
-
-    count: Annotated[int, Field(ge=1)]
-    base: Seed = 0
-    fresh: Literal["daily"] | None = None
-
-    @property
-    def values(self) -> range:
-        """The seeds of today."""
-        first = self.base + (self.count * days() if self.fresh == "daily" else 0)
-        return range(first, first + self.count)
-
-
-def days() -> int:
-    """Days since 1970, UTC: what `fresh: daily` counts."""
-    return datetime.now(UTC).toordinal() - date(1970, 1, 1).toordinal()
-
-
-class SeedRange(Strict):
-    """The seeds from the first to the last, both included."""
-
-    range: tuple[Seed, Seed]
-
-
-def _seed_form(value: Any) -> str:
-    """Which form the seeds are written in, so that a complaint is about that form alone."""
-    if isinstance(value, SeedRange) or (isinstance(value, dict) and "range" in value):
-        return "form:range"
-    return "form:count" if isinstance(value, dict | SeedCount) else "form:list"
-
-
-Seeds: TypeAlias = Annotated[
-    Annotated[SeedCount, Tag("form:count")]
-    | Annotated[SeedRange, Tag("form:range")]
-    | Annotated[Annotated[list[Seed], Field(min_length=1)], Tag("form:list")],
-    Discriminator(_seed_form),
-]
 
 
 class Format(Strict):
@@ -102,6 +63,10 @@ class Scoring(Strict):
     safety_threshold: (
         Annotated[float, Field(ge=0, le=1, description="flags images whose safety is below it")] | None
     ) = None
+    unsafe: Annotated[
+        Literal["keep", "blur", "discard"],
+        Field(description="what becomes of an image whose safety is below the threshold"),
+    ] = "keep"
 
 
 class Sweep(Strict):
@@ -116,6 +81,10 @@ class Sweep(Strict):
     )
     prompt: Annotated[str, Field(min_length=1, description="template; {facet} puts in the value's text")]
     negative: Annotated[str, Field(description="template of the negative prompt")] = ""
+    styles: Annotated[StyleUse, Field(description="styles.csv that dresses every prompt")] | None = None
+    policy: (
+        Annotated[str, Field(min_length=1, description="policy file that the sweep must satisfy")] | None
+    ) = None
     facets: Annotated[dict[str, Facet], Field(description="the axes of the matrix")] = Field(
         default_factory=dict
     )
@@ -335,6 +304,8 @@ _MODELS: Final[dict[str, type[Strict]]] = {
     "form:images": ImagesFacet,
     "form:frames": FramesFacet,
     "form:catalog": CatalogFacet,
+    "form:styles": StylesFacet,
+    "styles": StyleUse,
     "form:count": SeedCount,
     "form:range": SeedRange,
     "format": Format,

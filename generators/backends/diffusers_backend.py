@@ -69,6 +69,10 @@ class DiffusersBackend:
         negative prompt it does not take, a scheduler or LoRA that does not fit. Loads the model."""
         self._prepare(recipe)
         self._check_negative(recipe)
+        if recipe.prompt_syntax is not None:
+            self._encoder.embeddings(
+                recipe.prompt, "", guided=False, options=dict(recipe.options), syntax=recipe.prompt_syntax
+            )
 
     def draw(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
         """One Drawing for each recipe, in order; consecutive recipes of one group share batches.
@@ -197,14 +201,20 @@ class DiffusersBackend:
         return [images[index] for index in range(len(batch))]
 
     def _embedded(self, recipe: Recipe) -> Embeddings | None:
-        guided, options = recipe.guidance_scale > 1, dict(recipe.options)
-        own = self._encoder.embeddings(recipe.prompt, recipe.negative_prompt, guided=guided, options=options)
+        own = self._encoded(recipe, recipe.prompt)
         if recipe.between is None or recipe.between.prompt == recipe.prompt:
             return own
-        other = self._encoder.embeddings(
-            recipe.between.prompt, recipe.negative_prompt, guided=guided, options=options
-        )
+        other = self._encoded(recipe, recipe.between.prompt)
         return embeddings_between(own, other, recipe.between.at)
+
+    def _encoded(self, recipe: Recipe, prompt: str) -> Embeddings | None:
+        return self._encoder.embeddings(
+            prompt,
+            recipe.negative_prompt,
+            guided=recipe.guidance_scale > 1,
+            options=dict(recipe.options),
+            syntax=recipe.prompt_syntax,
+        )
 
     def _picture(self, recipe: Recipe, pixels: torch.Tensor) -> RGB | None:
         """uint8 [H, W, 3]: what a mask keeps laid over it, and enlarged; None when a value is not finite."""

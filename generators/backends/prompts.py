@@ -17,6 +17,7 @@ from typing import Any, Final
 import torch
 
 from generators.backends.pipelines import is_out_of_memory
+from generators.backends.weighted_prompts import weighted_embeddings
 
 CACHED: Final = 256  # prompts whose embeddings stay on the device; 2 MB each for the largest encoders
 
@@ -37,16 +38,33 @@ class PromptEncoder:
         self.encodes = "prompt_embeds" in self._returned and "prompt_embeds" in self._call
 
     def embeddings(
-        self, prompt: str, negative: str, *, guided: bool, options: Mapping[str, Any]
+        self,
+        prompt: str,
+        negative: str,
+        *,
+        guided: bool,
+        options: Mapping[str, Any],
+        syntax: str | None = None,
     ) -> Embeddings | None:
-        """The arguments that stand for a prompt and its negative; None when they must go in as text."""
-        if not self.encodes:
+        """The arguments that stand for a prompt and its negative; None when they must go in as text.
+
+        `syntax` reads weights as weighted_prompts does, and raises what that raises.
+        """
+        if not self.encodes and syntax is None:
             return None
         shared = {name: value for name, value in options.items() if name in self._parameters}
-        key = (prompt, negative, guided, *sorted(shared.items()))
+        key = (prompt, negative, guided, syntax, *sorted(shared.items()))
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
+        if syntax is not None:
+            skip = shared.get("clip_skip")
+            return self._kept(
+                key,
+                weighted_embeddings(
+                    self._pipe, prompt, negative, syntax=syntax, guided=guided, clip_skip=skip
+                ),
+            )
         try:
             encoded = self._encode(prompt, negative, guided, shared)
         except Exception as error:  # a pipeline whose method wants more than its signature says
@@ -54,6 +72,9 @@ class PromptEncoder:
                 raise
             self.encodes = False
             return None
+        return self._kept(key, encoded)
+
+    def _kept(self, key: tuple[Any, ...], encoded: Embeddings) -> Embeddings:
         self._cache[key] = encoded
         if len(self._cache) > CACHED:
             self._cache.popitem(last=False)

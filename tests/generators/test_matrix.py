@@ -212,8 +212,24 @@ def test_ten_million_cells_are_counted_and_reached_at_once() -> None:
     assert next(iter(one)).prompt == "a0 b2"
 
 
+def write_lora(path: Path, *, width: int) -> None:
+    """A safetensors file with one factor of a cross-attention layer."""
+    name = b'"unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight"'
+    header = b'{%s:{"dtype":"F32","shape":[1,%d],"data_offsets":[0,%d]}}' % (name, width, 4 * width)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4 * width))
+
+
+def test_a_lora_for_another_architecture_is_refused_by_the_plan(tmp_path: Path) -> None:
+    write_lora(tmp_path / "big.safetensors", width=2048)
+    (tmp_path / "text.safetensors").write_bytes(b"weights")
+    with pytest.raises(InputError, match=r"big.safetensors does not fit embedded: it is for SDXL"):
+        matrix(tmp_path, prompt="p", settings={"loras": [{"path": "big.safetensors"}]}, model="embedded")
+    with pytest.raises(InputError, match="not a safetensors file"):
+        matrix(tmp_path, prompt="p", settings={"loras": [{"path": "text.safetensors"}]})
+
+
 def test_loras_are_named_by_file_and_weight(tmp_path: Path) -> None:
-    (tmp_path / "ink.safetensors").write_bytes(b"weights")
+    write_lora(tmp_path / "ink.safetensors", width=192)
     one = matrix(tmp_path, prompt="p", facets={"loras": ["none", "ink.safetensors"]})
     without, inked = one
     assert without.loras == ()

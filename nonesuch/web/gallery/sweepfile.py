@@ -75,7 +75,7 @@ def _json(text: str | None) -> Any:
 def _recipe(row: Mapping[str, Any]) -> Recipe:
     """The recipe of a row, with the dtype that makes its id the row's own if there is one."""
     options = options_of(row)
-    fit = options.pop("fit", None)
+    fit, syntax = options.pop("fit", None), options.pop("prompt_syntax", None)
     recipe = Recipe(
         backend=row["backend"] or "",
         model=row["model"] or "",
@@ -96,6 +96,7 @@ def _recipe(row: Mapping[str, Any]) -> Recipe:
         fit=fit,
         mask_digest=row.get("mask_digest"),
         parent=row.get("parent"),
+        prompt_syntax=syntax,
         **_ways(row),
     )
     same = (dataclasses.replace(recipe, dtype=dtype) for dtype in (recipe.dtype, *_DTYPES))
