@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import httpx
 
 from benchmarks.fault_lab import Lab, Outcome, Unavailable, await_true, children, images, rows
 from catalogs.parts import part_files
@@ -158,6 +162,53 @@ def two_at_once(lab: Lab, count: int) -> Outcome:
     return outcome
 
 
+def server_killed(lab: Lab, count: int) -> Outcome:
+    """SIGKILL of Prefect's server under a running sweep."""
+    outcome = Outcome("SIGKILL of the Prefect server")
+    for number in range(count):
+        file, out = lab.sweep("server", seeds=24)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        api = f"http://127.0.0.1:{port}/api"
+        environment = {
+            **lab.environment,
+            "PREFECT_HOME": str(lab.folder / f"home-{number}"),
+            "PREFECT_API_URL": api,
+        }
+        server = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
+             "--host", "127.0.0.1", "--port", str(port), "--log-level", "critical"],
+            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            if not await_true(lambda api=api: _answers(api), 300):
+                raise Unavailable("Prefect's server did not start")
+            run = subprocess.Popen(
+                [sys.executable, "-m", "nonesuch", "run", str(file), "--out", str(out)],
+                env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            await_true(lambda out=out, run=run: images(out) >= 6 or run.poll() is not None, 300)
+            server.kill()
+            outcome.injected += run.poll() is None
+            _, said = run.communicate()
+        finally:
+            server.kill()
+            server.wait()
+        if run.returncode not in (0, 1) or "Traceback" in said:
+            outcome.problems.append(f"without its server the run ended with {run.returncode}: {said[-600:]}")
+        lab.check(outcome, out, None)
+        lab.finish(outcome, file, out, 2 * IMAGES)
+    return outcome
+
+
+def _answers(api: str) -> bool:
+    try:
+        return httpx.get(f"{api}/health", timeout=5).is_success
+    except httpx.HTTPError:
+        return False
+
+
 def truncated_part(lab: Lab, count: int) -> Outcome:
     """A part file cut short, as a crash of the file system leaves it: named, moved away, drawn again."""
     outcome = Outcome("a truncated part file")
@@ -189,14 +240,14 @@ def clock_jumps(lab: Lab, count: int) -> Outcome:
         offset = file.with_name("offset")
         offset.write_text("+0")
         environment = {
-            **os.environ,
+            **lab.environment,
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(offset),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
         run = subprocess.Popen(
-            ["python", "-m", "nonesuch", "run", str(file), "--out", str(out)],
+            [sys.executable, "-m", "nonesuch", "run", str(file), "--out", str(out)],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

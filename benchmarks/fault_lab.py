@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from random import Random
@@ -86,14 +87,20 @@ class Lab:
 
     def __init__(self, folder: Path, api: str, *, seed: int = 20261121) -> None:
         self.folder, self.chance = folder, Random(seed)
-        self.site = install(folder / "site")
-        os.environ["PREFECT_API_URL"] = api
-        os.environ["PYTHONPATH"] = os.pathsep.join([self.site, os.environ.get("PYTHONPATH", "")])
-        sys.path.insert(0, str(folder / "site"))
+        site = install(folder / "site")
+        paths = [site, *(path for path in sys.path if path)]
+        self.environment = {**os.environ, "PREFECT_API_URL": api, "PYTHONPATH": os.pathsep.join(paths)}
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(
             ["benchmarks.fault_lab", "nonesuch.cli.app", "flows.sweep", "c2pa"]
         )
+        before = dict(os.environ)
+        os.environ.update(self.environment)  # what the server and all its forks begin with
+        try:
+            forkserver.ensure_running()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
         self._count = 0
 
     def sweep(

@@ -3,6 +3,9 @@
 The model `faulty:FOLDER` draws noise. A file FOLDER/hang-SEED makes it hang at the recipe of that seed,
 FOLDER/die-SEED makes its process die there; the file is taken away first, so that it happens once, unless its
 text is `always`. FOLDER/slow holds the seconds that each image takes.
+
+The model `crowded:FOLDER` is the embedded one on a device whose memory holds as many images as FOLDER/memory says:
+its denoiser raises torch.OutOfMemoryError for a larger batch, and FOLDER/refused gets a line.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from generators.backends import Backend, Drawing, open_backend
 from generators.models import ModelFacts
 from generators.recipe import Recipe
 
-KIND = "faulty"
+KIND, CROWDED = "faulty", "crowded"
 
 
 class Faulty:
@@ -73,10 +77,43 @@ class FaultyKind:
         return Faulty(facts)
 
 
+class CrowdedKind:
+    """Describes and opens the embedded model with little memory."""
+
+    def describe(self, model: str, revision: str | None, *, folder: Path, network: bool) -> ModelFacts:
+        """The embedded model's facts under another name."""
+        return replace(open_backend("embedded").facts, model=model, backend=CROWDED, digest="crowded/1")
+
+    def open(
+        self, facts: ModelFacts, *, device: str | None, batch_size: int | None, network: bool
+    ) -> Backend:
+        """The diffusers backend, whose denoiser counts what it is given."""
+        import torch
+
+        backend: Any = open_backend("embedded", batch_size=4)
+        backend.load()
+        folder = Path(facts.model.removeprefix(f"{CROWDED}:"))
+        (folder / "refused").touch()
+        pipe = backend._pipe
+        denoiser = getattr(pipe, "unet", None) or pipe.transformer
+
+        def refuse(module: Any, args: Any, kwargs: Any) -> None:
+            sample = args[0] if args else kwargs.get("sample", kwargs.get("hidden_states"))
+            if len(sample) > 2 * int((folder / "memory").read_text()):  # guidance doubles the batch
+                with (folder / "refused").open("a") as file:
+                    file.write(f"{len(sample)}\n")
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+        denoiser.register_forward_pre_hook(refuse, with_kwargs=True)
+        return backend  # type: ignore[no-any-return]
+
+
 def install(folder: Path) -> str:
     """Make `folder` a place on PYTHONPATH from which every process finds this backend; returns the PYTHONPATH."""
     info = folder / "faulty-1.0.dist-info"
     info.mkdir(parents=True, exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[nonesuch.backends]\n{KIND} = {__name__}:FaultyKind\n")
+    (info / "entry_points.txt").write_text(
+        f"[nonesuch.backends]\n{KIND} = {__name__}:FaultyKind\n{CROWDED} = {__name__}:CrowdedKind\n"
+    )
     return os.pathsep.join([str(folder), str(Path(__file__).parents[1])])

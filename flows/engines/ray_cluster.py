@@ -21,7 +21,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
-from prefect.utilities.annotations import quote
 
 from flows.engines.base import News
 from flows.engines.handing import Handing
@@ -154,10 +153,8 @@ class RayCrew:
         while len(self._workers) < wanted:
             settings = {PREFECT_API_URL: self._api, PREFECT_LOGGING_LEVEL: "CRITICAL"}
             with remote_options(max_retries=0, **room), temporary_settings(settings):
-                self._workers[self._count] = self._runner.submit(
-                    worker_task,
-                    {"station": quote((self._count, self._shelf, self._job, _environment(self._api)))},
-                )
+                station = _Station(self._count, self._shelf, self._job, _environment(self._api))
+                self._workers[self._count] = self._runner.submit(worker_task, {"station": station})
             self._count += 1
 
 
@@ -194,12 +191,21 @@ class Shelf:
         return self._shards.setdefault(worker, asyncio.Queue())
 
 
+class _Station:
+    """What a worker starts with. No dataclass: Prefect would look for futures inside."""
+
+    def __init__(self, number: int, shelf: Any, job: Any, environment: dict[str, str]) -> None:
+        self.number = number
+        self.shelf = shelf
+        self.job = job  # a reference to the Job
+        self.environment = environment
+
+
 @task(name="worker", cache_policy=NO_CACHE, persist_result=False)
-def worker_task(station: Any) -> None:
-    """Draw shards on a Ray node until the run is over; `station` says where they come from."""
-    number, shelf, job, environment = station
-    os.environ |= environment
-    work(_ShelfDesk(number, shelf), ray.get(job))
+def worker_task(station: _Station) -> None:
+    """Draw shards on a Ray node until the run is over."""
+    os.environ |= station.environment
+    work(_ShelfDesk(station.number, station.shelf), ray.get(station.job))
 
 
 class _ShelfDesk:
