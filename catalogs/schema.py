@@ -131,6 +131,7 @@ FIXED: tuple[Column, ...] = (
     Column(
         "told", TEXT, "run", "JSON object of what an engine or service said of it: its seed, version, prompt"
     ),
+    Column("policy", WORD, "run", "SHA-256 of each policy that the sweep satisfied, hex; empty: none held"),
     Column("versions", WORD, "run", "JSON object of library versions: torch, diffusers, nonesuch, …"),
 )
 EMBEDDING = "embedding"

@@ -14,6 +14,7 @@ import pyarrow as pa
 from catalogs.schema import FIXED, catalog_schema
 from flows.init_images import find_images
 from flows.marking import check_marking
+from flows.policies import check_policies, check_prompts
 from foundation.errors import InputError
 from generators.matrix import Matrix
 from generators.models import ModelFacts
@@ -40,6 +41,7 @@ class Job:
     scorers: tuple[str, ...]  # names of the scorers; () embeds and scores nothing
     out: Path  # the output folder
     online: bool  # whether models named in the sweep may be fetched
+    policies: tuple[str, ...] = ()  # digests of the policies that the sweep satisfies
 
     def facts(self, recipe: Recipe) -> ModelFacts:
         """The facts of the model that draws a recipe."""
@@ -60,8 +62,8 @@ class Job:
         }
 
 
-def prepare(sweep_file: Path, out: Path, *, online: bool) -> Job:
-    """Read and check a sweep before anything heavy is loaded.
+def prepare(sweep_file: Path, out: Path, *, online: bool, policy: Path | None = None) -> Job:
+    """Read and check a sweep before anything heavy is loaded; `policy` is a further file that it must satisfy.
 
     Raises InputError for whatever is wrong in the file, with its line or key, and DependencyError when
     `online` and a model's hub can't be reached.
@@ -69,9 +71,11 @@ def prepare(sweep_file: Path, out: Path, *, online: bool) -> Job:
     sweep = load_sweep(sweep_file, find_images=find_images)
     check_marking(sweep)
     matrix = open_matrix(sweep, network=online)
+    check_prompts(matrix)
+    policies = check_policies(matrix, policy)
     facets = {name: _NUMBERS.get(name, "string") for name in sweep.values if name not in _SETTING_COLUMNS}
     scorers = DEFAULT_SCORERS if sweep.scoring.scorers is None else tuple(sweep.scoring.scorers)
-    job = Job(sweep, matrix, facets, scorers, out, online)
+    job = Job(sweep, matrix, facets, scorers, out, online, policies)
     try:
         job.schema(None)
     except InputError as error:

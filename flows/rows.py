@@ -36,6 +36,8 @@ def mark_request(
     for name in ("init_image", "mask"):
         told.pop(name)  # its digest stays; a file's name may name a person
     told |= recipe.ways(paths=False)
+    if job.policies:
+        told["policies"] = list(job.policies)
     if job.facts(recipe).folder is not None:
         told["model"] = Path(recipe.model).name
     return MarkRequest(

@@ -27,6 +27,7 @@ from flows.marking import signer_choice
 from flows.output import SCRATCH, image_path
 from flows.progress import Counting
 from flows.rows import broken_parent, catalog_row, mark_request
+from flows.unsafe import dealt_with
 from foundation.errors import StorageError
 from foundation.files import atomic_write
 from generators.backends import BackendStopped, Drawing, Spooling
@@ -165,10 +166,13 @@ def _score(drawings: Sequence[Drawing], job: Job) -> list[_Scored]:
 
 def _finish(scored: _Scored, shard: Shard, job: Job) -> _Finished:
     """Mark and write one image; the row that says so."""
-    drawing, recipe = scored.drawing, scored.drawing.recipe
+    drawing, done = dealt_with(scored.drawing, scored.scores, job)
+    recipe = drawing.recipe
     shared = (drawing, shard, job.facts(recipe).revision, job.facet_values(recipe), scored.scores)
+    policy = {"policy": " ".join(job.policies) or None}
     if drawing.image is None:
-        return _Finished(catalog_row(*shared, None, {}), None)
+        outcome = policy if done is None else {**policy, "status": "flagged", "reason": done}
+        return _Finished(catalog_row(*shared, None, outcome), None)
     try:
         begun = perf_counter()
         request = mark_request(recipe, job, resident.watermark_key_for(job), drawing.original)
@@ -178,6 +182,7 @@ def _finish(scored: _Scored, shard: Shard, job: Job) -> _Finished:
         write_thumbnail(job.out, recipe.id, drawing.image, scratch=job.out / SCRATCH)
         facts = {
             **perceptual_hashes(drawing.image),
+            **policy,
             "file": path,
             "source_type": request.source_type,
             "timestamp": timestamp_state(
@@ -190,7 +195,7 @@ def _finish(scored: _Scored, shard: Shard, job: Job) -> _Finished:
         raise
     except Exception as error:  # whatever one picture does to an encoder belongs to its row
         return _Finished(catalog_row(*shared, None, {"reason": f"marking: {error}"}), None)
-    problem = scored.problem or broken_parent(marked.parents)
+    problem = done or scored.problem or broken_parent(marked.parents)
     if problem is not None:
         facts |= {"status": "flagged", "reason": problem}
     return _Finished(catalog_row(*shared, marked, facts), marked.manifest)

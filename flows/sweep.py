@@ -47,6 +47,7 @@ def sweep(
     online: bool = True,
     shard_size: int | None = None,
     engine: Mapping[str, Any] | None = None,
+    policy: Path | None = None,
 ) -> Summary:
     """Draw what the catalog in `out` lacks of a sweep.
 
@@ -55,7 +56,7 @@ def sweep(
     file's. Raises InputError, StorageError or DrawingError with what to do.
     """
     end_with_this_process()
-    job = prepare(Path(sweep_file), Path(out).absolute(), online=online)
+    job = prepare(Path(sweep_file), Path(out).absolute(), online=online, policy=policy)
     engine_of_run = open_engine(job.sweep.engine.changed(engine))
     resident.signer_for(job)  # a bad certificate ends the run before anything is drawn
     with hold(job.out), ExitStack() as watchers:

@@ -20,15 +20,16 @@ def run_sweep(
     online: bool = True,
     shard_size: int | None = None,
     engine: Mapping[str, Any] | None = None,
+    policy: Path | None = None,
 ) -> Summary:
     """Run the flow `sweep` on Prefect's embedded server, or on the server that PREFECT_API_URL names.
 
-    `engine` replaces keys of the sweep file's: {"name": "processes", "devices": 2}. Returns the run's Summary. Raises InputError, StorageError or DrawingError with what to do.
+    `engine` replaces keys of the sweep file's: {"name": "processes", "devices": 2}. `policy` is a further file that the sweep must satisfy. Returns the run's Summary. Raises InputError, StorageError or DrawingError with what to do.
     """
     from flows.job import prepare
     from flows.warm import warm
 
-    job = prepare(sweep_file, out, online=online)
+    job = prepare(sweep_file, out, online=online, policy=policy)
     if job.sweep.engine.changed(engine).chosen == "here":
         # Prefect's server needs some ten seconds to start; the model loads meanwhile.
         threading.Thread(target=warm, args=(job,), name="warm", daemon=True).start()
@@ -36,7 +37,13 @@ def run_sweep(
 
     leave_errors_to_the_caller()
     summary: Summary = sweep(
-        sweep_file, out, retry_failed=retry_failed, online=online, shard_size=shard_size, engine=engine
+        sweep_file,
+        out,
+        retry_failed=retry_failed,
+        online=online,
+        shard_size=shard_size,
+        engine=engine,
+        policy=policy,
     )
     return summary
 

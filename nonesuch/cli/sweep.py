@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
 
 
+PolicyFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A further policy that the sweep must satisfy.")
+]
+
+
 def add_commands(app: typer.Typer) -> None:
     """Put this module's commands on the command line."""
     app.command()(plan)
@@ -24,6 +29,7 @@ def add_commands(app: typer.Typer) -> None:
 
 def plan(
     sweep_file: SweepFile,
+    policy: PolicyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what a sweep would draw: counts, first prompts, time and bytes. Loads no model."""
@@ -33,7 +39,7 @@ def plan(
     from flows.job import prepare
     from generators.plan import plan as make_plan
 
-    made = make_plan(prepare(sweep_file, Path(), online=False).sweep)
+    made = make_plan(prepare(sweep_file, Path(), online=False, policy=policy).sweep)
     print(json.dumps(asdict(made), ensure_ascii=False) if as_json else _told(made))
 
 
@@ -81,6 +87,7 @@ def run(
     address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster: auto, or ray://HOST:10001.")
     ] = None,
+    policy: PolicyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
     """Draw, score, mark and catalogue what DIR lacks of a sweep. Run it again to go on after a stop."""
@@ -112,6 +119,7 @@ def run(
                 online=not offline,
                 shard_size=shard_size,
                 engine={"name": engine, "devices": _devices(devices), "timeout": timeout, "address": address},
+                policy=policy,
             )
     except KeyboardInterrupt:
         console.print(
