@@ -41,6 +41,7 @@ class Sample:
     value: float
 
 
+_BURST: Final = 1.0  # seconds: what ends so soon after the first recipe was drawn with it
 _values: dict[tuple[str, str], float] = {}
 _lock = threading.Lock()
 
@@ -82,12 +83,30 @@ def samples() -> list[Sample]:
         return [Sample(*key, value) for key, value in sorted(_values.items())]
 
 
+class Rate:
+    """Recipes ended per second since the first ones, which come together as a batch and whose own time is not known."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._start = (0.0, 0)  # time and count at the end of the first second
+
+    def at(self, ended: int) -> float:
+        """The rate now that `ended` recipes have ended in all; 0 while nothing can be said."""
+        now = perf_counter()
+        if self._first is None:
+            self._first = now
+        if now - self._first < _BURST:
+            self._start = (now, ended)
+        since, count = self._start
+        return (ended - count) / (now - since) if now > since else 0.0
+
+
 class RunFigures:
     """A flows.progress.Watcher that keeps the figures of one run of a sweep."""
 
     def __init__(self, sweep: str) -> None:
         self._sweep = sweep
-        self._first: float | None = None
+        self._rate = Rate()
         self._before = Tally(0, 0, 0, 0)
 
     def planned(self, total: int, already: int) -> None:
@@ -99,10 +118,7 @@ class RunFigures:
 
     def advanced(self, tally: Tally) -> None:
         """One more recipe has ended."""
-        now = perf_counter()
         before, self._before = self._before, tally
-        if self._first is None:
-            self._first = now
         ended = tally.done + tally.failed
         with _lock:
             flagged = tally.flagged - before.flagged
@@ -111,8 +127,7 @@ class RunFigures:
             _add("nonesuch_images", "failed", tally.failed - before.failed)
             _values["nonesuch_images_left", self._sweep] = tally.total - ended
             _values["nonesuch_last_image_time_seconds", self._sweep] = time()
-            if now > self._first:
-                _values["nonesuch_images_per_second", self._sweep] = (ended - 1) / (now - self._first)
+            _values["nonesuch_images_per_second", self._sweep] = self._rate.at(ended)
 
 
 def _add(name: str, label: str, amount: float) -> None:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from flows.figures import Rate
 from flows.output import LOCK
 from flows.progress import Tally
 from foundation.errors import InputError, StorageError
@@ -39,7 +40,7 @@ class Standing:
     flagged: int  # images that look black, blank or unsafe
     started_at: str  # ISO 8601, UTC
     updated_at: str  # ISO 8601, UTC
-    images_per_second: float  # since its first image
+    images_per_second: float  # since its first images
     seconds_left: float | None  # estimate; None when nothing is drawn yet, or nothing is left
 
 
@@ -50,7 +51,8 @@ class StandingFile:
         self._path = out / _FILE
         self._sweep = sweep
         self._started = datetime.now(UTC)
-        self._first: float | None = None
+        self._rate = Rate()
+        self._speed = 0.0
         self._written = 0.0
         self._already = 0
         self._tally = Tally(0, 0, 0, 0)
@@ -64,8 +66,8 @@ class StandingFile:
     def advanced(self, tally: Tally) -> None:
         """One more recipe has ended."""
         now = time.monotonic()
-        self._first = self._first if self._first is not None else now
         self._tally = tally
+        self._speed = self._rate.at(tally.done + tally.failed)
         if now - self._written >= _EVERY:
             self._write(ended=False)
 
@@ -76,9 +78,7 @@ class StandingFile:
     def _write(self, *, ended: bool) -> None:
         self._written = time.monotonic()
         tally = self._tally
-        drawing = 0.0 if self._first is None else self._written - self._first
-        # The first image's own time is not in `drawing`.
-        rate = (tally.done + tally.failed - 1) / drawing if drawing > 0 else 0.0
+        rate = self._speed
         left = tally.total - tally.done - tally.failed
         standing = Standing(
             sweep=self._sweep,

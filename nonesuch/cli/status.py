@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+_SILENT = 120  # seconds without news after which a running sweep is told to be silent
+
 
 def add_commands(app: typer.Typer) -> None:
     """Put this module's command on the command line."""
@@ -20,6 +22,7 @@ def status(
     """Say how the last sweep in DIR stands: running, ended or stopped, how far, how fast, how long still."""
     import json
     from dataclasses import asdict
+    from datetime import UTC, datetime
 
     from flows.standing import read_standing
 
@@ -34,5 +37,8 @@ def status(
     if told.seconds_left is not None and told.state == "running":
         minutes, seconds = divmod(round(told.seconds_left), 60)
         print(f"  about {minutes // 60} h {minutes % 60} min {seconds} s left")
+    silent = (datetime.now(UTC) - datetime.fromisoformat(told.updated_at)).total_seconds()
+    if told.state == "running" and silent > _SILENT:
+        print(f"  no image for {silent / 60:.0f} min: it loads a model, draws a slow one, or hangs")
     if told.state == "stopped":
         print("  it was stopped; the same `nonesuch run` goes on where it was")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from flows import figures
 from flows.progress import Tally
 
@@ -22,7 +24,6 @@ def test_a_runs_figures_follow_its_tally() -> None:
     grown = {status: now("nonesuch_images", status) - before[status] for status in before}
     assert grown == {"ok": 2, "flagged": 1, "failed": 1}
     assert now("nonesuch_images_left", "night") == 6
-    assert now("nonesuch_images_per_second", "night") > 0
 
 
 def test_stages_add_up_from_many_threads() -> None:
@@ -48,3 +49,12 @@ def test_every_figure_is_described() -> None:
         pass
     figures.published("night")
     assert {sample.name for sample in figures.samples()} <= set(figures.DESCRIBED)
+
+
+def test_the_first_batch_says_nothing_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 100.01, 100.02, 104.0, 104.01])
+    monkeypatch.setattr(figures, "perf_counter", lambda: next(clock))
+    rate = figures.Rate()
+    assert [rate.at(ended) for ended in (1, 2, 3)] == [0, 0, 0]
+    assert 0.2 < rate.at(4) < 0.3  # one in four seconds, not four
+    assert 0.4 < rate.at(5) < 0.6
