@@ -71,19 +71,23 @@ class Ending:
 
     def reason(self, tally: Tally) -> str | None:
         """Why the run should end before its next shard, None to go on."""
-        now = monotonic()
-        self._device_seconds += (now - self._looked) * self._devices()
-        self._looked = now
-        hours = (now - self._begun) / 3600
+        hours = (monotonic() - self._begun) / 3600
         for limit, spent, unit in (
             (self._budget.hours, hours, "hours"),
-            (self._budget.gpu_hours, self._device_seconds / 3600, "GPU hours"),
+            (self._budget.gpu_hours, self.device_hours(), "GPU hours"),
         ):
             if limit is not None and spent >= limit:
                 return f"the budget of {limit:g} {unit} is spent"
         if self._money is not None and self._spent >= self._money:
             return self._money_spent()
         return self._settling(tally.done + tally.failed)
+
+    def device_hours(self) -> float:
+        """Hours so far, each times the devices that drew then."""
+        now = monotonic()
+        self._device_seconds += (now - self._looked) * self._devices()
+        self._looked = now
+        return self._device_seconds / 3600
 
     def _dollars(self) -> float | None:
         """US dollars that this run may spend; None for as many as it takes."""

@@ -74,11 +74,10 @@ class Summary:
 
 
 def summarise(
-    job: Job, tally: Tally, seconds: float, ended_by: str | None = None, devices: int = 1
+    job: Job, tally: Tally, seconds: float, ended_by: str | None = None, device_hours: float = 0.0
 ) -> Summary:
-    """Read the sweep's rows back and rank them; `devices` drew for `seconds`."""
+    """Read the sweep's rows back and rank them; `seconds` and `device_hours` are this run's."""
     started = datetime.now(UTC) - timedelta(seconds=seconds)
-    hours = devices * seconds / 3600
     price = job.sweep.price
     return Summary(
         sweep=job.sweep.name,
@@ -95,8 +94,8 @@ def summarise(
         order=ranking(job),
         failures=_failures(job),
         work=_work(job, started),
-        device_hours=hours,
-        cost=None if price is None else hours * price.gpu_hour,
+        device_hours=device_hours,
+        cost=None if price is None else device_hours * price.gpu_hour,
         currency="" if price is None else price.currency,
     )
 

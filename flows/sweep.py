@@ -88,7 +88,8 @@ def sweep(
         if ended_by is None and total < left:
             ended_by = ending.cut(total)
         standing.ended()
-        summary = summarise(job, counter.tally, monotonic() - begun, ended_by)
+        seconds = monotonic() - begun
+        summary = summarise(job, counter.tally, seconds, ended_by, ending.device_hours())
         if summary.planned:
             summary = write_page(job, summary)
         _publish_summary(summary)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -11,6 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 
 from foundation.errors import InputError
 from generators.budget import Adaptive, Budget, Price, Settled
+from generators.complaints import complaint
 from generators.engines import Engine
 from generators.facets import (
     CatalogFacet,
@@ -32,7 +32,7 @@ from generators.recipe import MAX_SEED
 from generators.run_engine import RunEngine
 from generators.seeds import SeedCount, SeedRange, Seeds
 from generators.settings import LoraSetting, Settings, Strict
-from generators.source import Place, Source, read_yaml
+from generators.source import Source, read_yaml
 from generators.ways.settings import WAY_SETTINGS
 
 MAX_CELLS: Final = 10_000_000  # default of `limit`
@@ -233,7 +233,7 @@ def _checked(data: Any, source: Source, find_images: FindImages | None = None) -
     try:
         sweep = Sweep.model_validate(data)
     except ValidationError as error:
-        raise _complaint(error, data, source) from error
+        raise complaint(error, data, source, Sweep, _MODELS) from error
     sweep._source = source
     wildcards = source.folder / sweep.wildcards if sweep.wildcards else None
     if wildcards is not None and not wildcards.is_dir():
@@ -243,55 +243,6 @@ def _checked(data: Any, source: Source, find_images: FindImages | None = None) -
         for name, facet in sweep.facets.items()
     }
     return sweep
-
-
-def _complaint(error: ValidationError, data: Any, source: Source) -> InputError:
-    """The first thing that is wrong, said as one InputError at its line."""
-    errors = error.errors(include_url=False)
-    first = min(errors, key=lambda one: (one["type"] != "extra_forbidden", len(one["loc"]) == 0))
-    place = _place(first["loc"], data)
-    key = str(first["loc"][-1]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden":
-        known = sorted(_known_keys(first["loc"]))
-        close = get_close_matches(key, known, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
-        return InputError(f"unknown key {key!r}", where=source.where(place), hint=hint)
-    if first["type"] == "missing":
-        return InputError(f"the key {key!r} is missing", where=source.where(place))
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    given = first["input"]
-    shown = (
-        f"{given!r} "
-        if isinstance(given, str | int | float | bool) and "error" not in first.get("ctx", {})
-        else ""
-    )
-    return InputError(f"{shown}{message}", where=source.where(place))
-
-
-def _place(loc: tuple[int | str, ...], data: Any) -> Place:
-    """An error's place in the file: pydantic's location without the names of unions' branches."""
-    place: list[int | str] = []
-    node = data
-    for position, part in enumerate(loc):
-        last = position == len(loc) - 1
-        if isinstance(part, str) and part.startswith("form:"):
-            continue
-        if isinstance(node, dict) and (part in node or (last and isinstance(part, str))):
-            node = node.get(part)
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            node = node[part]
-        else:
-            continue
-        place.append(part)
-    return tuple(place)
-
-
-def _known_keys(loc: tuple[int | str, ...]) -> set[str]:
-    """The keys that may stand where pydantic's location ends, found by the last model that it names."""
-    for part in reversed(loc[:-1]):
-        if part in _MODELS:
-            return set(_MODELS[str(part)].model_fields)
-    return set(Sweep.model_fields)
 
 
 _MODELS: Final[dict[str, type[Strict]]] = {

@@ -1,0 +1,69 @@
+"""What pydantic finds wrong with a sweep file, said once, at its line, with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from foundation.errors import InputError
+from generators.settings import Strict
+from generators.source import Place, Source
+
+
+def complaint(
+    error: ValidationError, data: Any, source: Source, whole: type[Strict], models: Mapping[str, type[Strict]]
+) -> InputError:
+    """The first thing that is wrong, said as one InputError at its line.
+
+    `whole` is the file's model, `models` those of its parts, by the names in pydantic's locations.
+    """
+    errors = error.errors(include_url=False)
+    first = min(errors, key=lambda one: (one["type"] != "extra_forbidden", len(one["loc"]) == 0))
+    place = _place(first["loc"], data)
+    key = str(first["loc"][-1]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        known = sorted(_known_keys(first["loc"], whole, models))
+        close = get_close_matches(key, known, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
+        return InputError(f"unknown key {key!r}", where=source.where(place), hint=hint)
+    if first["type"] == "missing":
+        return InputError(f"the key {key!r} is missing", where=source.where(place))
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    given = first["input"]
+    shown = (
+        f"{given!r} "
+        if isinstance(given, str | int | float | bool) and "error" not in first.get("ctx", {})
+        else ""
+    )
+    return InputError(f"{shown}{message}", where=source.where(place))
+
+
+def _place(loc: tuple[int | str, ...], data: Any) -> Place:
+    """An error's place in the file: pydantic's location without the names of unions' branches."""
+    place: list[int | str] = []
+    node = data
+    for position, part in enumerate(loc):
+        last = position == len(loc) - 1
+        if isinstance(part, str) and part.startswith("form:"):
+            continue
+        if isinstance(node, dict) and (part in node or (last and isinstance(part, str))):
+            node = node.get(part)
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+        else:
+            continue
+        place.append(part)
+    return tuple(place)
+
+
+def _known_keys(
+    loc: tuple[int | str, ...], whole: type[Strict], models: Mapping[str, type[Strict]]
+) -> set[str]:
+    """The keys that may stand where pydantic's location ends, found by the last model that it names."""
+    for part in reversed(loc[:-1]):
+        if part in models:
+            return set(models[str(part)].model_fields)
+    return set(whole.model_fields)
