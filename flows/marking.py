@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 
 from generators.sweep import Sweep
+from provenance.pixel_marks import OWN, open_algorithm
 from provenance.request import SignerChoice
 from provenance.watermark_key import read_watermark_key
 
@@ -41,12 +42,15 @@ def watermark_key(sweep: Sweep) -> bytes | None:
 
 
 def check_marking(sweep: Sweep) -> None:
-    """Refuse a certificate, key, signer or watermark key that can't be used, before anything is loaded.
+    """Refuse a watermark, certificate, key, signer or watermark key that can't be used, before anything is drawn.
 
     The local authority is left alone: it is made, and checked, when a run first signs. Raises InputError with
-    the reason.
+    the reason, DependencyError for a watermark whose package or weights are missing.
     """
     watermark_key(sweep)
+    name = sweep.marking.watermark_name
+    if name not in (None, OWN):
+        open_algorithm(name)
     choice = signer_choice(sweep)
     if choice.certificate is not None:
         from provenance.signing import open_chosen

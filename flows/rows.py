@@ -49,7 +49,7 @@ def mark_request(
         format=image_format.type,
         quality=image_format.quality,
         strength=marking.strength,
-        watermark=marking.watermark,
+        watermark=marking.watermark_name,
         watermark_key=watermark_key,
         credentials=marking.credentials,
         include_prompt=marking.include_prompt,

@@ -25,7 +25,10 @@ class Timestamp(Strict):
 class Marking(Strict):
     """What a finished file carries."""
 
-    watermark: bool = True
+    watermark: Annotated[
+        bool | Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9._-]*$")],
+        Field(description="true for nonesuch's own, false for none, or a name: nonesuch, trustmark"),
+    ] = True
     strength: Annotated[float, Field(gt=0, le=10, description="of the watermark; 1 is the default")] = 1.0
     watermark_key: (
         Annotated[
@@ -93,4 +96,15 @@ class Marking(Strict):
             raise ValueError(f"{signing[0]} is about credentials, which are turned off")
         if self.watermark_key is not None and not self.watermark:
             raise ValueError("watermark_key is about the watermark, which is turned off")
+        own = self.watermark_name in (None, "nonesuch")
+        for name in ("watermark_key", "strength"):
+            if not own and name in self.model_fields_set:
+                raise ValueError(f"{name} is about nonesuch's own watermark, not {self.watermark}")
         return self
+
+    @property
+    def watermark_name(self) -> str | None:
+        """The watermark in the registry of watermarks; None for none."""
+        return (
+            ("nonesuch" if self.watermark else None) if isinstance(self.watermark, bool) else self.watermark
+        )

@@ -21,6 +21,7 @@ from provenance.credentials import sniff_mime
 from provenance.foreign import mark_file
 from provenance.metadata import read_metadata
 from provenance.metadata.source import read_source
+from provenance.pixel_marks import OWN, check_choice, open_algorithm
 from provenance.pixels import Pixels
 from provenance.request import MarkedFile, SignerChoice, TimestampPolicy
 from provenance.sidecar import write_pack
@@ -53,6 +54,7 @@ class _Work:
     signer: Signer
     policy: TimestampPolicy
     source_type: str | None
+    watermark: str
     watermark_key: bytes | None
     strength: float
     catalog: Path | None
@@ -66,6 +68,7 @@ def mark_files(
     source_type: str | None = None,
     catalog: Path | None = None,
     signer: SignerChoice | None = None,
+    watermark: str = OWN,
     watermark_key: bytes | None = None,
     strength: float = 1.0,
 ) -> Iterator[Mark]:
@@ -74,14 +77,18 @@ def mark_files(
     `source_type`, an IPTC name, says what the pictures are. With `catalog`, an output folder, each gets a
     row whose id is the SHA-256 of the original file, and its manifest is kept in the sidecar store; a file that
     was marked before has its row brought up to date. `signer` says whose key signs (the local authority's when
-    left out), `watermark_key` makes a mark that only its holder reads.
-    One bad file is an error in its Mark. Raises InputError for a bad certificate or catalog.
+    left out), `watermark` which one of the registry's is put in; of nonesuch's own, `watermark_key` makes a mark that
+    only its holder reads.
+    One bad file is an error in its Mark. Raises InputError for a bad certificate, watermark or catalog,
+    DependencyError for a watermark whose package or weights are missing.
     """
+    check_choice(watermark, strength, secret=watermark_key is not None)
+    open_algorithm(watermark)
     choice = signer or SignerChoice()
     opened = open_chosen(choice)
     known = set() if catalog is None or not part_files(catalog) else {int(i) for i in published_ids(catalog)}
     policy = choice.timestamp_policy
-    work = _Work(out, opened, policy, source_type, watermark_key, strength, catalog, known)
+    work = _Work(out, opened, policy, source_type, watermark, watermark_key, strength, catalog, known)
     for path in paths:
         try:
             yield _mark(path, work)
@@ -108,6 +115,7 @@ def _mark(path: Path, work: _Work) -> Mark:
         source_type=work.source_type,
         payload=recipe_key(original),
         strength=work.strength,
+        watermark=work.watermark,
         watermark_key=work.watermark_key,
     )
     stamp = timestamp_state(True, marked.timestamped, work.policy)

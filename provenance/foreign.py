@@ -40,6 +40,7 @@ def mark_file(
     format: ImageFormat | None = None,
     quality: int | None = None,
     strength: float = 1.0,
+    watermark: str = "nonesuch",
     watermark_key: bytes | None = None,
     training_use: TrainingUse = "notAllowed",
 ) -> MarkedFile:
@@ -49,7 +50,8 @@ def mark_file(
     `MarkedFile.parents` then says. `payload` (64 bits) defaults to the first bits of the file's SHA-256; of a
     picture that nobody says a model made, its last 20 bits become a digest, see provenance.payloads.
     `source_type`, an IPTC name or URI, is what the user says of a picture's origin. `format` defaults to the
-    file's own, else PNG. `watermark_key` makes a mark that only its holder can read; None uses the public key.
+    file's own, else PNG. `watermark` is a name of the registry of watermarks; of nonesuch's own, `watermark_key` makes
+    a mark that only its holder can read, None uses the public key.
     Raises InputError for files that can't be read or would lose something: animations, 16-bit pictures.
     """
     data = read_limited(path)
@@ -61,18 +63,16 @@ def mark_file(
     if not check.generated and not (source_type and vocabulary.by_model(source_type)):
         number = without_origin(number)
     started = time.perf_counter()
-    marked, psnr = _watermark(image, number, strength, watermark_key)
+    marked, algorithm, psnr = _watermarked(image, number, watermark, strength, watermark_key)
     watermarked = time.perf_counter()
     encoded_bytes = _encode(marked, image, read_source(data, mime), target, quality, number, source_type)
     encoded = time.perf_counter()
     actions, assertions, ingredients = _story(check.integrity != "unsigned", data, mime, source_type)
-    from provenance import watermark
-
     definition = manifest.assemble(
         f"image {number:016x}",  # not the file's name, which may be somebody's
         actions,
         assertions,
-        binding=(watermark.ALGORITHM, number),
+        binding=(algorithm, number),
         training_use=training_use,
     )
     signed = signer.sign(encoded_bytes, encoding.MIME[target], definition, ingredients)
@@ -131,20 +131,17 @@ def _open(data: bytes, path: Path) -> Image.Image:
     return image
 
 
-def _watermark(
-    image: Image.Image, payload: int, strength: float, key: bytes | None
-) -> tuple[Image.Image, float]:
-    import cv2
-
-    from provenance import watermark
+def _watermarked(
+    image: Image.Image, payload: int, name: str, strength: float, key: bytes | None
+) -> tuple[Image.Image, str, float]:
+    from provenance.pixel_marks import put_watermark
 
     alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     pixels = np.asarray(image.convert("RGBA" if alpha else "RGB"))
     rgb = np.ascontiguousarray(pixels[..., :3])
-    marked = watermark.embed(rgb, payload, strength=strength, key=key)
-    error = float(cv2.norm(rgb, marked, cv2.NORM_L2SQR)) / rgb.size
-    psnr = float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
-    return Image.fromarray(np.dstack([marked, pixels[..., 3]]) if alpha else marked), psnr
+    done = put_watermark(rgb, payload, name=name, strength=strength, key=key)
+    marked = Image.fromarray(np.dstack([done.image, pixels[..., 3]]) if alpha else done.image)
+    return marked, done.algorithm, done.psnr
 
 
 def _encode(

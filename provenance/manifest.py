@@ -62,7 +62,9 @@ def assemble(
     soft: list[dict[str, Any]] = []
     if binding is not None:
         actions = [*actions, {"action": "c2pa.watermarked.bound", "softwareAgent": own_agent()}]
-        blocks = [{"scope": {}, "value": f"{binding[1]:016x}"}]
+        from provenance.pixel_marks import binding_value
+
+        blocks = [{"scope": {}, "value": binding_value(*binding)}]
         soft = [{"label": "c2pa.soft-binding", "data": {"alg": binding[0], "blocks": blocks}}]
     actions_data = {"actions": actions, "allActionsIncluded": True}
     return {

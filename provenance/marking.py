@@ -75,17 +75,18 @@ def _check(image: RGB, request: MarkRequest, signer: Signer | None) -> None:
 
 
 def _watermark(image: RGB, request: MarkRequest) -> tuple[RGB, str | None, float | None]:
-    if not request.watermark:
+    if request.watermark is None:
         return image, None, None
-    import cv2
+    from provenance.pixel_marks import put_watermark
 
-    from provenance import watermark
-
-    key = request.watermark_key
-    marked = watermark.embed(image, request.watermark_payload, strength=request.strength, key=key)
-    error = float(cv2.norm(image, marked, cv2.NORM_L2SQR)) / image.size
-    psnr = float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
-    return marked, watermark.ALGORITHM, psnr
+    marked = put_watermark(
+        image,
+        request.watermark_payload,
+        name=request.watermark,
+        strength=request.strength,
+        key=request.watermark_key,
+    )
+    return marked.image, marked.algorithm, marked.psnr
 
 
 def _xmp_fields(request: MarkRequest) -> XmpFields:

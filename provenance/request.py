@@ -38,7 +38,7 @@ class MarkRequest:
     format: ImageFormat = "png"
     quality: int | None = None  # 1–100; PNG ignores it, WebP without one is lossless
     strength: float = 1.0  # of the watermark
-    watermark: bool = True
+    watermark: str | None = "nonesuch"  # a name of the registry of watermarks; None for no watermark
     watermark_key: bytes | None = field(default=None, repr=False)  # secret; None marks with the public key
     credentials: bool = True
     include_prompt: bool = True  # False leaves prompts and facets out of credential and XMP

@@ -85,7 +85,10 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
     settled = weigh(evidence)[1] in ("strong", "proven")
     marks = Marks()
     if rgb is not None:
-        marks = find_marks(rgb, search=options.search, key=options.watermark_key, settled=settled)
+        named = frozenset(alg for manifest in credential.manifests for alg, _ in manifest.soft_bindings)
+        marks = find_marks(
+            rgb, search=options.search, key=options.watermark_key, settled=settled, named=named
+        )
     match = None
     if options.catalog is not None:
         match = catalog_match.find(options.catalog, digest, marks.payload, pixels.view())

@@ -154,6 +154,10 @@ def mark(
     catalog: Annotated[
         Path | None, typer.Option("--catalog", metavar="DIR", help="Enter them into this catalog.")
     ] = None,
+    watermark: Annotated[
+        str,
+        typer.Option("--watermark", metavar="NAME", help="nonesuch, or trustmark (see docs/watermark.md)."),
+    ] = "nonesuch",
     strength: Annotated[
         float, typer.Option(min=0.1, max=10, help="Of the watermark; 1 is imperceptible.")
     ] = 1.0,
@@ -183,6 +187,7 @@ def mark(
         source_type=source_type,
         catalog=catalog,
         signer=signer,
+        watermark=watermark,
         watermark_key=secret,
         strength=strength,
     )

@@ -23,12 +23,13 @@ from foundation.images import RGB, read_limited
 from nonesuch.lookup import CatalogFolder
 from provenance import catalog_match, sidecar, watermark
 from provenance.credentials import read_credentials, sniff_mime
-from provenance.marks import find_own
+from provenance.marks import find_own, find_trustmark
 from provenance.pixels import Pixels
 from provenance.trustlist import load_trust
+from provenance.watermark import trustmark
 
 FINGERPRINT = "org.nonesuch.phash.1"  # 16 hex digits, as the catalog's column `phash`
-WATERMARKS = (watermark.ALGORITHM,)
+WATERMARKS = (watermark.ALGORITHM, trustmark.NAME)
 FINGERPRINTS = (FINGERPRINT,)
 CHANCE_DISTANCE = 32  # bits in which the fingerprints of unrelated pictures differ on average
 
@@ -46,21 +47,30 @@ class Hit:
 
 
 def parse_binding(algorithm: str, value: str) -> int:
-    """The 64 bits of a soft binding: 16 hex digits, plain or base64-encoded as the API has it.
+    """The 64 bits of a soft binding, plain or base64-encoded as the API has it: 16 hex digits, or TrustMark's value.
 
     Raises InputError for an algorithm that is not supported and for any other value.
     """
     if algorithm not in (*WATERMARKS, *FINGERPRINTS):
         raise InputError(f"the algorithm {algorithm!r} is not supported")
     text = value.strip()
+    if algorithm == trustmark.NAME:
+        bits = trustmark.bound_payload(text if "*" in text else _decoded(text))
+        if bits is None:
+            raise InputError(f"a value of {algorithm} is 2* and 68 bits, the last four 0, base64-encoded")
+        return bits
     if not _DIGITS.fullmatch(text):
-        try:
-            text = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True).decode("ascii")
-        except (binascii.Error, ValueError) as error:
-            raise InputError("the value is not base64") from error
+        text = _decoded(text)
     if not _DIGITS.fullmatch(text):
         raise InputError(f"a value of {algorithm} is 16 hex digits, base64-encoded")
     return int(text, 16)
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True).decode("ascii")
+    except (binascii.Error, ValueError) as error:
+        raise InputError("the value is not base64") from error
 
 
 class Repository:
@@ -92,10 +102,13 @@ class Repository:
         image, view = pixels.rgb(), pixels.view()
         if image is None or view is None:
             raise InputError(pixels.error or "can't be decoded")
-        if algorithm is None or algorithm in WATERMARKS:
+        found = None
+        if algorithm in (None, watermark.ALGORITHM):
             found = find_own(image, key=watermark_key, search="full")
-            if found is not None and self._shows(int(found.payload), view):
-                return self.by_binding(watermark.ALGORITHM, int(found.payload), top)
+        if found is None and algorithm in (None, trustmark.NAME):
+            found = find_trustmark(image)
+        if found is not None and self._shows(int(found.payload), view):
+            return self.by_binding(watermark.ALGORITHM, int(found.payload), top)
         if algorithm is None or algorithm in FINGERPRINTS:
             return self.by_binding(FINGERPRINT, self._folder.phash(view), top)
         return []

@@ -2,7 +2,8 @@
 
 Bui, Agarwal and Collomosse, TrustMark, arXiv 2311.18297: an encoder and a decoder network, variant P.
 64 bits fit the package's BCH_4 scheme: 68 bits, of which the last four stay 0, and 28 that correct four errors.
-The package fetches missing weights by itself; here it is not loaded until they are on disk and right.
+The package fetches missing weights by itself; here it is not loaded until they are on disk and right, in the
+folder that NONESUCH_TRUSTMARK names, else where the package keeps them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb
@@ -24,6 +26,7 @@ from provenance.watermark.algorithms import Found
 
 NAME = "com.adobe.trustmark.P"
 PACKAGE = "trustmark"
+FOLDER_VARIABLE = "NONESUCH_TRUSTMARK"  # the environment variable that names the folder of the weights
 # MD5 is what the package's authors publish for these files (version 0.9.2). It tells damage and other versions;
 # the tensors are read with torch's weights_only, which runs nothing that a forged file may hold.
 WEIGHTS: Mapping[str, str] = {
@@ -32,6 +35,7 @@ WEIGHTS: Mapping[str, str] = {
     "decoder_P.ckpt": "9450972bc0c3c217cb7b8220dd2f7a3c",
 }
 _BITS, _SPARE = 64, 4
+_SCHEME = 2  # BCH_4, as soft bindings write it
 _CODE_BITS, _CHECK_BITS, _CORRECTED = 96, 28, 4
 _SCHEME_BITS = 2  # of the packet's version that decoding looks at
 # of random packets: the right scheme, within reach of a codeword, spare bits all 0
@@ -72,6 +76,17 @@ def packed(payload: int) -> str:
     return f"{payload:0{_BITS}b}" + "0" * _SPARE
 
 
+def binding_value(payload: int) -> str:
+    """The value of a C2PA soft binding as TrustMark's own tools write it: the scheme, an asterisk, the 68 bits."""
+    return f"{_SCHEME}*{packed(payload)}"
+
+
+def bound_payload(value: str) -> int | None:
+    """The payload that a soft binding's value names, or None when it is none that `binding_value` gives."""
+    scheme, _, bits = value.partition("*")
+    return unpacked(bits) if scheme == str(_SCHEME) else None
+
+
 def unpacked(bits: str) -> int | None:
     """The payload of 68 decoded bits, or None when they are none that `packed` gives."""
     if len(bits) != _BITS + _SPARE or not set(bits) <= {"0", "1"} or "1" in bits[_BITS:]:
@@ -85,16 +100,16 @@ def open_trustmark() -> TrustMark:
     Raises DependencyError when the package is missing or broken, or its weights are missing or wrong; nothing is
     ever fetched.
     """
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    folder = weights_folder()
+    if folder is None:
         raise DependencyError(
             "TrustMark needs the package trustmark",
             hint="Install it with: uv pip install 'nonesuch[trustmark]'",
         )
-    check_weights(Path(found.origin).parent / "models")
+    check_weights(folder)
     try:
         package = importlib.import_module(PACKAGE)
-        model = package.TrustMark(
+        model = _reading(package.TrustMark, folder)(
             use_ECC=True,
             verbose=False,
             device="cpu",
@@ -110,6 +125,34 @@ def open_trustmark() -> TrustMark:
     return TrustMark(model)
 
 
+def weights_folder() -> Path | None:
+    """Where the weights are looked for; None when the package isn't installed."""
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        return None
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named).expanduser() if named else Path(found.origin).parent / "models"
+
+
+def ready() -> bool:
+    """Whether package and weights seem to be there; what is wrong with them `open_trustmark` says."""
+    folder = weights_folder()
+    return folder is not None and all((folder / name).is_file() for name in WEIGHTS)
+
+
+def _reading(networks: Any, folder: Path) -> Any:
+    # the package knows one folder, its own, and fetches what is not there
+    class FromFolder(networks):  # type: ignore[misc]
+        def check_and_download(self, filename: str) -> None:
+            pass
+
+        def load_model(self, config: str, weights: str, *others: Any, **named: Any) -> Any:
+            places = [str(folder / Path(path).name) for path in (config, weights)]
+            return super().load_model(*places, *others, **named)
+
+    return FromFolder
+
+
 def check_weights(folder: Path) -> None:
     """Raises DependencyError unless `folder` holds every file of variant P with its published digest."""
     missing = [name for name in WEIGHTS if not (folder / name).is_file()]
@@ -117,8 +160,9 @@ def check_weights(folder: Path) -> None:
         raise DependencyError(
             f"TrustMark's weights are missing: {', '.join(missing)}",
             where=str(folder),
-            hint="The package fetches them: python -c \"import trustmark; trustmark.TrustMark(model_type='P', "
-            'loadRemover=False)". Or copy them there.',
+            hint='The package fetches them into its own folder: python -c "import trustmark; '
+            "trustmark.TrustMark(model_type='P', loadRemover=False)\". Or copy them there, or name their folder in "
+            f"{FOLDER_VARIABLE}.",
         )
     for name, digest in WEIGHTS.items():
         with (folder / name).open("rb") as file:

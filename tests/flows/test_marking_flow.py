@@ -118,7 +118,7 @@ class TestMarkedSweeps:
 
         grey = np.full((512, 512, 3), 128, np.uint8)
         for name in ("sound", "broken"):
-            request = MarkRequest(1, {}, "parent", "embedded", watermark=False, format="jpeg")
+            request = MarkRequest(1, {}, "parent", "embedded", watermark=None, format="jpeg")
             data = mark_image(grey, request, open_signer()).data
             if name == "broken":
                 data = data.replace(b"parent", b"pirate", 1)

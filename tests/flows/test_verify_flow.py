@@ -26,7 +26,7 @@ def write_images(folder: Path, count: int, first: int = 0) -> None:
         path = folder / f"{number % 3}" / f"{number:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         if number % 5 == 0:
-            request = MarkRequest(number, {}, "x", "embedded", watermark=False)
+            request = MarkRequest(number, {}, "x", "embedded", watermark=None)
             path.write_bytes(mark_image(pixels, request, signer).data)
         else:
             Image.fromarray(pixels).save(path)

@@ -68,7 +68,7 @@ def test_saving_again_leaves_nothing(marked: dict[str, MarkedFile], trust: Trust
 def test_a_manifest_moved_to_another_picture_is_altered(
     marked: dict[str, MarkedFile], signer: Signer, trust: TrustSet
 ) -> None:
-    other = mark_image(picture(5), request(watermark=False, credentials=False), None)
+    other = mark_image(picture(5), request(watermark=None, credentials=False), None)
     report = read_credentials(other.data, "image/png", trust, manifest=marked["png"].manifest)
     assert report.integrity == "altered"
 
@@ -91,7 +91,7 @@ def test_an_expired_certificate_is_not_an_alteration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Verdict]
 ) -> None:
     signer = _expired(tmp_path, monkeypatch)
-    file = mark_image(picture(), request(watermark=False), signer)
+    file = mark_image(picture(), request(watermark=None), signer)
     while dt.datetime.now(dt.UTC) <= signer.not_after + dt.timedelta(seconds=1):
         pass
     report = read_credentials(file.data, file.mime, load_trust(None, tmp_path))
@@ -109,9 +109,9 @@ def test_an_expired_certificate_is_not_an_alteration(
 
 
 def test_a_chain_of_parents_is_walked_to_its_end(signer: Signer, trust: TrustSet) -> None:
-    data = mark_image(picture(0), request(watermark=False), signer).data
+    data = mark_image(picture(0), request(watermark=None), signer).data
     for depth in range(1, 5):
-        child = request(parents=(data,), source_type="humanEdits", watermark=False)
+        child = request(parents=(data,), source_type="humanEdits", watermark=None)
         data = mark_image(picture(depth), child, signer).data
     report = read_credentials(data, "image/png", trust)
     assert [m.relationship for m in report.manifests] == ["active"] + ["parentOf"] * 4
@@ -120,8 +120,8 @@ def test_a_chain_of_parents_is_walked_to_its_end(signer: Signer, trust: TrustSet
 
 
 def test_the_origin_far_down_the_history_decides(signer: Signer, ask: Callable[..., Verdict]) -> None:
-    drawn = mark_image(picture(0), request(watermark=False), signer).data
-    edited = request(parents=(drawn,), source_type="humanEdits", watermark=False)
+    drawn = mark_image(picture(0), request(watermark=None), signer).data
+    edited = request(parents=(drawn,), source_type="humanEdits", watermark=None)
     verdict = ask(mark_image(picture(1), edited, signer).data)
     assert (verdict.verdict, verdict.confidence) == ("ai-generated", "proven")
 
@@ -129,10 +129,10 @@ def test_the_origin_far_down_the_history_decides(signer: Signer, ask: Callable[.
 def test_a_generated_component_makes_generated_parts(
     signer: Signer, tmp_path: Path, ask: Callable[..., Verdict]
 ) -> None:
-    drawn = mark_image(picture(0), request(watermark=False), signer).data
-    photo = mark_image(picture(2), request(watermark=False, source_type="digitalCapture"), signer).data
+    drawn = mark_image(picture(0), request(watermark=None), signer).data
+    photo = mark_image(picture(2), request(watermark=None, source_type="digitalCapture"), signer).data
     collage = request(
-        parents=(photo, drawn), source_type="composite", watermark=False, recipe={}, generator="x"
+        parents=(photo, drawn), source_type="composite", watermark=None, recipe={}, generator="x"
     )
     verdict = ask(mark_image(picture(1), collage, signer).data)
     assert verdict.verdict == "ai-edited"
@@ -141,9 +141,9 @@ def test_a_generated_component_makes_generated_parts(
 def test_a_stranger_cannot_borrow_a_proven_parent(
     signer: Signer, tmp_path: Path, ask: Callable[..., Verdict]
 ) -> None:
-    drawn = mark_image(picture(0), request(watermark=False), signer).data
+    drawn = mark_image(picture(0), request(watermark=None), signer).data
     stranger = open_signer(tmp_path / "stranger")
-    borrowed = request(parents=(drawn,), source_type="humanEdits", watermark=False)
+    borrowed = request(parents=(drawn,), source_type="humanEdits", watermark=None)
     verdict = ask(mark_image(picture(1), borrowed, stranger).data)
     assert (verdict.verdict, verdict.confidence, verdict.trust) == ("ai-generated", "strong", "unlisted")
 
@@ -157,7 +157,7 @@ def test_only_listed_signers_are_believed_about_cameras(
 
 
 def test_check_parent_tells_signed_from_unsigned(marked: dict[str, MarkedFile]) -> None:
-    plain = mark_image(picture(), request(watermark=False, credentials=False))
+    plain = mark_image(picture(), request(watermark=None, credentials=False))
     assert check_parent(plain.data, "image/png", "p").integrity == "unsigned"
     assert check_parent(marked["webp"].data, "image/webp", "p").integrity == "intact"
 
@@ -238,7 +238,7 @@ def test_a_broken_entry_does_not_spoil_a_trust_file(tmp_path: Path, marked: dict
     own = keys.own_anchors(tmp_path)
     listed = tmp_path / "list.pem"
     listed.write_text("# comment\n" + broken + own)
-    file = mark_image(picture(size=64), request(watermark=False), signer)
+    file = mark_image(picture(size=64), request(watermark=None), signer)
     report = read_credentials(file.data, file.mime, load_trust(listed, tmp_path / "nobody"))
     assert report.active is not None
     assert report.active.trust == "listed"

@@ -69,7 +69,7 @@ def test_the_recipe_assertion_keeps_to_its_schema(marked: dict[str, MarkedFile])
 
 def test_prompts_and_folders_stay_out_when_they_shall(signer: Signer) -> None:
     recipe = {**RECIPE, "model": "/home/somebody/models/sd", "facets": [["subject", "fox"]]}
-    file = mark_image(picture(), request(recipe=recipe, include_prompt=False, watermark=False), signer)
+    file = mark_image(picture(), request(recipe=recipe, include_prompt=False, watermark=None), signer)
     for secret in (b"friends", b"somebody", b"blurry", b"AIPromptInformation"):
         assert secret not in file.data
     kept = assertions(file)["org.nonesuch.recipe"]
@@ -122,7 +122,7 @@ def test_any_prompt_makes_well_formed_xmp(prompt: str) -> None:
 @pytest.mark.parametrize("text", ["&" * 100_000, "界" * 100_000])
 def test_an_endless_prompt_still_fits_a_jpeg(signer: Signer, text: str) -> None:
     file = mark_image(
-        picture(size=64), request(recipe={"prompt": text}, format="jpeg", watermark=False), signer
+        picture(size=64), request(recipe={"prompt": text}, format="jpeg", watermark=None), signer
     )
     assert store(file)["validation_state"] == "Valid"
 
@@ -176,7 +176,7 @@ def test_pictures_of_another_kind_are_refused(signer: Signer) -> None:
 
 
 def test_marks_can_be_left_off() -> None:
-    file = mark_image(picture(size=64), request(watermark=False, credentials=False))
+    file = mark_image(picture(size=64), request(watermark=None, credentials=False))
     assert (file.manifest, file.watermark_payload, file.watermark_psnr) == (None, None, None)
     assert b"c2pa" not in file.data
 

@@ -75,7 +75,7 @@ def test_a_stripped_image_gets_everything_back(
 
 
 def test_without_a_mark_the_fingerprint_leads_back(tmp_path: Path, home: Path) -> None:
-    file = mark_image(picture(), request(watermark=False, credentials=False))
+    file = mark_image(picture(), request(watermark=None, credentials=False))
     plain = tmp_path / "plain.jpg"
     plain.write_bytes(again(file.image, quality=70))
     found = recover(plain, shelf(file, tmp_path / "gone.png"), home=home)

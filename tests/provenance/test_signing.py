@@ -137,7 +137,7 @@ def test_half_a_pair_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("purpose", ["1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1"])
 def test_ones_own_certificate_is_listed_under_ones_own_list(tmp_path: Path, purpose: str) -> None:
     chain, key, root = write_pair(tmp_path, Profile(purpose=x509.ObjectIdentifier(purpose)))
-    file = mark_image(picture(), request(watermark=False), open_signer(certificate=chain, private_key=key))
+    file = mark_image(picture(), request(watermark=None), open_signer(certificate=chain, private_key=key))
     options = VerifyOptions(home=tmp_path, trust=root, search="aligned")
     verdict = verify_bytes(file.data, "x", options, load_trust(root, tmp_path))
     assert (verdict.integrity, verdict.trust, verdict.confidence) == ("intact", "listed", "proven")
@@ -150,14 +150,14 @@ def test_ones_own_certificate_is_listed_under_ones_own_list(tmp_path: Path, purp
 def test_every_algorithm_signs_what_verifies(tmp_path: Path, algorithm: str) -> None:
     signer = open_signer(tmp_path, algorithm=algorithm)
     assert signer.algorithm == algorithm
-    file = mark_image(picture(size=64), request(watermark=False), signer)
+    file = mark_image(picture(size=64), request(watermark=None), signer)
     verdict = verify_bytes(file.data, "x", VerifyOptions(search="aligned"), load_trust(None, tmp_path))
     assert (verdict.integrity, verdict.trust) == ("intact", "own")
 
 
 def test_threads_share_a_signer(signer: Signer, ask: Callable[..., Verdict]) -> None:
     def work(number: int) -> bytes:
-        return mark_image(picture(number, 64), request(watermark=False, format="jpeg"), signer).data
+        return mark_image(picture(number, 64), request(watermark=None, format="jpeg"), signer).data
 
     with ThreadPoolExecutor(8) as pool:
         files = list(pool.map(work, range(32)))
@@ -167,9 +167,9 @@ def test_threads_share_a_signer(signer: Signer, ask: Callable[..., Verdict]) -> 
 def test_a_timestamp_authority_that_is_away(home: Path) -> None:
     away = "http://127.0.0.1:9/"  # the discard port: nothing listens there
     with pytest.raises(ProvenanceError, match="timestamp authority"):
-        mark_image(picture(size=64), request(watermark=False), open_signer(home, timestamp_url=away))
+        mark_image(picture(size=64), request(watermark=None), open_signer(home, timestamp_url=away))
     going_on = open_signer(home, timestamp_url=away, timestamp_policy="continue")
-    assert not mark_image(picture(size=64), request(watermark=False), going_on).timestamped
+    assert not mark_image(picture(size=64), request(watermark=None), going_on).timestamped
 
 
 def test_a_signer_never_shows_its_key(signer: Signer) -> None:
@@ -177,7 +177,7 @@ def test_a_signer_never_shows_its_key(signer: Signer) -> None:
 
 
 def signed_by(signer: Signer) -> MarkedFile:
-    return mark_image(picture(size=64), request(watermark=False), signer)
+    return mark_image(picture(size=64), request(watermark=None), signer)
 
 
 def test_a_timestamp_outlives_the_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +290,7 @@ def test_a_listed_camera_is_believed_until_something_speaks_against_it(tmp_path:
     fraud = mark_image(drawn, request(**settings), camera)
     assert verify_bytes(fraud.data, "x", options, trust).verdict == "conflict"
     edited = request(
-        parents=(photo.data,), source_type="compositeWithTrainedAlgorithmicMedia", watermark=False
+        parents=(photo.data,), source_type="compositeWithTrainedAlgorithmicMedia", watermark=None
     )
     child = mark_image(picture(1), edited, camera)
     assert verify_bytes(child.data, "x", options, trust).verdict == "ai-edited"

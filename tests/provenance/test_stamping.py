@@ -26,7 +26,7 @@ AWAY = "http://127.0.0.1:9/"  # the discard port: nothing listens there
 
 def unstamped(home: Path, format: str) -> MarkedFile:
     signer = open_signer(home, timestamp_url=AWAY, timestamp_policy="queue")
-    file = mark_image(picture(size=64), request(format=format, watermark=False), signer)
+    file = mark_image(picture(size=64), request(format=format, watermark=None), signer)
     assert not file.timestamped
     return file
 
@@ -69,7 +69,7 @@ def test_a_late_stamp_outlives_the_certificate(tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as patched:
         patched.setattr(keys, "_certificate", short)
         expiring = make_signer(keys.rotate_keys(home))
-    file = mark_image(picture(size=64), request(format="jpeg", watermark=False), expiring)
+    file = mark_image(picture(size=64), request(format="jpeg", watermark=None), expiring)
     keys.rotate_keys(home)
     with authority(tsa) as (url, root):
         stamped = stamp_file(file.data, open_signer(home, timestamp_url=url), load_trust(None, home))

@@ -111,7 +111,7 @@ def test_an_untouched_file_is_found_by_its_digest(
 
 
 def test_a_file_without_its_mark_is_found_by_its_fingerprint(ask: Callable[..., Verdict]) -> None:
-    file = mark_image(picture(), request(watermark=False, credentials=False))
+    file = mark_image(picture(), request(watermark=None, credentials=False))
     found = ask(again(file.image, quality=60), catalog=shelf(file))
     assert found.catalog is not None
     assert (found.catalog["found_by"], found.verdict, found.confidence) == (
@@ -172,7 +172,7 @@ def test_metadata_of_a_generator_is_a_claim(ask: Callable[..., Verdict]) -> None
 def test_an_altered_credential_is_only_a_claim(
     marked: dict[str, MarkedFile], ask: Callable[..., Verdict]
 ) -> None:
-    file = mark_image(picture(), request(watermark=False), open_signer_of(marked))
+    file = mark_image(picture(), request(watermark=None), open_signer_of(marked))
     data = bytearray(file.data)
     data[-300] ^= 1
     verdict = ask(bytes(data))

@@ -1,0 +1,140 @@
+"""TrustMark's own package and networks, with weights made here: its authors' can't be had offline.
+
+The encoder's weights are random. The decoder's last layer says the bits of one payload whatever it sees, so that
+everything after the network (error correction, scheme, soft binding, verdict) is the real thing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from foundation.errors import InputError
+from nonesuch.marks import mark_files
+from provenance import pixel_marks
+from provenance.credentials import read_credentials
+from provenance.trustlist import load_trust
+from provenance.verify import verify_file
+from provenance.watermark import trustmark
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("trustmark") is None, reason="the package trustmark is not installed"
+    ),
+]
+PAYLOAD = 0x8123456789ABCDEF
+CONFIG = {
+    "target": "trustmark.model.TrustMark_Arch",
+    "params": {
+        "cover_key": "image",
+        "secret_key": "secret",
+        "secret_len": 100,
+        "resolution": 256,
+        "secret_encoder_config": {"target": "trustmark.unet.Unet1", "params": {"width": 8}},
+        "secret_decoder_config": {"target": "trustmark.unet.SecretDecoder", "params": {"arch": "resnet18"}},
+        "discriminator_config": {"target": "trustmark.model.Identity", "params": {}},
+        "loss_config": {"target": "trustmark.model.Identity", "params": {}},
+        "noise_config": {"target": "trustmark.model.Identity", "params": {}},
+    },
+}
+
+
+def write_weights(folder: Path, payload: int) -> dict[str, str]:
+    """Config and weights whose decoder says `payload`; returns the digests of the three files."""
+    import torch
+    from omegaconf import OmegaConf
+    from trustmark.datalayer import DataLayer
+    from trustmark.trustmark import instantiate_from_config
+
+    torch.manual_seed(0)
+    (folder / "trustmark_P.yaml").write_text(json.dumps({"model": CONFIG}))  # JSON is YAML
+    model = instantiate_from_config(OmegaConf.create(CONFIG))
+    bits = DataLayer(100, verbose=False, encoding_mode=2).encode_binary([trustmark.packed(payload)])[0]
+    last = model.decoder.decoder.fc
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor(2.0 * np.asarray(bits, np.float32) - 1.0))
+    for name in ("encoder_P.ckpt", "decoder_P.ckpt"):
+        torch.save({"state_dict": model.state_dict()}, folder / name)
+    return {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in trustmark.WEIGHTS}
+
+
+def use_weights(folder: Path, payload: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir()
+    monkeypatch.setattr(trustmark, "WEIGHTS", write_weights(folder, payload))
+    monkeypatch.setenv(trustmark.FOLDER_VARIABLE, str(folder))
+    monkeypatch.setattr(pixel_marks, "_opened", {})
+
+
+def test_networks_from_a_named_folder_mark_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_weights(tmp_path / "weights", PAYLOAD, monkeypatch)
+    assert trustmark.ready()
+    photo = np.ascontiguousarray(data.astronaut()[:300, :400])
+    marked = pixel_marks.put_watermark(photo, PAYLOAD, name="trustmark")
+    assert (marked.algorithm, marked.image.shape, marked.image.dtype) == (
+        trustmark.NAME,
+        photo.shape,
+        np.uint8,
+    )
+    assert (marked.image != photo).any()
+    other = pixel_marks.put_watermark(photo, PAYLOAD ^ 1, name="trustmark")
+    assert (marked.image != other.image).any()
+    found = pixel_marks.open_algorithm("trustmark").detect(marked.image)
+    assert found is not None
+    assert found.payload == PAYLOAD
+    with pytest.raises(InputError, match="has no strength"):
+        pixel_marks.put_watermark(photo, PAYLOAD, name="trustmark", strength=2.0)
+    with pytest.raises(InputError, match="has no key"):
+        pixel_marks.put_watermark(photo, PAYLOAD, name="trustmark", key=b"0123456789abcdef")
+
+
+def test_a_marked_file_names_it_and_verify_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = tmp_path / "theirs.png"
+    Image.fromarray(data.coffee()[:300, :300]).save(picture)
+    payload = int(hashlib.sha256(picture.read_bytes()).hexdigest()[:16], 16)
+    use_weights(tmp_path / "weights", payload, monkeypatch)
+    (done,) = mark_files(
+        [picture], tmp_path / "out", source_type="trainedAlgorithmicMedia", watermark="trustmark"
+    )
+    assert done.error is None
+    assert done.out is not None
+    file = Path(done.out)
+    credential = read_credentials(file.read_bytes(), "image/png", load_trust())
+    assert credential.active is not None
+    assert credential.active.soft_bindings == ((trustmark.NAME, trustmark.binding_value(payload)),)
+    verdict = verify_file(file)
+    assert verdict.watermark is not None
+    assert (verdict.watermark["algorithm"], verdict.watermark["payload"]) == (
+        trustmark.NAME,
+        done.watermark_id,
+    )
+    (said,) = [found for found in verdict.evidence if found.kind == "watermark:trustmark"]
+    assert (said.says, said.confidence) == ("ai-generated", "strong")
+    # stripped of its credential it is no evidence: its own check is too weak
+    bare = tmp_path / "bare.png"
+    Image.open(file).convert("RGB").save(bare)
+    alone = verify_file(bare)
+    assert (alone.verdict, alone.confidence) == ("no-evidence", "none")
+    assert any("seems to carry the TrustMark" in found.detail for found in alone.evidence)
+
+
+def test_wrong_weights_are_told_and_stop_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for name in trustmark.WEIGHTS:
+        (folder / name).write_bytes(b"not a network")
+    monkeypatch.setenv(trustmark.FOLDER_VARIABLE, str(folder))
+    monkeypatch.setattr(pixel_marks, "_opened", {})
+    picture = tmp_path / "theirs.png"
+    Image.fromarray(data.coffee()[:200, :200]).save(picture)
+    verdict = verify_file(picture)
+    assert verdict.error is None
+    assert any("digest differs" in found.detail for found in verdict.evidence)
