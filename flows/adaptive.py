@@ -38,7 +38,7 @@ def rounds(job: Job, published: npt.NDArray[np.uint64]) -> Iterator[Iterable[Rec
     if job.sweep.adaptive is None:
         yield pending(job.matrix, published)
         return
-    yield from _Rounds(job, {int(key) for key in published}).walk()
+    yield from _Rounds(job, published).walk()
 
 
 @dataclass(slots=True)
@@ -50,11 +50,11 @@ class _Scores:
 
 
 class _Rounds:
-    def __init__(self, job: Job, published: set[int]) -> None:
-        combinations = job.matrix.combinations()
-        if len(combinations) > MOST_ARMS:
+    def __init__(self, job: Job, published: npt.NDArray[np.uint64]) -> None:
+        arms = job.matrix.combination_count
+        if arms > MOST_ARMS:
             raise InputError(
-                f"adaptive takes up to {MOST_ARMS:,} combinations; there are {len(combinations):,}",
+                f"adaptive takes up to {MOST_ARMS:,} combinations; there are {arms:,}",
                 where=job.sweep.source.where(("adaptive",)),
                 hint="Leave combinations out with exclude or only, or leave adaptive out and take a sample.",
             )
@@ -62,10 +62,11 @@ class _Rounds:
             raise ValueError("the sweep is not adaptive")
         self._job = job
         self._asked = job.sweep.adaptive
-        self._published = published
-        self._positions = gather(combinations)
+        self._published = published  # sorted
+        self._drawn_now: set[int] = set()  # keys that this run has drawn
+        self._positions = gather(job.matrix.combinations())
         self._seeds = len(job.sweep.seed_values)
-        self._drawn = np.zeros(len(combinations), np.int64)  # seeds of each arm that rounds have taken
+        self._drawn = np.zeros(arms, np.int64)  # seeds of each arm that rounds have taken
         self._taken: defaultdict[int, set[int]] = defaultdict(
             set
         )  # those of the first round, which takes any
@@ -78,16 +79,21 @@ class _Rounds:
         while cells := self._first() if turn == 0 else self._next(turn):
             recipes = [self._job.matrix.recipe(arm, seed) for arm, seed in cells]
             keys = [recipe.watermark_id for recipe in recipes]
-            fresh = {
-                key: recipe for key, recipe in zip(keys, recipes, strict=True) if key not in self._published
-            }
+            fresh = {key: recipe for key, recipe in zip(keys, recipes, strict=True) if not self._has(key)}
             if fresh:
                 yield sorted(fresh.values(), key=lambda recipe: recipe.plan_index)
-                self._published |= fresh.keys()
+                self._drawn_now |= fresh.keys()
                 self._scores = None
             self._arms += [arm for arm, _ in cells]
             self._keys += keys
             turn += 1
+
+    def _has(self, key: int) -> bool:
+        """Whether the catalog has a recipe."""
+        if key in self._drawn_now:
+            return True
+        place = int(np.searchsorted(self._published, np.uint64(key)))
+        return place < len(self._published) and int(self._published[place]) == key
 
     def _first(self) -> list[tuple[int, int]]:
         """Cells from all over the matrix."""

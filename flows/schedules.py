@@ -17,6 +17,7 @@ from contextvars import copy_context
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from flows.local_server import prefect_server, schedules_dir
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from prefect.schedules import Schedule
 
 TAG = "nonesuch-schedule"
-_LOOK_EVERY = 2.0  # seconds between two looks at whether the schedule was removed, and at its runs
+_LOOK_EVERY = 2.0  # seconds between two looks at whether the schedule was removed
+_ASK_EVERY = 30.0  # seconds between two questions to the server about its runs
 _RUNS = 200  # runs that are looked at, the latest first: those of the next days and the last ones
 
 
@@ -156,19 +158,28 @@ def _watch(schedule: Nightly, ended: threading.Event, tell: Callable[[str], None
 
     seen: set[str] = set()
     begun = datetime.now(UTC)
+    asked = monotonic()
     while not ended.wait(_LOOK_EVERY):
-        if not _note(schedule.name).exists():
+        removed = not _note(schedule.name).exists()
+        if removed or monotonic() - asked >= _ASK_EVERY:
+            _tell_ended(schedule.name, begun, seen, tell)
+            asked = monotonic()
+        if removed:
             tell(f"{schedule.name}: removed")
             _thread.interrupt_main()
             return
-        for run in _flow_runs(schedule.name):
-            if run.state is None or not run.state.is_final() or str(run.id) in seen:
-                continue
-            seen.add(str(run.id))
-            if run.state.timestamp >= begun:
-                at = run.state.timestamp.isoformat(timespec="seconds")
-                reason = f": {run.state.message}" if run.state.message else ""
-                tell(f"{at} {run.name}: {run.state.name}{reason}")
+
+
+def _tell_ended(name: str, since: datetime, seen: set[str], tell: Callable[[str], None]) -> None:
+    """Tell of the runs that have ended `since` and are not in `seen`, which they enter; the oldest first."""
+    for run in reversed(_flow_runs(name)):
+        if run.state is None or not run.state.is_final() or str(run.id) in seen:
+            continue
+        seen.add(str(run.id))
+        if run.state.timestamp >= since:
+            at = run.state.timestamp.isoformat(timespec="seconds")
+            reason = f": {run.state.message}" if run.state.message else ""
+            tell(f"{at} {run.name}: {run.state.name}{reason}")
 
 
 def _flow_runs(name: str) -> list[Any]:

@@ -90,6 +90,11 @@ class Matrix:
             ends = frame(shared["prompt"], self._seeds[seed], shared["between"])
             yield Recipe(plan_index=rank, **own, **ends)
 
+    @property
+    def combination_count(self) -> int:
+        """How many combinations of facet values there are, seeds and sample left out."""
+        return self._space.count
+
     def combinations(self) -> list[tuple[int, ...]]:
         """The positions on the axes of every combination, in the matrix's order."""
         return [self._space.combination(rank) for rank in range(self._space.count)]

@@ -91,14 +91,14 @@ def test_a_schedule_from_its_first_run_to_its_removal(
 ) -> None:
     (tmp_path / "s.yaml").write_text(SWEEP)
     out, said = tmp_path / "out", tmp_path / "said"
-    command = [sys.executable, "-m", "nonesuch", "schedule", "s.yaml", "--out", "out", "--interval", "5"]
+    command = [sys.executable, "-m", "nonesuch", "schedule", "s.yaml", "--out", "out", "--interval", "30"]
     with said.open("w") as stderr:
         serving = subprocess.Popen(command, cwd=tmp_path, env=person, stderr=stderr)
     try:
         until(lambda: images(out) == 4 or serving.poll() is not None, "the first run")
         assert serving.poll() is None, said.read_text()
         (listed,) = map(json.loads, nonesuch(["list", "--json"], person).stdout.splitlines())
-        assert (listed["name"], listed["served"], listed["interval"]) == ("night", True, 5)
+        assert (listed["name"], listed["served"], listed["interval"]) == ("night", True, 30)
         assert listed["last_run"]
         twice = nonesuch([str(tmp_path / "s.yaml"), "--out", str(out), "--cron", "0 2 * * *"], person)
         assert twice.returncode == 1
