@@ -35,6 +35,10 @@ scoring: {{scorers: []}}
 shard_size: {shard}
 {more}
 """
+PRELOADED = (
+    "benchmarks.fault_lab", "nonesuch.cli.app", "nonesuch.cli.progress", "nonesuch.monitoring", "flows.sweep", "c2pa",
+    "cv2", "duckdb", "jinja2", "pandas", "pywt", "scipy.fft", "scipy.ndimage",
+)  # fmt: skip
 PATIENCE = 300.0  # seconds that a run may take
 
 
@@ -91,9 +95,7 @@ class Lab:
         paths = [site, *(path for path in sys.path if path)]
         self.environment = {**os.environ, "PREFECT_API_URL": api, "PYTHONPATH": os.pathsep.join(paths)}
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(
-            ["benchmarks.fault_lab", "nonesuch.cli.app", "flows.sweep", "c2pa"]
-        )
+        self._context.set_forkserver_preload(list(PRELOADED))
         before = dict(os.environ)
         os.environ.update(self.environment)  # what the server and all its forks begin with
         try:
