@@ -11,6 +11,7 @@ import typer
 
 from foundation.errors import NonesuchError
 from nonesuch.cli import (
+    animate,
     catalog,
     check,
     exchange,
@@ -67,6 +68,7 @@ for room in (
     train,
     upkeep,
     catalog,
+    animate,
     insight,
     picks,
     exchange,
