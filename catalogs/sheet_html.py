@@ -66,9 +66,11 @@ def write_html(
     captions: Sequence[str] = (),
     grid: tuple[str, str] | None = None,
     title: str = "",
+    intro: str = "",
 ) -> None:
     """Write the rows' images, or with `grid` = (rows, columns) the first of each pair of values, to `out`.
 
+    `intro` is HTML that stands above them; what it shows must be escaped already.
     Light and dark as the reader's system is. Text from the catalog is escaped, and the page forbids itself
     scripts and requests. An image that is missing or broken leaves a field that says so. One picture is in
     memory at a time. Raises InputError for unknown columns and when there are no rows.
@@ -81,7 +83,7 @@ def write_html(
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
         name = title or f"{len(rows):,} images"
         file.write(_HEAD.format(title=html.escape(name)))
-        file.write(f"<h1>{html.escape(name)}</h1>\n")
+        file.write(f"<h1>{html.escape(name)}</h1>\n{intro}")
         for piece in pieces:
             file.write(piece)
         file.write("</body>\n</html>\n")

@@ -56,6 +56,11 @@ class Ending:
             return f"the budget of {total} images is spent"
         return self._money_spent()
 
+    @property
+    def paid(self) -> float:
+        """US dollars that services took for this run's images so far."""
+        return self._spent
+
     def pay(self, dollars: float) -> None:
         """A shard's images cost so much."""
         self._spent += dollars

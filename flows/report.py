@@ -39,6 +39,7 @@ class Summary:
     cost: float | None = None  # device hours times the sweep's price
     currency: str = ""
     page: str | None = None  # the same as an HTML file, relative to the output folder
+    paid: float = 0.0  # US dollars that services took in this run, by list price or their own count
 
     @property
     def images_per_second(self) -> float:
@@ -57,6 +58,7 @@ class Summary:
             "",
             f"{self.done} images drawn, {self.failed} failed, {self.flagged} flagged, "
             f"of {self.planned} planned; {self.images_per_second:.2f} images/s."
+            + (f" Services took about ${self.paid:.2f}." if self.paid else "")
             + (f" Ended early: {_cell(self.ended_by)}." if self.ended_by else ""),
             "",
             f"{self.device_hours:.3f} device hours"
@@ -74,9 +76,15 @@ class Summary:
 
 
 def summarise(
-    job: Job, tally: Tally, seconds: float, ended_by: str | None = None, device_hours: float = 0.0
+    job: Job,
+    tally: Tally,
+    seconds: float,
+    ended_by: str | None = None,
+    device_hours: float = 0.0,
+    paid: float = 0.0,
 ) -> Summary:
-    """Read the sweep's rows back and rank them; `seconds` and `device_hours` are this run's."""
+    """Read the sweep's rows back and rank them; `seconds`, `device_hours` and `paid` (US dollars to services) are
+    this run's."""
     started = datetime.now(UTC) - timedelta(seconds=seconds)
     price = job.sweep.price
     return Summary(
@@ -97,6 +105,7 @@ def summarise(
         device_hours=device_hours,
         cost=None if price is None else device_hours * price.gpu_hour,
         currency="" if price is None else price.currency,
+        paid=round(paid, 6),
     )
 
 

@@ -49,12 +49,16 @@ _watermark_key: _Place[bytes | None] = _Place()
 def backend_for(recipe: Recipe, job: Job) -> Backend:
     """The loaded backend of the recipe's model. Raises DrawingError when it can't be loaded."""
 
+    facts = job.facts(recipe)
+    # The same model may be reached elsewhere, or otherwise, in the next run.
+    reached = None if facts.remote is None else (facts.remote.url, facts.remote.engine.model_dump_json())
+
     def load() -> Backend:
-        backend = open_backend(job.facts(recipe), network=job.online)
+        backend = open_backend(facts, network=job.online)
         backend.load()
         return backend
 
-    return _backend.hold(recipe.model_digest, load)
+    return _backend.hold((recipe.model_digest, reached), load)
 
 
 def scoring_for(job: Job) -> tuple[Encoder, list[Scorer]]:

@@ -17,6 +17,7 @@ from generators.loras import lora_facts
 from generators.recipe import Lora, Recipe
 from generators.shards import Shard
 from generators.ways.parts import Upscaler
+from provenance.credentials import check_parent, sniff_mime
 from provenance.marking import MarkedFile, MarkRequest, ParentCheck
 from provenance.request import FurtherStep
 
@@ -108,9 +109,11 @@ def _guides(recipe: Recipe) -> tuple[Path, ...]:
 
 
 def _parents(recipe: Recipe, original: bytes | None) -> tuple[Path | bytes, ...]:
-    """What an image was made from: the service's file, then the picture that it started from."""
+    """What an image was made from: the service's file if it has a credential, then the picture that it started from."""
     start = (Path(recipe.init_image),) if recipe.init_image else ()
-    return start if original is None else (original, *start)
+    if original is None or check_parent(original, sniff_mime(original), "original").integrity == "unsigned":
+        return start  # a file that says nothing of itself adds nothing to what the recipe says
+    return (original, *start)
 
 
 def broken_parent(parents: Sequence[ParentCheck]) -> str | None:

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from starlette.datastructures import QueryParams
 from starlette.responses import RedirectResponse, Response
 
+from catalogs.contenders import blind_pair
 from foundation.errors import InputError
 from nonesuch.web.facts import plain
 from nonesuch.web.gallery.picking import state_json
@@ -29,7 +30,7 @@ async def compare_page(request: Request) -> Response:
     room, params = room_of(request), checked_query(request)
     ids = [one for text in params.getlist("ids") for one in text.split(",") if one]
     if not ids:
-        address = await room.threads.ask(_pair, room, params)
+        address = await room.threads.ask(_blind if params.get("blind") else _pair, room, params)
         return RedirectResponse(address, 303)
     values = await room.threads.ask(_whole, room, ids, params)
     response: HTMLResponse = page(request, "gallery_compare.html", **values)
@@ -46,6 +47,14 @@ def _pair(room: Room, params: QueryParams) -> str:
     return f"/compare{query(view, gallery.columns, ids=f'{one},{other}', draw='1')}"
 
 
+def _blind(room: Room, params: QueryParams) -> str:
+    """The address of a comparison of one prompt by two contenders, without their names."""
+    gallery, view = room.gallery, view_of(room, params)
+    by = params["blind"]
+    one, other = blind_pair(gallery.catalog, gallery.log.pairs(), by=by)
+    return f"/compare{query(view, gallery.columns, ids=f'{one},{other}', draw='1', blind=by)}"
+
+
 def _whole(room: Room, ids: list[str], params: QueryParams) -> dict[str, Any]:
     wanted = list(dict.fromkeys(checked_recipe(one) for one in ids))
     if not 2 <= len(wanted) <= MOST:
@@ -56,6 +65,8 @@ def _whole(room: Room, ids: list[str], params: QueryParams) -> dict[str, Any]:
         raise InputError("the catalog does not have all of these images", where="ids")
     said = gallery.log.states(wanted)
     link = query(view, gallery.columns)
+    blind = params.get("blind") or ""
+    again = query(view, gallery.columns, blind=blind) if blind else link
     return {
         "rows": [
             {
@@ -69,9 +80,11 @@ def _whole(room: Room, ids: list[str], params: QueryParams) -> dict[str, Any]:
             }
             for row in rows
         ],
-        "differences": differences(rows, gallery.columns),
+        "differences": [] if blind else differences(rows, gallery.columns),
         "link": link,
         "back": f"/gallery{link}",
-        "another": f"/compare{link}",
+        "another": f"/compare{again}",
+        "blind": blind,
+        "blindly": f"/compare{query(view, gallery.columns, blind='model')}",
         "drawn": params.get("draw") == "1",
     }

@@ -1,0 +1,132 @@
+"""Sweeps over a paid service and models of this machine at once: costs, budgets, stops, credentials, comparison."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from foundation.errors import DrawingError, InputError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "generators"))
+
+from remote_servers import KEY, OpenAIServer, as_json, running
+
+SWEEP = """\
+name: side-by-side
+prompt: "a {{subject}}"
+facets:
+  model: [{models}]
+  subject: [panda, fox, owl]
+seeds: {{count: {seeds}}}
+{more}
+engines:
+  openai: {{url: "{url}", concurrency: 1, retries: 1}}
+scoring: {{scorers: [technical]}}
+shard_size: 4
+"""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[OpenAIServer]:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("NONESUCH_CACHE", str(tmp_path / "cache"))
+    with running(OpenAIServer()) as started:
+        yield started
+
+
+def swept(folder: Path, url: str, models: str = '"openai:dall-e-3"', seeds: int = 1, more: str = "") -> Path:
+    path = folder / "sweep.yaml"
+    path.write_text(SWEEP.format(url=url, models=models, seeds=seeds, more=more))
+    return path
+
+
+def run(path: Path, **options: Any) -> Any:
+    from flows.sweep import sweep
+
+    return sweep(path, path.parent / "out", **options)
+
+
+def rows(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "out" / "catalog")
+
+
+@pytest.mark.usefixtures("prefect_server")
+class TestServices:
+    def test_models_and_services_share_a_sweep_and_are_compared(
+        self, tmp_path: Path, server: OpenAIServer
+    ) -> None:
+        summary = run(swept(tmp_path, server.url, 'noise, "openai:dall-e-3"', seeds=2))
+        table = rows(tmp_path)
+        assert (summary.done, summary.failed, summary.cost) == (12, 0, pytest.approx(0.24))
+        bought = table[table["backend"] == "openai"]
+        assert list(bought["cost"]) == [0.04] * 6
+        assert list(bought["reproducible"]) == [False] * 6
+        assert table[table["backend"] == "noise"]["cost"].isna().all()
+        assert json.loads(bought["told"].iloc[0])["revised_prompt"].endswith("revised")
+        everything = b"".join(file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file())
+        assert KEY.encode() not in everything
+        assert not list((tmp_path / "cache" / "paid").rglob("?" * 64))
+
+    def test_a_used_up_quota_ends_the_run_and_what_was_bought_is_not_bought_again(
+        self, tmp_path: Path, server: OpenAIServer
+    ) -> None:
+        path = swept(tmp_path, server.url, seeds=2)
+        real = server.answer
+        server.answer = lambda request: (  # type: ignore[method-assign]
+            as_json({"error": {"code": "insufficient_quota"}}, 429)
+            if request.method == "POST" and len(server.drawn()) > 5
+            else real(request)
+        )
+        with pytest.raises(DrawingError, match="no quota left"):
+            run(path)
+        assert len(rows(tmp_path)) == 5
+        server.answer = real  # type: ignore[method-assign]
+        assert run(path).done == 1
+        assert len(rows(tmp_path)) == 6
+        assert len(server.drawn()) == 7
+
+    def test_a_budget_in_money_is_kept_and_the_next_run_goes_on(
+        self, tmp_path: Path, server: OpenAIServer
+    ) -> None:
+        path = swept(tmp_path, server.url, seeds=2, more="budget: {cost: 0.09, total_cost: 0.2}")
+        first, second, third = run(path), run(path), run(path)
+        assert [one.done for one in (first, second, third)] == [2, 2, 1]
+        assert "$0.09 for one run" in first.ended_by
+        assert "$0.2 for the sweep" in third.ended_by
+        assert rows(tmp_path)["cost"].sum() == pytest.approx(0.2)
+
+    def test_a_budget_without_a_price_is_refused_before_anything_is_bought(
+        self, tmp_path: Path, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = swept(tmp_path, server.url, '"openai:gpt-image-9"', more="budget: {cost: 1}")
+        monkeypatch.setattr(server, "answer", lambda request: as_json({"id": "model"}))
+        with pytest.raises(InputError, match="nobody knows what an image"):
+            run(path)
+        assert not server.drawn()
+
+    def test_the_services_credential_stays_as_the_parent(self, tmp_path: Path, server: OpenAIServer) -> None:
+        from foundation.images import decode_rgb
+        from provenance.credentials import read_credentials
+        from provenance.marking import MarkRequest, mark_image
+        from provenance.signing import SignerChoice, open_chosen
+        from provenance.trustlist import load_trust
+
+        signer = open_chosen(SignerChoice())
+        request = MarkRequest(
+            watermark_payload=7, recipe={}, title="s.png", generator="service", watermark=False
+        )
+        server.sign = lambda data: mark_image(decode_rgb(data, where="x"), request, signer).data
+        run(swept(tmp_path, server.url))
+        row = rows(tmp_path).iloc[0]
+        data = (tmp_path / "out" / row["file"]).read_bytes()
+        report = read_credentials(data, "image/png", load_trust())
+        assert report.integrity == "intact"
+        assert len(report.manifests) == 2
+        assert row["source_type"] == "trainedAlgorithmicMedia"
+        assert row["status"] == "ok"
