@@ -575,6 +575,24 @@ def test_a_comparison_names_what_differs(client: TestClient, rows: Rows) -> None
     assert shown(client, drawn.headers["location"]).tags
 
 
+def test_a_blind_comparison_shows_two_of_one_prompt_and_nothing_that_tells_them_apart(
+    client: TestClient, rows: Rows
+) -> None:
+    drawn = client.get("/compare?blind=seed")
+    assert drawn.status_code == 303
+    address = drawn.headers["location"]
+    page = shown(client, address)
+    ids = [a["data-id"] for _, a in page.tags if a.get("class") == "pane"]
+    chosen = [row for row in rows if row["recipe_id"] in ids]
+    assert len({row["prompt"] for row in chosen}) == 1
+    assert len({row["seed"] for row in chosen}) == 2
+    assert "Where they differ" not in page.words
+    links = [str(a.get("href")) for _, a in page.tags]
+    assert not any("/image/" in link for link in links)
+    assert any(link.startswith("/compare?") and "blind=seed" in link for link in links)
+    assert client.get("/compare?blind=nothing").status_code == 400
+
+
 @pytest.mark.parametrize(
     "ids", ["a" * 64, "x,y", ",".join(str(n) * 64 for n in range(5)), f"{'a' * 64},{'b' * 64}"]
 )
