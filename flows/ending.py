@@ -157,7 +157,7 @@ class _Allowance:
             raise InputError(
                 f"nobody knows what an image of {recipe.model} costs, so a budget of money can't be kept",
                 where=self._job.sweep.source.where(("budget",)),
-                hint=f'Say it: engines: {{"{recipe.model}": {{price: 0.05}}}}.',
+                hint=f'Say it: connections: {{"{recipe.model}": {{price: 0.05}}}}.',
             )
         return price
 

@@ -51,7 +51,7 @@ def backend_for(recipe: Recipe, job: Job) -> Backend:
 
     facts = job.facts(recipe)
     # The same model may be reached elsewhere, or otherwise, in the next run.
-    reached = None if facts.remote is None else (facts.remote.url, facts.remote.engine.model_dump_json())
+    reached = None if facts.remote is None else (facts.remote.url, facts.remote.connection.model_dump_json())
 
     def load() -> Backend:
         backend = open_backend(facts, network=job.online)

@@ -104,7 +104,11 @@ def suited(combined: Mapping[str, Any], facts: ModelFacts, bound: frozenset[str]
     ignored = remote.ignores if remote is not None else frozenset()
     kept = {name: value for name, value in combined.items() if name not in ignored}
     if "options" in kept and bound:
-        own = {one for name in remote.engine.bind for one in remote.engine.targets(name)} if remote else set()
+        own = (
+            {one for name in remote.connection.bind for one in remote.connection.targets(name)}
+            if remote
+            else set()
+        )
         kept["options"] = {
             name: value for name, value in kept["options"].items() if name not in bound or name in own
         }

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from foundation.errors import DependencyError, InputError
 from foundation.files import storage_error
+from generators.connections import Connection
 from generators.digests import component_digest, folder_digest
-from generators.engines import Engine
 from generators.settings import Settings
 
 EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
@@ -45,7 +45,7 @@ class Remote:
     """How a model that another program or a service draws with is reached, and what it can do."""
 
     url: str  # address without credentials
-    engine: Engine  # limits, prices, and where the key is
+    connection: Connection  # limits, prices, and where the key is
     paid: bool = False  # whether an image costs money
     reproducible: bool = True  # whether the same seed comes back to the same picture
     ignores: frozenset[str] = (

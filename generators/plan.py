@@ -14,7 +14,7 @@ from foundation.errors import InputError
 from foundation.files import atomic_write, cache_dir
 from generators.backends import REMOTE, model_facts
 from generators.combined import combinations
-from generators.engines import engine_of
+from generators.connections import connection_of
 from generators.matrix import Matrix
 from generators.models import ModelFacts
 from generators.prices import price_of
@@ -66,7 +66,7 @@ def open_matrix(sweep: Sweep, *, network: bool = False) -> Matrix:
                     revision,
                     folder=sweep.source.folder,
                     network=network,
-                    engine=engine_of(model, sweep.engines),
+                    connection=connection_of(model, sweep.connections),
                 )
             except InputError as error:
                 if error.where not in (None, "model"):

@@ -49,8 +49,8 @@ def price_of(recipe: Recipe, facts: ModelFacts) -> float | None:
     remote = facts.remote
     if remote is None or not remote.paid:
         return 0.0
-    if remote.engine.price is not None:
-        return remote.engine.price
+    if remote.connection.price is not None:
+        return remote.connection.price
     name = facts.model.split(":", 1)[-1]
     if facts.model in _FLAT:
         return _FLAT[facts.model]

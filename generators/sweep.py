@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 from foundation.errors import InputError
 from generators.budget import Adaptive, Budget, Price, Settled
 from generators.complaints import complaint
-from generators.engines import Engine
+from generators.connections import Connection
 from generators.facets import (
     CatalogFacet,
     DynamicFacet,
@@ -116,8 +116,8 @@ class Sweep(Strict):
     format: Format = Format()
     scoring: Scoring = Scoring()
     marking: Marking = Marking()
-    engines: Annotated[
-        dict[str, Engine], Field(description="how engines and services are reached, by kind or model")
+    connections: Annotated[
+        dict[str, Connection], Field(description="how engines and services are reached, by kind or model")
     ] = Field(default_factory=dict)
 
     _source: Source = PrivateAttr()
@@ -193,7 +193,11 @@ class Sweep(Strict):
 
     def bound(self, facet: str) -> tuple[str, ...]:
         """The options that a facet's plain values set, as `bind` of the engines says; () for none."""
-        return tuple(dict.fromkeys(one for engine in self.engines.values() for one in engine.targets(facet)))
+        return tuple(
+            dict.fromkeys(
+                one for connection in self.connections.values() for one in connection.targets(facet)
+            )
+        )
 
     @property
     def source(self) -> Source:
@@ -268,6 +272,6 @@ _MODELS: Final[dict[str, type[Strict]]] = {
     "scoring": Scoring,
     "marking": Marking,
     "timestamp": Timestamp,
-    "engines": Engine,
+    "connections": Connection,
     **WAY_SETTINGS,
 }

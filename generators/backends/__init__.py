@@ -10,7 +10,7 @@ from typing import Final
 from foundation.errors import InputError
 from foundation.registry import Registry
 from generators.backends.base import Backend, BackendKind, BackendStopped, Drawing, RemoteKind, Spooling
-from generators.engines import Engine
+from generators.connections import Connection
 from generators.models import ModelFacts, is_hub_id
 
 __all__ = [
@@ -63,12 +63,12 @@ def model_facts(
     *,
     folder: Path = Path(),
     network: bool = False,
-    engine: Engine | None = None,
+    connection: Connection | None = None,
 ) -> ModelFacts:
     """What is known of a model without loading it: "embedded", "noise", a folder (relative ones start
     from `folder`), a hub id, or `kind:name` for an engine, a service or a backend from another package.
 
-    `engine` says how an engine or service is reached; others have no use for it.
+    `connection` says how an engine or service is reached; others have no use for it.
 
     The network is used only where `network` allows it; without it a hub id that is not in the local
     cache gives facts that are not `resolved`. Raises InputError for a name that is none of these.
@@ -76,7 +76,7 @@ def model_facts(
     kind = BACKENDS.get(_kind_of(model, folder))()
     if isinstance(kind, RemoteKind):
         return kind.describe_remote(
-            model, revision, folder=folder, network=network, engine=engine or Engine()
+            model, revision, folder=folder, network=network, connection=connection or Connection()
         )
     return kind.describe(model, revision, folder=folder, network=network)
 

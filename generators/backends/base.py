@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from foundation.errors import DrawingError
 from foundation.images import RGB
-from generators.engines import Engine
+from generators.connections import Connection
 from generators.models import ModelFacts
 from generators.recipe import Recipe
 
@@ -85,7 +85,7 @@ class RemoteKind(BackendKind, Protocol):
     """A kind whose models another program or service draws with."""
 
     def describe_remote(
-        self, model: str, revision: str | None, *, folder: Path, network: bool, engine: Engine
+        self, model: str, revision: str | None, *, folder: Path, network: bool, connection: Connection
     ) -> ModelFacts:
         """As describe, with what the sweep says of the engine. An engine on this machine is asked in any case,
         another one only where `network` allows it."""

@@ -187,7 +187,7 @@ def _told(plan: Plan) -> str:
 
 def _paid(plan: Plan) -> list[str]:
     if plan.cost is None:
-        return ["cost     unknown: a price is missing (engines: {MODEL: {price: …}})"]
+        return ["cost     unknown: a price is missing (connections: {MODEL: {price: …}})"]
     return [f"cost     about ${plan.cost:,.2f} by list price"] if plan.cost else []
 
 

@@ -25,7 +25,7 @@ facets:
   subject: [panda, fox, owl]
 seeds: {{count: {seeds}}}
 {more}
-engines:
+connections:
   openai: {{url: "{url}", concurrency: 1, retries: 1}}
 scoring: {{scorers: [technical]}}
 shard_size: 4

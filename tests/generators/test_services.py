@@ -60,7 +60,7 @@ def matrix_of(
 ) -> Matrix:
     kind = model.split(":")[0]
     engine = {"url": server.url, "concurrency": 1, **keys.pop("engine", {})}
-    data = {"name": "services", "model": model, "prompt": "a {subject}", "engines": {kind: engine}}
+    data = {"name": "services", "model": model, "prompt": "a {subject}", "connections": {kind: engine}}
     facets = keys.pop("facets", {"subject": ["panda", "fox"]})
     return open_matrix(make_sweep({**data, "facets": facets, **keys}, folder), network=network)
 
@@ -358,7 +358,7 @@ def test_a_key_never_goes_over_plain_http() -> None:
                     "name": "x",
                     "prompt": "p",
                     "model": "openai:dall-e-3",
-                    "engines": {"openai": {"url": "http://a.invalid"}},
+                    "connections": {"openai": {"url": "http://a.invalid"}},
                 }
             )
         )

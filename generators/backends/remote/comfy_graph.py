@@ -81,7 +81,7 @@ def bindings(graph: Graph, own: Mapping[str, tuple[str, ...]], *, where: str) ->
         raise InputError(
             "where the prompt goes in the workflow is not plain to see",
             where=where,
-            hint="Say so: engines: {comfyui: {bind: {prompt: NODE.text}}}.",
+            hint="Say so: connections: {comfyui: {bind: {prompt: NODE.text}}}.",
         )
     return fields
 
@@ -109,7 +109,7 @@ def output_node(graph: Graph, wanted: str | None, *, where: str) -> str:
     if len(ids) != 1:
         what = "several nodes that save images" if ids else "no node that saves an image"
         raise InputError(
-            f"the workflow has {what}", where=where, hint="Name one: engines: {comfyui: {output: NODE}}."
+            f"the workflow has {what}", where=where, hint="Name one: connections: {comfyui: {output: NODE}}."
         )
     return ids[0]
 

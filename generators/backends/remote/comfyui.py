@@ -174,7 +174,7 @@ class ComfyUI:
                 raise InputError(
                     f"the workflow has no place for {name}",
                     where=name,
-                    hint=f"Bind it: engines: {{comfyui: {{bind: {{{name}: NODE.image}}}}}}.",
+                    hint=f"Bind it: connections: {{comfyui: {{bind: {{{name}: NODE.image}}}}}}.",
                 )
         for option, value in recipe.options:
             values[comfy_graph.resolved(self._graph, option, where="options")] = value

@@ -17,7 +17,7 @@ from foundation.errors import DrawingError, InputError
 from generators.backends.base import BackendStopped
 from generators.backends.remote.keys import without_key
 from generators.backends.remote.pace import Pace, backoff, retry_after
-from generators.engines import is_loopback
+from generators.connections import is_loopback
 
 MAX_ANSWER: Final = 96 << 20  # bytes; a picture of 64 MiB in base64
 CONNECT_SECONDS: Final = 10.0

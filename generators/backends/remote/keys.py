@@ -26,7 +26,7 @@ def read_key(named: str, *, where: str) -> str:
             raise InputError(
                 f"the environment variable {name} holds no key",
                 where=where,
-                hint=f"Set it (export {name}=…), or name another place: engines: {{…: {{key: env:NAME}}}}.",
+                hint=f"Set it (export {name}=…), or name another place: connections: {{…: {{key: env:NAME}}}}.",
             )
     key = key.strip()
     if not key.isascii() or not key.isprintable() or len(key) > 8192:

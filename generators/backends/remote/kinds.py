@@ -20,7 +20,7 @@ from generators.backends.remote.drawing import Painter, RemoteBackend
 from generators.backends.remote.http import Caller, NoImage
 from generators.backends.remote.keys import read_key
 from generators.backends.remote.pace import Pace
-from generators.engines import Engine, is_loopback
+from generators.connections import Connection, is_loopback
 from generators.models import Defaults, ModelFacts, Remote
 from generators.recipe import Recipe
 
@@ -32,12 +32,12 @@ _ENGINE_CONCURRENCY: Final = 2  # one is drawn while the last one travels
 
 
 def caller_for(
-    kind: str, facts: ModelFacts | None, url: str, engine: Engine, *, reads_key: bool = True
+    kind: str, facts: ModelFacts | None, url: str, connection: Connection, *, reads_key: bool = True
 ) -> Caller:
     """A caller with the key in the header that the kind wants. Raises InputError for a key that is not there."""
     service = kind in _SERVICES
-    named = engine.key or (_key_of(kind, url) if service else None)
-    secret = read_key(named, where=f"engines: {kind}") if named and reads_key else None
+    named = connection.key or (_key_of(kind, url) if service else None)
+    secret = read_key(named, where=f"connections: {kind}") if named and reads_key else None
     headers: dict[str, str] = {"User-Agent": "nonesuch"}
     auth: tuple[str, str] | None = None
     if secret is not None and kind == "a1111":
@@ -49,10 +49,10 @@ def caller_for(
         headers["Authorization"] = f"Bearer {secret}"
     return Caller(
         url,
-        what=f"{_NAMES[kind]} at {url}" if not service or engine.url else _NAMES[kind],
-        timeout=engine.timeout or (_SERVICE_TIMEOUT if service else _TIMEOUT),
-        retries=_RETRIES if engine.retries is None else engine.retries,
-        pace=Pace(engine.per_minute),
+        what=f"{_NAMES[kind]} at {url}" if not service or connection.url else _NAMES[kind],
+        timeout=connection.timeout or (_SERVICE_TIMEOUT if service else _TIMEOUT),
+        retries=_RETRIES if connection.retries is None else connection.retries,
+        pace=Pace(connection.per_minute),
         headers=headers,
         secret=secret,
         auth=auth,
@@ -66,10 +66,10 @@ class _Kind:
 
     def describe(self, model: str, revision: str | None, *, folder: Path, network: bool) -> ModelFacts:
         """Facts with the engine's defaults."""
-        return self.describe_remote(model, revision, folder=folder, network=network, engine=Engine())
+        return self.describe_remote(model, revision, folder=folder, network=network, connection=Connection())
 
     def describe_remote(
-        self, model: str, revision: str | None, *, folder: Path, network: bool, engine: Engine
+        self, model: str, revision: str | None, *, folder: Path, network: bool, connection: Connection
     ) -> ModelFacts:
         raise NotImplementedError
 
@@ -78,12 +78,12 @@ class _Kind:
     ) -> RemoteBackend:
         """A backend that has not asked the engine anything yet. Raises InputError when its key is not there."""
         assert facts.remote is not None
-        engine = facts.remote.engine
+        connection = facts.remote.connection
         if not network and not is_loopback(facts.remote.url):
             return RemoteBackend(facts, _Offline(facts), concurrency=1)
-        caller = caller_for(self.name, facts, facts.remote.url, engine)
+        caller = caller_for(self.name, facts, facts.remote.url, connection)
         usual = _SERVICE_CONCURRENCY if facts.remote.paid else _ENGINE_CONCURRENCY
-        return RemoteBackend(facts, self.painter(facts, caller), concurrency=engine.concurrency or usual)
+        return RemoteBackend(facts, self.painter(facts, caller), concurrency=connection.concurrency or usual)
 
     def painter(self, facts: ModelFacts, caller: Caller) -> Painter:
         raise NotImplementedError
@@ -95,25 +95,25 @@ class ComfyKind(_Kind):
     name = "comfyui"
 
     def describe_remote(
-        self, model: str, revision: str | None, *, folder: Path, network: bool, engine: Engine
+        self, model: str, revision: str | None, *, folder: Path, network: bool, connection: Connection
     ) -> ModelFacts:
         """Facts of a workflow: its digest is over its nodes, and over the weights' hashes where ComfyUI knows them."""
         path = folder / model.split(":", 1)[1]
         graph = comfy_graph.read_graph(path, where="model")
-        own = {name: engine.targets(name) for name in engine.bind}
+        own = {name: connection.targets(name) for name in connection.bind}
         fields = comfy_graph.bindings(graph, own, where="model")
-        output = comfy_graph.output_node(graph, engine.output, where="model")
-        url = engine.url or "http://127.0.0.1:8188"
+        output = comfy_graph.output_node(graph, connection.output, where="model")
+        url = connection.url or "http://127.0.0.1:8188"
         # Facets bound to inputs are options, which the graph knows by NODE.INPUT.
         options = {
             name: [comfy_graph.resolved(graph, one, where="model") for one in targets]
             for name, targets in own.items()
             if name not in comfy_graph.FIELDS
         }
-        engine = engine.model_copy(update={"bind": {**engine.bind, **options}})
+        connection = connection.model_copy(update={"bind": {**connection.bind, **options}})
         remote = Remote(
             url,
-            engine,
+            connection,
             ignores=frozenset(
                 {"dtype"}
                 | {one for one in ("steps", "guidance", "scheduler", "negative") if one not in fields}
@@ -134,13 +134,15 @@ class ComfyKind(_Kind):
         )
         if not (network or is_loopback(url)):
             return replace(facts, digest=f"unresolved:{canonical_digest(graph)}")
-        hashes = _asked(self.name, url, engine, lambda caller: comfyui.weights(caller, graph, where="model"))
+        hashes = _asked(
+            self.name, url, connection, lambda caller: comfyui.weights(caller, graph, where="model")
+        )
         return replace(facts, digest=comfy_graph.graph_digest(graph, fields, hashes))
 
     def painter(self, facts: ModelFacts, caller: Caller) -> Painter:
         """A painter that queues the workflow."""
         assert facts.remote is not None
-        return comfyui.ComfyUI(facts, caller, facts.remote.engine.timeout or _TIMEOUT)
+        return comfyui.ComfyUI(facts, caller, facts.remote.connection.timeout or _TIMEOUT)
 
 
 class A1111Kind(_Kind):
@@ -149,18 +151,20 @@ class A1111Kind(_Kind):
     name = "a1111"
 
     def describe_remote(
-        self, model: str, revision: str | None, *, folder: Path, network: bool, engine: Engine
+        self, model: str, revision: str | None, *, folder: Path, network: bool, connection: Connection
     ) -> ModelFacts:
         """Facts of a checkpoint: its digest is the SHA-256 that the web UI computes."""
-        url = engine.url or "http://127.0.0.1:7860"
-        remote = Remote(url, engine, ignores=frozenset({"dtype"}), starts_from=frozenset({"image", "mask"}))
+        url = connection.url or "http://127.0.0.1:7860"
+        remote = Remote(
+            url, connection, ignores=frozenset({"dtype"}), starts_from=frozenset({"image", "mask"})
+        )
         facts = ModelFacts(
             model, "a1111", f"unresolved:{model}", a1111.DEFAULTS, remote=remote, size_multiple=8
         )
         if not (network or is_loopback(url)):
             return facts
         wanted = model.split(":", 1)[1]
-        title, digest = _asked(self.name, url, engine, lambda caller: a1111.describe(caller, wanted))
+        title, digest = _asked(self.name, url, connection, lambda caller: a1111.describe(caller, wanted))
         return replace(facts, digest=digest, revision=title)
 
     def painter(self, facts: ModelFacts, caller: Caller) -> Painter:
@@ -175,18 +179,18 @@ class ServiceKind(_Kind):
         self.name = name
 
     def describe_remote(
-        self, model: str, revision: str | None, *, folder: Path, network: bool, engine: Engine
+        self, model: str, revision: str | None, *, folder: Path, network: bool, connection: Connection
     ) -> ModelFacts:
         """Facts of a service's model. With leave to use the network, a missing or refused key and an empty account
         are found here, before anything is drawn."""
         module = _SERVICES[self.name]
-        url = engine.url or module.URL
+        url = connection.url or module.URL
         if not url.startswith("https://") and not is_loopback(url):
-            raise InputError("a service is asked by https alone", where=f"engines: {self.name}: url")
+            raise InputError("a service is asked by https alone", where=f"connections: {self.name}: url")
         name = model.split(":", 1)[1]
         remote = Remote(
             url,
-            engine,
+            connection,
             paid=True,
             reproducible=self.name == "stability",
             ignores=getattr(module, "IGNORES", frozenset()),
@@ -194,7 +198,7 @@ class ServiceKind(_Kind):
         )
         facts: ModelFacts = module.facts_of(model, name, remote)
         if network:
-            _asked(self.name, url, engine, lambda caller: self.painter(facts, caller).ready())
+            _asked(self.name, url, connection, lambda caller: self.painter(facts, caller).ready())
         return facts
 
     def painter(self, facts: ModelFacts, caller: Caller) -> Painter:
@@ -230,14 +234,16 @@ class _Offline:
         """There is nothing to let go of."""
 
 
-def _asked(kind: str, url: str, engine: Engine, question: Callable[[Caller], Any]) -> Any:
+def _asked(kind: str, url: str, connection: Connection, question: Callable[[Caller], Any]) -> Any:
     """What the engine answers while planning; that it can't answer is an InputError at the model's place."""
-    patient = engine.retries if engine.retries is not None else 1
+    patient = connection.retries if connection.retries is not None else 1
     caller = caller_for(
         kind,
         None,
         url,
-        engine.model_copy(update={"retries": min(patient, 1), "timeout": min(engine.timeout or 60.0, 60.0)}),
+        connection.model_copy(
+            update={"retries": min(patient, 1), "timeout": min(connection.timeout or 60.0, 60.0)}
+        ),
     )
     try:
         return question(caller)

@@ -135,7 +135,7 @@ class OpenAI:
             )
         told = answer.json()
         usage = told.get("usage") if isinstance(told, dict) else None
-        cost = self._facts.remote.engine.price if self._facts.remote else None
+        cost = self._facts.remote.connection.price if self._facts.remote else None
         if cost is None:
             cost = price_of_tokens(self._name, usage)
         if cost is None:

@@ -19,7 +19,7 @@ _KEY: Final = re.compile(r"(env|prefect):[A-Za-z_][\w.-]{0,127}")
 _BOUND: Final = re.compile(r"[^.\s][^\n]{0,200}")
 
 
-class Engine(Strict):
+class Connection(Strict):
     """How one engine or service is reached; what is left out has a default that suits its kind."""
 
     url: Annotated[str, Field(description="address; engines: this machine, services: their own")] | None = (
@@ -88,12 +88,12 @@ class Engine(Strict):
         return (target,) if isinstance(target, str) else tuple(target)
 
 
-def engine_of(model: str, engines: Mapping[str, Engine]) -> Engine:
+def connection_of(model: str, connections: Mapping[str, Connection]) -> Connection:
     """The settings of a model's engine: those of its kind ("comfyui"), overruled by those of the very model."""
-    kind = engines.get(model.split(":", 1)[0], Engine())
-    own = engines.get(model, Engine())
+    kind = connections.get(model.split(":", 1)[0], Connection())
+    own = connections.get(model, Connection())
     chosen = {name: getattr(one, name) for one in (kind, own) for name in one.model_fields_set}
-    return Engine.model_validate(chosen)
+    return Connection.model_validate(chosen)
 
 
 def is_loopback(url: str) -> bool:

@@ -58,7 +58,7 @@ def matrix_of(
         "settings": settings,
     }
     return open_matrix(
-        make_sweep({**data, "engines": {kind: {"url": url, **(engine or {})}}, **keys}, folder)
+        make_sweep({**data, "connections": {kind: {"url": url, **(engine or {})}}, **keys}, folder)
     )
 
 
@@ -338,13 +338,18 @@ class TestComfyUI:
 )
 def test_the_sweep_files_section_is_checked_and_shows_no_secret(engine: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        make_sweep({"name": "x", "prompt": "p", "engines": {"a1111": engine}})
+        make_sweep({"name": "x", "prompt": "p", "connections": {"a1111": engine}})
     assert "secret" not in str(caught.value)
     assert "sk-" not in str(caught.value)
 
 
 def test_recipes_of_models_on_this_machine_keep_their_ids() -> None:
-    with_engines = {"name": "x", "prompt": "p", "model": "noise", "engines": {"openai": {"per_minute": 5}}}
+    with_engines = {
+        "name": "x",
+        "prompt": "p",
+        "model": "noise",
+        "connections": {"openai": {"per_minute": 5}},
+    }
     ids = [recipe.id for recipe in open_matrix(make_sweep(with_engines))]
     assert ids == [
         recipe.id for recipe in open_matrix(make_sweep({"name": "x", "prompt": "p", "model": "noise"}))
