@@ -13,6 +13,10 @@ from generators.settings import SETTING_NAMES
 from generators.sweep import Sweep
 from generators.ways.settings import WAY_SETTINGS, merged
 
+# Fields of a recipe that an engine or service takes only where its facts say so.
+EXTRAS: Final = (
+    "loras", "init_image", "mask", "extend", "between", "controls", "image_prompt", "refiner", "hires", "upscale",
+)  # fmt: skip
 MAX_COMBINATIONS: Final = 100_000  # different settings in one sweep; each is checked before anything runs
 
 
@@ -113,3 +117,22 @@ def suited(combined: Mapping[str, Any], facts: ModelFacts, bound: frozenset[str]
             name: value for name, value in kept["options"].items() if name not in bound or name in own
         }
     return kept
+
+
+def check_able(fields: Mapping[str, Any], facts: ModelFacts, *, where: str) -> None:
+    """Raise InputError for what a recipe's fields ask of an engine or service that has no way to do it.
+
+    What is done here around a drawing (ControlNets, refining, enlarging, LoRA files) needs a model of this machine.
+    """
+    if facts.remote is None:
+        return
+    for name in EXTRAS:
+        if fields.get(name) and name not in facts.remote.starts_from:
+            raise InputError(
+                f"{facts.model} can't be asked for {name}",
+                where=where,
+                hint="Leave it out for this model, or say it the engine's own way: <lora:name:1> in A1111's prompt, "
+                "a node of ComfyUI's workflow."
+                if not facts.remote.paid
+                else "Leave it out for this model.",
+            )

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from foundation.errors import InputError
-from generators.combined import combinations, combine, setting_facets, slowness, suited
+from generators.combined import check_able, combinations, combine, setting_facets, slowness, suited
 from generators.digests import lora_digest
 from generators.facets import FacetValue
 from generators.loras import check_fits, lora_facts
@@ -242,6 +242,7 @@ class Matrix:
             size = ("settings", "width") if "width" in self.sweep.settings.chosen() else ("model",)
             named = where or self.sweep.source.where(size)
             facts = self._facts[combined["model"], combined["revision"]]
+            check_able(fields, facts, where=where or self.sweep.source.where(("settings",)))
             for width, height in self._ways.drawn_sizes(fields):
                 facts.check_size(width, height, where=named)
             if fields["prompt_syntax"] is not None and facts.backend != "diffusers":

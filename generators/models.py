@@ -51,7 +51,7 @@ class Remote:
     ignores: frozenset[str] = (
         frozenset()
     )  # of steps, guidance, scheduler, dtype, negative: has no such setting
-    starts_from: frozenset[str] = frozenset()  # of "image", "mask": what it can start from
+    starts_from: frozenset[str] = frozenset()  # of "init_image", "mask": what it can start from
     workflow: str = ""  # of ComfyUI: the graph as JSON
     bound: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict

@@ -15,6 +15,7 @@ from foundation.images import RGB, decode_rgb
 from generators.backends.base import BackendStopped, Drawing
 from generators.backends.remote.http import NoImage
 from generators.backends.remote.spool import Spool
+from generators.combined import EXTRAS, check_able
 from generators.models import ModelFacts
 from generators.recipe import Recipe
 
@@ -178,18 +179,8 @@ class RemoteBackend:
 
 
 def check_abilities(recipe: Recipe, facts: ModelFacts) -> None:
-    """Raise InputError for LoRAs and pictures to start from that the model can't take."""
-    starts_from = facts.remote.starts_from if facts.remote is not None else frozenset()
-    if recipe.loras:
-        raise InputError(
-            f"{facts.model} takes no LoRA files from here",
-            where="loras",
-            hint="Name it the engine's way: <lora:name:1> in the prompt (A1111), or a node of the workflow.",
-        )
-    if recipe.init_image is not None and "image" not in starts_from:
-        raise InputError(f"{facts.model} starts from text alone, not from a picture", where="init_image")
-    if recipe.mask is not None and "mask" not in starts_from:
-        raise InputError(f"{facts.model} takes no mask", where="mask")
+    """Raise InputError for what the recipe asks and the model has no way to do."""
+    check_able({name: getattr(recipe, name) for name in EXTRAS}, facts, where=facts.model)
 
 
 def is_blank(image: RGB) -> bool:

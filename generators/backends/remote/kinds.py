@@ -118,8 +118,7 @@ class ComfyKind(_Kind):
                 {"dtype"}
                 | {one for one in ("steps", "guidance", "scheduler", "negative") if one not in fields}
             ),
-            starts_from=frozenset({"image"} & {"image" if "init_image" in fields else ""})
-            | frozenset({"mask"} & {"mask" if "mask" in fields else ""}),
+            starts_from=frozenset({"init_image", "mask"} & set(fields)),
             workflow=json.dumps(graph),
             bound=fields,
             output=output,
@@ -156,7 +155,7 @@ class A1111Kind(_Kind):
         """Facts of a checkpoint: its digest is the SHA-256 that the web UI computes."""
         url = connection.url or "http://127.0.0.1:7860"
         remote = Remote(
-            url, connection, ignores=frozenset({"dtype"}), starts_from=frozenset({"image", "mask"})
+            url, connection, ignores=frozenset({"dtype"}), starts_from=frozenset({"init_image", "mask"})
         )
         facts = ModelFacts(
             model, "a1111", f"unresolved:{model}", a1111.DEFAULTS, remote=remote, size_multiple=8
@@ -194,7 +193,7 @@ class ServiceKind(_Kind):
             paid=True,
             reproducible=self.name == "stability",
             ignores=getattr(module, "IGNORES", frozenset()),
-            starts_from=frozenset({"image", "mask"}) if name.startswith("gpt-image-") else frozenset(),
+            starts_from=frozenset({"init_image", "mask"}) if name.startswith("gpt-image-") else frozenset(),
         )
         facts: ModelFacts = module.facts_of(model, name, remote)
         if network:

@@ -61,7 +61,7 @@ def facts_of(model: str, name: str, remote: Remote) -> ModelFacts:
             model, "stability", model, Defaults(width=side, height=side, steps=30, guidance_scale=7.0),
             size_multiple=64, min_size=320, max_size=1536, remote=replace(remote, ignores=_V1_IGNORES),
         )  # fmt: skip
-    starts_from = frozenset({"image"}) if name != "core" else frozenset[str]()
+    starts_from = frozenset({"init_image"}) if name != "core" else frozenset[str]()
     ignores = _NO_SUCH | ({"negative"} if name in ("sd3.5-large-turbo", "sd3.5-flash") else set())
     return ModelFacts(
         model, "stability", model, Defaults(width=1024, height=1024, steps=0, guidance_scale=0.0),
