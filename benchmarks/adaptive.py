@@ -2,7 +2,7 @@
 
     python -m benchmarks.adaptive --folder /tmp/adaptive
 
-Draws a whole matrix once (192 images; run it again to go on after a stop), so that the score of every cell is known,
+Draws a whole matrix once (120 images; run it again to go on after a stop), so that the score of every cell is known,
 and then spends half as many images on it in 200 ways each: adaptively, round by round as a run does, and evenly.
 """
 
@@ -24,14 +24,14 @@ name: adaptive
 model: embedded
 prompt: "a painting of a {subject} by {artist}"
 facets:
-  subject: [panda, fox, castle, volcano, owl, UFO, cat, lighthouse]
+  subject: [panda, fox, castle, volcano, owl]
   artist: [Katsushika Hokusai, Vincent van Gogh, Georges Seurat, Andy Warhol]
 seeds: {count: 6, base: 1000}
 marking: {watermark: false, credentials: false}
 shard_size: 24
 budget: {hours: HOURS}
 """
-SPENT, FIRST, ROUND, TURNS, TOP = 96, 32, 16, 200, 20
+SPENT, FIRST, ROUND, TURNS, TOP = 60, 20, 10, 200, 12
 
 Numbers = npt.NDArray[np.float64]
 
