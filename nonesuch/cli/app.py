@@ -12,6 +12,7 @@ import typer
 from foundation.errors import NonesuchError
 from nonesuch.cli import (
     animate,
+    audit,
     catalog,
     check,
     compare,
@@ -71,6 +72,7 @@ for room in (
     catalog,
     animate,
     insight,
+    audit,
     picks,
     compare,
     exchange,
