@@ -203,6 +203,8 @@ def _run(arguments: Sequence[str], log: str) -> None:
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
+    # A fork begins with the path of the process that asked for it, which needs no faulty backend.
+    sys.path.insert(0, os.environ["PYTHONPATH"].split(os.pathsep)[0])
     sys.argv = ["nonesuch", *arguments]
     from nonesuch.cli import main
 
