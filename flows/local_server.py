@@ -22,7 +22,7 @@ from pathlib import Path
 from foundation.errors import DependencyError
 from foundation.files import atomic_write, config_dir, storage_error
 
-_STARTING = 120.0  # seconds that a server may take to answer
+_STARTING = 300.0  # seconds that a server may take to answer; an idle machine needs ten
 
 
 def schedules_dir() -> Path:

@@ -93,6 +93,7 @@ def serve(schedule: Nightly, tell: Callable[[str], None] = lambda line: None) ->
     from flows.sweep import sweep
 
     when = times(schedule.cron, schedule.interval, schedule.timezone)
+    tell(f"{schedule.name}: reaching Prefect's server, which may have to start first")
     with _served(schedule), prefect_server() as url:
         tell(f"{schedule.name}: {told(schedule)}; Prefect at {url.removesuffix('/api')}; Ctrl-C stops it")
         ended = threading.Event()
