@@ -13,7 +13,7 @@ import torch
 from foundation.errors import DrawingError, InputError
 from foundation.images import RGB
 from generators.backends.base import Drawing
-from generators.backends.frames import embeddings_between
+from generators.backends.frames import embedded
 from generators.backends.image_prompts import use_image_prompt
 from generators.backends.passes import Passes, Prompted
 from generators.backends.pictures import mask_of, start_of
@@ -25,7 +25,7 @@ from generators.backends.pipelines import (
     rgb_bytes,
     use_loras,
 )
-from generators.backends.prompts import Embeddings, PromptEncoder, shape_of
+from generators.backends.prompts import PromptEncoder, shape_of
 from generators.init_images import laid_over
 from generators.models import ModelFacts
 from generators.recipe import Recipe
@@ -189,32 +189,16 @@ class DiffusersBackend:
         """Images as float tensors [3, H, W] in 0 … 1 on the device; prompts of unlike length go apart."""
         for recipe in batch:
             self._check_negative(recipe)
-        embedded = [self._embedded(recipe) for recipe in batch]
-        shapes = [shape_of(one) for one in embedded]
+        prompted = [embedded(self._encoder, recipe, dict(recipe.options)) for recipe in batch]
+        shapes = [shape_of(one) for one in prompted]
         images: dict[int, torch.Tensor] = {}
         for shape in dict.fromkeys(shapes):
             chosen = [index for index, one in enumerate(shapes) if one == shape]
             drawn = self._passes.draw(
-                Prompted([batch[index] for index in chosen], [embedded[index] for index in chosen])
+                Prompted([batch[index] for index in chosen], [prompted[index] for index in chosen])
             )
             images.update(zip(chosen, drawn, strict=True))
         return [images[index] for index in range(len(batch))]
-
-    def _embedded(self, recipe: Recipe) -> Embeddings | None:
-        own = self._encoded(recipe, recipe.prompt)
-        if recipe.between is None or recipe.between.prompt == recipe.prompt:
-            return own
-        other = self._encoded(recipe, recipe.between.prompt)
-        return embeddings_between(own, other, recipe.between.at)
-
-    def _encoded(self, recipe: Recipe, prompt: str) -> Embeddings | None:
-        return self._encoder.embeddings(
-            prompt,
-            recipe.negative_prompt,
-            guided=recipe.guidance_scale > 1,
-            options=dict(recipe.options),
-            syntax=recipe.prompt_syntax,
-        )
 
     def _picture(self, recipe: Recipe, pixels: torch.Tensor) -> RGB | None:
         """uint8 [H, W, 3]: what a mask keeps laid over it, and enlarged; None when a value is not finite."""

@@ -6,14 +6,14 @@ Spherical interpolation (Shoemake, SIGGRAPH 1985) keeps the length that Gaussian
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from foundation.errors import InputError
-from generators.backends.prompts import Embeddings, shape_of
+from generators.backends.prompts import Embeddings, PromptEncoder, shape_of
 from generators.recipe import Recipe
 
 
@@ -26,6 +26,24 @@ def slerp(one: torch.Tensor, other: torch.Tensor, at: float) -> torch.Tensor:
         return torch.lerp(one, other, at)
     weights = torch.sin((1 - at) * angle) / angle.sin(), torch.sin(at * angle) / angle.sin()
     return (weights[0] * one.double() + weights[1] * other.double()).to(one.dtype)
+
+
+def embedded(encoder: PromptEncoder, recipe: Recipe, options: Mapping[str, Any]) -> Embeddings | None:
+    """A recipe's prompt as `encoder` has it, between its two ends' where it is a frame; None when prompts go in as text."""
+
+    def encoded(prompt: str) -> Embeddings | None:
+        return encoder.embeddings(
+            prompt,
+            recipe.negative_prompt,
+            guided=recipe.guidance_scale > 1,
+            options=options,
+            syntax=recipe.prompt_syntax,
+        )
+
+    own = encoded(recipe.prompt)
+    if recipe.between is None or recipe.between.prompt == recipe.prompt:
+        return own
+    return embeddings_between(own, encoded(recipe.between.prompt), recipe.between.at)
 
 
 def embeddings_between(one: Embeddings | None, other: Embeddings | None, at: float) -> Embeddings:

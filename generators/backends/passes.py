@@ -16,7 +16,7 @@ from generators.backends import model_facts
 from generators.backends.blending import blending_arguments, decoded
 from generators.backends.enlarging import Enlargers
 from generators.backends.forms import Forms
-from generators.backends.frames import noise_between
+from generators.backends.frames import embedded, noise_between
 from generators.backends.image_prompts import image_prompt_arguments
 from generators.backends.pictures import control_arguments, start_arguments
 from generators.backends.pipelines import load_pipeline, rgb_bytes, use_scheduler
@@ -157,14 +157,11 @@ class Passes:
     ) -> torch.Tensor:
         form, encoder = self._refining(refiner)
         first = batch.recipes[0]
-        embedded = [
-            encoder.embeddings(one.prompt, one.negative_prompt, guided=one.guidance_scale > 1, options={})
-            for one in batch.recipes
-        ]
+        prompted = [embedded(encoder, recipe, {}) for recipe in batch.recipes]
         arguments = {"image": latents, "denoising_start": refiner.at}
         return self._called(
             form,
-            Prompted(batch.recipes, embedded),
+            Prompted(batch.recipes, prompted),
             first.first_size,
             first.steps,
             arguments,
@@ -213,7 +210,8 @@ class Passes:
         common = {name: value for name, value in common.items() if name in parameters}
         if own:
             common |= control_arguments(batch.recipes, size, parameters) | image_prompt_arguments(first)
-        options = dict(first.options) if own else {}
+        # the first pass's form has been asked for each option; that of a later one may lack some
+        options = {name: value for name, value in first.options if own and name in parameters}
         images: torch.Tensor = form(**batch.words(parameters), **common, **arguments, **options).images
         return images
 

@@ -231,10 +231,6 @@ def test_noise_between_two_seeds_keeps_its_length(at: float, seed: int) -> None:
     assert torch.allclose(slerp(one, other, 1.0), other)
 
 
-def wide(**unet: Any) -> Callable[[Path], Path]:
-    return lambda folder: tiny_pipelines.sd1(folder, **unet)
-
-
 @pytest.mark.parametrize("family", ["pixart", "flux", "sd1"])
 @pytest.mark.parametrize("scheduler", ["default", "heun"])
 def test_margins_are_drawn_and_the_picture_is_kept(
