@@ -26,7 +26,7 @@ facets:
     - {name: larger, settings: {upscale: {scale: 1.5}, hires: {scale: 2, upscaler: latent}}}
     - {name: margins, settings: {init_image: pictures/start.png, extend: {left: 16, top: 8}}}
     - {name: masked, settings: {init_image: pictures/start.png, mask: pictures/mask.png, size: 64x64}}
-    - {name: guided, settings: {control: {model: net, image: pictures/start.png, preprocess: canny, low: 50}}}
+    - {name: guided, settings: {control: {model: net, image: pictures/start.png, preprocess: canny, low: 50}, size: 136x136}}
 settings: {steps: 2}
 scoring: {scorers: [technical]}
 """
