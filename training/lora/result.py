@@ -62,7 +62,7 @@ def write_result(
         "nonesuch.settings": json.dumps({**told, "steps": steps}, sort_keys=True),
     }
     file = out / f"{settings.name}.safetensors"
-    atomic_write(file, save({name: tensors[name] for name in sorted(tensors)}, header))
+    atomic_write(file, _sorted(save({name: tensors[name] for name in sorted(tensors)}, header)))
     digest = file_digest(file)
     card = {
         "lora": file.name,
@@ -84,6 +84,14 @@ def write_result(
     path = out / f"{settings.name}.json"
     atomic_write(path, (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
     return LoraResult(file, path, digest)
+
+
+def _sorted(data: bytes) -> bytes:
+    """A safetensors file with its header's keys in order: the library writes the metadata in a random one."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def write_loss_plot(out: Path, losses: Sequence[float], prior: Sequence[float]) -> None:
