@@ -29,7 +29,7 @@ def ids(answer: httpx.Response) -> list[str]:
 
 def test_supported_algorithms(client: httpx.Client) -> None:
     assert client.get("/services/supportedAlgorithms").json() == {
-        "watermarks": [{"alg": watermark.ALGORITHM}],
+        "watermarks": [{"alg": watermark.ALGORITHM}, {"alg": "com.adobe.trustmark.P"}],
         "fingerprints": [{"alg": FINGERPRINT}],
     }
 
