@@ -67,10 +67,10 @@ def shares(
 ) -> list[AttributeShare]:
     """The distribution of the attributes over the chosen rows; images whose best is below `sure` count as unsure."""
     chosen = found[rows]
-    best = np.where(chosen.max(axis=1) >= sure, chosen.argmax(axis=1), len(attributes)) if len(chosen) else []
+    best = np.where(chosen.max(axis=1) >= sure, chosen.argmax(axis=1), len(attributes))
     result = []
     for place, name in enumerate([*attributes, UNSURE]):
-        count = int(np.sum(np.asarray(best) == place))
+        count = int(np.sum(best == place))
         interval = binomtest(count, len(chosen)).proportion_ci(method="wilson") if len(chosen) else (0.0, 1.0)
         low, high = float(interval[0]), float(interval[1])
         mean = float(chosen[:, place].mean()) if place < len(attributes) and len(chosen) else math.nan
