@@ -128,6 +128,12 @@ class Ending:
         return f"the best {self._settled.top} have not changed for {ended - self._since} images"
 
 
+def looks_back(job: Job) -> bool:
+    """Whether a shard must be published before it is known if there is a next one."""
+    budget = job.sweep.budget
+    return job.sweep.settled is not None or budget.cost is not None or budget.total_cost is not None
+
+
 class _Allowance:
     """Images and US dollars that may still be planned; None for any number."""
 

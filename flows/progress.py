@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,10 +61,11 @@ class Counting(Protocol):
 
 
 class Counter:
-    """Counts the ends of recipes over the shards of one run and tells the watchers."""
+    """Counts the ends of recipes over the shards of one run and tells the watchers, one thread at a time."""
 
     def __init__(self, total: int) -> None:
         self._tally = Tally(total, 0, 0, 0)
+        self._lock = threading.Lock()
 
     @property
     def tally(self) -> Tally:
@@ -82,12 +84,13 @@ class Counter:
         self._add(status, -1)
 
     def _add(self, status: str, by: int) -> None:
-        now = self._tally
-        self._tally = Tally(
-            now.total,
-            now.done + by * (status != "failed"),
-            now.failed + by * (status == "failed"),
-            now.flagged + by * (status == "flagged"),
-        )
-        for watcher in _watchers:
-            watcher.advanced(self._tally)
+        with self._lock:
+            now = self._tally
+            self._tally = Tally(
+                now.total,
+                now.done + by * (status != "failed"),
+                now.failed + by * (status == "failed"),
+                now.flagged + by * (status == "flagged"),
+            )
+            for watcher in _watchers:
+                watcher.advanced(self._tally)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 
+from flows.ending import looks_back
 from flows.job import Job
+from flows.overlapping import overlapped
 from flows.progress import Counter
 from flows.shard import ShardReport
 from flows.shard_task import draw_shard
@@ -12,14 +14,23 @@ from generators.shards import Shard
 
 
 class Here:
-    """Draws in the flow's own process."""
+    """Draws in the flow's own process: the next shard while the last one's images are being finished."""
 
     devices = 1
 
+    def __init__(self) -> None:
+        self._reports: Generator[ShardReport, None, None] | None = None
+
     def run(self, shards: Iterator[Shard], job: Job, counter: Counter) -> Iterator[ShardReport]:
         """Draw the shards in order."""
-        for shard in shards:
-            yield draw_shard(shard, job, counter)
+
+        def draw(shard: Shard, drawn: Callable[[], None]) -> ShardReport:
+            return draw_shard(shard, job, counter, drawn)
+
+        self._reports = overlapped(shards, draw, ahead=not looks_back(job))
+        return self._reports
 
     def close(self) -> None:
-        """There are no workers."""
+        """End the shards at hand."""
+        if self._reports is not None:
+            self._reports.close()

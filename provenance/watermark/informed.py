@@ -50,7 +50,9 @@ def best_place(host: Complex, power: Floats, amplitudes: Floats, payload: int, k
     candidates = np.stack([layout.pattern(variant, coded) for variant in variants])
     spectrum = np.zeros((len(candidates), TILE, TILE // 2 + 1), np.complex64)
     spectrum[:, ROWS, KX] = weighted * candidates.conj()
-    agreement = fft.irfft2(spectrum, s=(TILE, TILE))
+    banded = spectrum[:, :, : int(KX.max()) + 1]  # the transforms of the other columns are zeros
+    banded[...] = fft.ifft(banded, axis=1)
+    agreement = fft.irfft(spectrum, TILE, axis=2)
     number, dy, dx = (int(i) for i in np.unravel_index(int(agreement.argmax()), agreement.shape))
     return Place(variants[number], candidates[number], (dy, dx))
 

@@ -23,6 +23,8 @@ RINGS = int(HIGHEST / RING_WIDTH)
 PILOTS = 8  # variants of the pattern a key has; the picture's content decides which one it bears
 PILOT_SHARE = 0.18  # of the carriers, and so of the energy
 
+_HALF_POWER = np.float32(1.0 / np.sqrt(2.0))  # the real or imaginary part of a carrier of one of four phases
+
 PUBLIC_KEY = b"nonesuch public watermark key 1"  # the default: anyone can detect, as the law asks
 
 Complex = npt.NDArray[np.complex64]
@@ -95,11 +97,13 @@ def _variant(key: bytes, number: int, pilot: Ints, data: Ints, dimension_ring: I
 
 def pattern(layout: Layout, coded: npt.NDArray[np.uint8]) -> Complex:
     """Unit-magnitude carrier values [n] of one variant that bears `coded` [CODED_BITS] of 0 and 1."""
-    soft = (1.0 - 2.0 * coded[layout.bits]) * layout.signs
+    turned = np.where(coded, -_HALF_POWER, _HALF_POWER)
+    soft = turned[layout.bits] * layout.signs
     half = len(layout.data)
     values = np.empty(len(RING), np.complex64)
     values[layout.pilot] = layout.pilot_values
-    values[layout.data] = (soft[:half] + 1j * soft[half:]) / np.sqrt(2.0)
+    values.real[layout.data] = soft[:half]
+    values.imag[layout.data] = soft[half:]
     return values
 
 
