@@ -83,7 +83,7 @@ class Line:
         self._waiting.put(None)
         self._scorer.join()
         with self._change:
-            running = [future for future in self._futures if not future.cancel()]
+            running = [future for future in list(self._futures) if not future.cancel()]
         for future in running:
             future.exception()
 
@@ -126,7 +126,6 @@ class Line:
         future.add_done_callback(self._took)
 
     def _took(self, future: Future[Finished]) -> None:
-        self._room.release()
         try:
             finished = future.result()
             with self._counting:
@@ -140,6 +139,7 @@ class Line:
             with self._change:
                 self._futures.discard(future)
                 figures.queue("mark", len(self._futures))
+            self._room.release()
         with self._change:
             self._finished.append(finished)
             self._change.notify_all()

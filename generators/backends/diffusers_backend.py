@@ -26,6 +26,7 @@ from generators.backends.pipelines import (
     use_loras,
 )
 from generators.backends.prompts import PromptEncoder, shape_of
+from generators.backends.speed import OPTIONS, Accelerated, Speed, pipeline_options, speed_of
 from generators.init_images import laid_over
 from generators.models import ModelFacts
 from generators.recipe import Recipe
@@ -59,10 +60,11 @@ class DiffusersBackend:
         self._form: Any = None  # what draws first: the pipeline, or its form that starts from a picture
         self._passes: Any = None
         self._dtype: torch.dtype | None = None
+        self._speed: Speed | None = None
 
     def load(self) -> None:
         """Bring the weights onto the device, in the dtype of the model's defaults."""
-        self._load(self.facts.defaults.dtype)
+        self._load(self.facts.defaults.dtype, speed_of((), self._device))
 
     def check(self, recipe: Recipe) -> None:
         """Raise InputError for what the recipe asks of this model that it can't do: an unknown option, a
@@ -71,7 +73,7 @@ class DiffusersBackend:
         self._check_negative(recipe)
         if recipe.prompt_syntax is not None:
             self._encoder.embeddings(
-                recipe.prompt, "", guided=False, options=dict(recipe.options), syntax=recipe.prompt_syntax
+                recipe.prompt, "", guided=False, options=pipeline_options(recipe.options), syntax=recipe.prompt_syntax
             )
 
     def draw(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
@@ -100,9 +102,9 @@ class DiffusersBackend:
         if self._device.startswith("cuda"):
             torch.cuda.empty_cache()
 
-    def _load(self, dtype: str) -> None:
+    def _load(self, dtype: str, speed: Speed) -> None:
         wanted = real_dtype(dtype, self._device)
-        if self._pipe is not None and wanted == self._dtype:
+        if self._pipe is not None and (wanted, speed) == (self._dtype, self._speed):
             return
         if not self.facts.resolved:
             raise DrawingError(
@@ -112,7 +114,8 @@ class DiffusersBackend:
             )
         self.close()
         self._pipe = load_pipeline(self.facts, device=self._device, dtype=wanted, network=self._network)
-        self._dtype = wanted
+        self._accelerated = Accelerated(self._pipe, speed, wanted)
+        self._dtype, self._speed = wanted, speed
         self._encoder = PromptEncoder(self._pipe, self._device)
         self._passes = Passes(self._pipe, device=self._device, dtype=wanted, network=self._network)
         self._loras: tuple[Any, ...] = ()
@@ -120,7 +123,7 @@ class DiffusersBackend:
 
     def _prepare(self, recipe: Recipe) -> None:
         """Bring the pipeline into the state that a recipe's group needs."""
-        self._load(recipe.dtype)
+        self._load(recipe.dtype, speed_of(recipe.options, self._device))
         if recipe.loras != self._loras:
             self._loras = ()
             self._encoder.forget()
@@ -134,7 +137,7 @@ class DiffusersBackend:
             self._image_prompt = recipe.image_prompt
         self._form = self._passes.prepare(recipe)
         self._parameters = inspect.signature(self._form.__call__).parameters
-        known = sorted(set(self._parameters) - _OWN)
+        known = sorted(set(self._parameters) - _OWN | OPTIONS)
         for option, _ in recipe.options:
             if option not in known:
                 raise InputError(
@@ -189,11 +192,12 @@ class DiffusersBackend:
         """Images as float tensors [3, H, W] in 0 … 1 on the device; prompts of unlike length go apart."""
         for recipe in batch:
             self._check_negative(recipe)
-        prompted = [embedded(self._encoder, recipe, dict(recipe.options)) for recipe in batch]
+        prompted = [embedded(self._encoder, recipe, pipeline_options(recipe.options)) for recipe in batch]
         shapes = [shape_of(one) for one in prompted]
         images: dict[int, torch.Tensor] = {}
         for shape in dict.fromkeys(shapes):
             chosen = [index for index, one in enumerate(shapes) if one == shape]
+            self._accelerated.begin()
             drawn = self._passes.draw(
                 Prompted([batch[index] for index in chosen], [prompted[index] for index in chosen])
             )
