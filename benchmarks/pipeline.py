@@ -41,7 +41,9 @@ def compare(work: Work, repeats: int, home: Path) -> dict[str, Any]:
     bare = _timed(started, "bare", lambda: BareDiffusers(work))
     plain = _timed(started, "plain", lambda: PlainScript(work, str(ENCODER)))
     first = home / "first.yaml"
-    first.write_text(make_work(work.folder, 1, work.side, work.steps, work.guidance).sweep("first", "embedded"))
+    first.write_text(
+        make_work(work.folder, 1, work.side, work.steps, work.guidance).sweep("first", "embedded")
+    )
     _timed(started, "pipeline", lambda: run_sweep(first, home / "first", online=False))
     batch = bare.best_batch()
     sweep = home / "work.yaml"
@@ -101,7 +103,10 @@ def main() -> None:
     work = make_work(EMBEDDED_FOLDER, arguments.seeds, **EMBEDDED)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as folder:
         told = compare(work, arguments.repeats, Path(folder))
-    print(f"{machine()}, {today()}: {told['images']} images, bare in batches of {told['batch']}", file=sys.stderr)
+    print(
+        f"{machine()}, {today()}: {told['images']} images, bare in batches of {told['batch']}",
+        file=sys.stderr,
+    )
     print("| way | images/s | core seconds an image | start, s |\n|---|---|---|---|")
     for way in WAYS:
         row = [told[key][way] for key in ("images_per_second", "core_seconds_per_image", "start_seconds")]

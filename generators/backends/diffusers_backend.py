@@ -73,7 +73,11 @@ class DiffusersBackend:
         self._check_negative(recipe)
         if recipe.prompt_syntax is not None:
             self._encoder.embeddings(
-                recipe.prompt, "", guided=False, options=pipeline_options(recipe.options), syntax=recipe.prompt_syntax
+                recipe.prompt,
+                "",
+                guided=False,
+                options=pipeline_options(recipe.options),
+                syntax=recipe.prompt_syntax,
             )
 
     def draw(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:

@@ -163,5 +163,5 @@ def _compile(denoiser: Any) -> None:
 
 def _largest_list(denoiser: Any) -> list[Any]:
     """The longest ModuleList right below a model that does not name its repeated blocks."""
-    lists = [part for part in denoiser.children() if isinstance(part, torch.nn.ModuleList)]
-    return list(max(lists, key=lambda part: len(part), default=torch.nn.ModuleList()))
+    lists = [list(part) for part in denoiser.children() if isinstance(part, torch.nn.ModuleList)]
+    return max(lists, key=len, default=[])
