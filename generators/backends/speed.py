@@ -105,7 +105,7 @@ class Accelerated:
             else:
                 # what TeaCache and ParaAttention do: all but the first block are skipped while it hardly changes
                 hooks.apply_first_block_cache(self._denoiser, hooks.FirstBlockCacheConfig(threshold=strength))
-        except (ValueError, AttributeError, TypeError, KeyError) as error:
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
             name = type(self._denoiser).__name__
             raise InputError(
                 f"{name} takes no step cache {kind} ({error})", where="options.step_cache"
