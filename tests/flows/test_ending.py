@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import generators.sweep
+import generators.seeds
 from foundation.errors import InputError
 from generators.plan import open_matrix
 from generators.sweep import load_sweep, make_sweep
@@ -61,7 +61,7 @@ def test_fresh_seeds_follow_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
     data = {"name": "a", "model": "noise", "prompt": "x", "seeds": {"count": 3, "base": 10, "fresh": "daily"}}
     seen = []
     for day in (0, 1, 2):
-        monkeypatch.setattr(generators.sweep, "days", lambda day=day: day)
+        monkeypatch.setattr(generators.seeds, "days", lambda day=day: day)
         seen += [recipe.seed for recipe in open_matrix(make_sweep(data))]
     assert seen == list(range(10, 19))
 
