@@ -99,7 +99,7 @@ def test_broken_folders_are_refused(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["comfyui:flow.json", "openai:dall-e-3", "best:model", "no such folder", "a/b/c"]
+    "name", ["comfyui:flow.json", "midjourney:v7", "best:model", "no such folder", "a/b/c"]
 )
 def test_unknown_names_are_refused(name: str) -> None:
     with pytest.raises(InputError):
