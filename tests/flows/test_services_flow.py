@@ -119,7 +119,7 @@ class TestServices:
 
         signer = open_chosen(SignerChoice())
         request = MarkRequest(
-            watermark_payload=7, recipe={}, title="s.png", generator="service", watermark=False
+            watermark_payload=7, recipe={}, title="s.png", generator="service", watermark=None
         )
         server.sign = lambda data: mark_image(decode_rgb(data, where="x"), request, signer).data
         run(swept(tmp_path, server.url))

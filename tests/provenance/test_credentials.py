@@ -151,7 +151,7 @@ def test_a_stranger_cannot_borrow_a_proven_parent(
 def test_only_listed_signers_are_believed_about_cameras(
     signer: Signer, home: Path, ask: Callable[..., Verdict]
 ) -> None:
-    settings = {"source_type": "digitalCapture", "watermark": False, "recipe": {}, "generator": ""}
+    settings = {"source_type": "digitalCapture", "watermark": None, "recipe": {}, "generator": ""}
     photo = mark_image(picture(3), request(**settings), signer).data
     assert ask(photo).verdict == "no-evidence"
 
