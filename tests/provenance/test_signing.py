@@ -282,7 +282,7 @@ def test_a_listed_camera_is_believed_until_something_speaks_against_it(tmp_path:
     chain, key, root = write_pair(tmp_path, Profile())
     camera = open_signer(certificate=chain, private_key=key)
     trust, options = load_trust(root, tmp_path), VerifyOptions(search="aligned")
-    settings = {"source_type": "digitalCapture", "recipe": {}, "generator": "Camera", "watermark": False}
+    settings = {"source_type": "digitalCapture", "recipe": {}, "generator": "Camera", "watermark": None}
     photo = mark_image(picture(), request(**settings), camera)
     verdict = verify_bytes(photo.data, "x", options, trust)
     assert (verdict.verdict, verdict.confidence) == ("captured", "proven")
