@@ -112,11 +112,20 @@ def start_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a drawn row says of the picture it starts from and of its ways, under the recipe's names."""
     found: dict[str, Any] = {
         "init_image_digest": row.get("init_digest"),
-        "fit": json.loads(row.get("options") or "{}").get("fit"),
+        "fit": _object(row.get("options")).get("fit"),
         **{name: row.get(name) for name in ("strength", "mask_digest", "parent")},
-        **json.loads(row.get("ways") or "{}"),
+        **_object(row.get("ways")),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _object(text: Any) -> dict[str, Any]:
+    """A JSON object from a column; empty where another program wrote something else."""
+    try:
+        found = json.loads(text or "{}")
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _foreign(row: Mapping[str, Any]) -> bool:

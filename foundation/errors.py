@@ -48,3 +48,7 @@ class CatalogError(NonesuchError):
 
 class StorageError(NonesuchError):
     """The disk is full, a folder can't be written, or another run holds it."""
+
+
+class ServerError(NonesuchError):
+    """Prefect's server can't be reached."""

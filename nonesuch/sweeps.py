@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,9 @@ def run_sweep(
 ) -> Summary:
     """Run the flow `sweep` on Prefect's embedded server, or on the server that PREFECT_API_URL names.
 
-    `engine` replaces keys of the sweep file's: {"name": "processes", "devices": 2}. `policy` is a further file that the sweep must satisfy. Returns the run's Summary. Raises InputError, StorageError or DrawingError with what to do.
+    `engine` replaces keys of the sweep file's: {"name": "processes", "devices": 2}.
+    `policy` is a further file that the sweep must satisfy. Returns the run's Summary.
+    Raises InputError, StorageError, ServerError or DrawingError with what to do.
     """
     from flows.job import prepare
     from flows.warm import warm
@@ -36,16 +39,36 @@ def run_sweep(
     from flows.sweep import sweep
 
     leave_errors_to_the_caller()
-    summary: Summary = sweep(
-        sweep_file,
-        out,
-        retry_failed=retry_failed,
-        online=online,
-        shard_size=shard_size,
-        engine=engine,
-        policy=policy,
-    )
+    with _server_losses_told():
+        summary: Summary = sweep(
+            sweep_file,
+            out,
+            retry_failed=retry_failed,
+            online=online,
+            shard_size=shard_size,
+            engine=engine,
+            policy=policy,
+        )
     return summary
+
+
+@contextmanager
+def _server_losses_told() -> Iterator[None]:
+    """Turn what Prefect's client raises when its server is away into a ServerError."""
+    from httpx import TransportError
+
+    from foundation.errors import ServerError
+
+    try:
+        yield
+    except (TransportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):
+            raise
+        raise ServerError(
+            f"Prefect's server can't be reached ({type(error).__name__})",
+            hint="What is published stays; start the server that PREFECT_API_URL names, or unset it, "
+            "and run the same command to go on.",
+        ) from error
 
 
 def leave_errors_to_the_caller() -> None:

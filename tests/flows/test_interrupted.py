@@ -80,3 +80,11 @@ def test_an_output_that_cannot_be_made_is_named(
     assert process.returncode == 1
     assert "file" in errors
     assert "Traceback" not in errors
+
+
+def test_a_server_that_is_away_is_told(tmp_path: Path, sweep_file: Path) -> None:
+    process = start(sweep_file, tmp_path / "out", "http://127.0.0.1:9/api")  # the discard port
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "Prefect's server can't be reached" in errors
+    assert "Traceback" not in errors

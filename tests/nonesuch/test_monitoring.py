@@ -143,7 +143,7 @@ def test_every_line_of_the_json_log_is_json(tmp_path: Path, prefect_server: str)
     assert events["planned"]["images"] == 6
     assert (events["progress"]["done"], events["progress"]["total"]) == (6, 6)
     assert events["ended"]["done"] == 6
-    (tmp_path / "s.yaml").write_text(SWEEP.replace("noise", "nowhere/to-be-found"))
+    (tmp_path / "s.yaml").write_text(SWEEP + "sede: 1\n")
     failed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert failed.returncode == 2
     last = json.loads(failed.stderr.splitlines()[-1])
