@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.local_server import prefect_server, schedules_dir
 from foundation.errors import InputError, StorageError
-from foundation.files import atomic_write, storage_error
+from foundation.files import atomic_write, is_held, storage_error
 
 if TYPE_CHECKING:
     from prefect.schedules import Schedule
@@ -127,7 +127,7 @@ def schedules() -> list[Listed]:
     for path in _notes():
         schedule = _read(path)
         last, following = _runs(schedule.name)
-        found.append(Listed(schedule, _is_served(schedule.name), last, following))
+        found.append(Listed(schedule, is_held(_lock_file(schedule.name)), last, following))
     return found
 
 
@@ -137,7 +137,7 @@ def remove(name: str) -> bool:
     if not note.exists():
         known = ", ".join(path.name.removesuffix(".schedule.json") for path in _notes()) or "none"
         raise InputError(f"there is no schedule {name!r}", where="schedule", hint=f"Known: {known}.")
-    served = _is_served(name)
+    served = is_held(_lock_file(name))
     note.unlink()
     if not served:
         _lock_file(name).unlink(missing_ok=True)
@@ -253,20 +253,6 @@ def _served(schedule: Nightly) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def _is_served(name: str) -> bool:
-    try:
-        lock = os.open(_lock_file(name), os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 def _read(path: Path) -> Nightly:

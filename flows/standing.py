@@ -6,9 +6,7 @@ read from its lock, which the operating system drops with the process, not from 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,7 +17,7 @@ from flows.figures import Rate
 from flows.output import LOCK
 from flows.progress import Tally
 from foundation.errors import InputError, StorageError
-from foundation.files import atomic_write
+from foundation.files import atomic_write, is_held
 
 _FILE = ".progress.json"
 _EVERY = 1.0  # seconds between two writes
@@ -109,21 +107,6 @@ def read_standing(out: Path) -> Standing:
         ) from error
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"can't be read ({error})", where=str(out / _FILE)) from error
-    if told.state == "running" and not _held(out):
+    if told.state == "running" and not is_held(out / LOCK):
         return Standing(**{**asdict(told), "state": "stopped", "seconds_left": None})
     return told
-
-
-def _held(out: Path) -> bool:
-    """Whether a living run holds the folder."""
-    try:
-        lock = os.open(out / LOCK, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from foundation.errors import DrawingError, InputError
+from foundation.errors import InputError
 from foundation.images import RGB
 from generators.backends.remote.drawing import Picture
 from generators.backends.remote.http import Answer, Caller, NoImage, Problem
@@ -247,11 +247,3 @@ def _judge(answer: Answer) -> Problem | None:
     if answer.status in (404, 422):
         return Problem("recipe", f"refuses the request: {json.dumps(told.get('detail', ''))}")
     return None
-
-
-def interrupt(caller: Caller) -> None:
-    """Stop what it draws at the moment; nothing is said when that fails."""
-    try:
-        caller.ask("POST", "/sdapi/v1/interrupt", retries=0)
-    except DrawingError:
-        return

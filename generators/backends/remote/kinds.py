@@ -7,6 +7,7 @@ leave to use the network. Services are described without asking.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +60,7 @@ def caller_for(
     )
 
 
-class _Kind:
+class _Kind(ABC):
     """What all kinds share: they need to know how the engine is reached."""
 
     name: str
@@ -68,10 +69,11 @@ class _Kind:
         """Facts with the engine's defaults."""
         return self.describe_remote(model, revision, folder=folder, network=network, connection=Connection())
 
+    @abstractmethod
     def describe_remote(
         self, model: str, revision: str | None, *, folder: Path, network: bool, connection: Connection
     ) -> ModelFacts:
-        raise NotImplementedError
+        """Facts with the connection that the sweep names. Raises InputError as `describe` does."""
 
     def open(
         self, facts: ModelFacts, *, device: str | None, batch_size: int | None, network: bool
@@ -85,8 +87,9 @@ class _Kind:
         usual = _SERVICE_CONCURRENCY if facts.remote.paid else _ENGINE_CONCURRENCY
         return RemoteBackend(facts, self.painter(facts, caller), concurrency=connection.concurrency or usual)
 
+    @abstractmethod
     def painter(self, facts: ModelFacts, caller: Caller) -> Painter:
-        raise NotImplementedError
+        """What draws one recipe at a time through the caller."""
 
 
 class ComfyKind(_Kind):
