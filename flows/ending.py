@@ -57,7 +57,7 @@ class Ending:
         return self._money_spent()
 
     @property
-    def paid(self) -> float:
+    def cost(self) -> float:
         """US dollars that services took for this run's images so far."""
         return self._spent
 

@@ -36,10 +36,10 @@ class Summary:
         default_factory=dict
     )  # seconds this run's images took to draw, score, mark
     device_hours: float = 0.0  # of this run: wall-clock hours times devices
-    cost: float | None = None  # device hours times the sweep's price
+    device_price: float | None = None  # device hours times the sweep's `price`
     currency: str = ""
     page: str | None = None  # the same as an HTML file, relative to the output folder
-    paid: float = 0.0  # US dollars that services took in this run, by list price or their own count
+    cost: float = 0.0  # US dollars that services took in this run: the sum of the catalog's column
 
     @property
     def images_per_second(self) -> float:
@@ -48,8 +48,8 @@ class Summary:
 
     @property
     def price_told(self) -> str:
-        """The cost with its currency; empty when the sweep names no price."""
-        return "" if self.cost is None else f"{self.cost:,.2f} {self.currency}"
+        """The price of the device hours with its currency; empty when the sweep names none."""
+        return "" if self.device_price is None else f"{self.device_price:,.2f} {self.currency}"
 
     def markdown(self) -> str:
         """The summary as a Markdown document, for Prefect's page of the run."""
@@ -58,7 +58,7 @@ class Summary:
             "",
             f"{self.done} images drawn, {self.failed} failed, {self.flagged} flagged, "
             f"of {self.planned} planned; {self.images_per_second:.2f} images/s."
-            + (f" Services took about ${self.paid:.2f}." if self.paid else "")
+            + (f" Services took about ${self.cost:.2f}." if self.cost else "")
             + (f" Ended early: {_cell(self.ended_by)}." if self.ended_by else ""),
             "",
             f"{self.device_hours:.3f} device hours"
@@ -81,9 +81,9 @@ def summarise(
     seconds: float,
     ended_by: str | None = None,
     device_hours: float = 0.0,
-    paid: float = 0.0,
+    cost: float = 0.0,
 ) -> Summary:
-    """Read the sweep's rows back and rank them; `seconds`, `device_hours` and `paid` (US dollars to services) are
+    """Read the sweep's rows back and rank them; `seconds`, `device_hours` and `cost` (US dollars to services) are
     this run's."""
     started = datetime.now(UTC) - timedelta(seconds=seconds)
     price = job.sweep.price
@@ -103,9 +103,9 @@ def summarise(
         failures=_failures(job),
         work=_work(job, started),
         device_hours=device_hours,
-        cost=None if price is None else device_hours * price.gpu_hour,
+        device_price=None if price is None else device_hours * price.gpu_hour,
         currency="" if price is None else price.currency,
-        paid=round(paid, 6),
+        cost=round(cost, 6),
     )
 
 

@@ -89,7 +89,7 @@ def sweep(
             ended_by = ending.cut(total)
         standing.ended()
         seconds = monotonic() - begun
-        summary = summarise(job, counter.tally, seconds, ended_by, ending.device_hours(), ending.paid)
+        summary = summarise(job, counter.tally, seconds, ended_by, ending.device_hours(), ending.cost)
         if summary.planned:
             summary = write_page(job, summary)
         _publish_summary(summary)

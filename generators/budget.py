@@ -48,7 +48,7 @@ class Adaptive(Strict):
 
 
 class Price(Strict):
-    """What drawing costs, for the report of a run."""
+    """What device hours cost, for the report of a run; what services take is `cost`."""
 
     gpu_hour: Annotated[float, Field(ge=0, description="of one device")]
     currency: Annotated[str, Field(min_length=1, max_length=8, description="as the report shows it")] = "USD"

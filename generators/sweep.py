@@ -108,7 +108,7 @@ class Sweep(Strict):
     adaptive: (
         Annotated[Adaptive, Field(description="spend later images on what scored best so far")] | None
     ) = None
-    price: Annotated[Price, Field(description="lets the report say what a run cost")] | None = None
+    price: Annotated[Price, Field(description="lets the report say what a run's device hours come to")] | None = None
     engine: Annotated[RunEngine, Field(description="who draws: here, processes or ray")] = RunEngine()
     limit: Annotated[int, Field(ge=1, description="most cells that the matrix may have")] = MAX_CELLS
     shard_size: Annotated[int, Field(ge=1, le=10_000, description="most images in a shard")] = 200

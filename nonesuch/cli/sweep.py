@@ -154,8 +154,8 @@ def _tell_ended(console: Console, summary: Summary, out: Path) -> None:
         f"in {summary.seconds:.1f} s ({summary.images_per_second:.2f} images/s)",
         highlight=False,
     )
-    if summary.paid:
-        console.print(f"services took about ${summary.paid:.2f}", highlight=False)
+    if summary.cost:
+        console.print(f"services took about ${summary.cost:.2f}", highlight=False)
     if summary.ended_by:
         console.print(f"ended early: {summary.ended_by}; the same command goes on", highlight=False)
     console.print(f"images   {out / 'images'}\ncatalog  {out / 'catalog'}", highlight=False)

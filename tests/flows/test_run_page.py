@@ -56,10 +56,11 @@ def test_it_shows_what_the_summary_says(run: tuple[Summary, Path]) -> None:
     page = Page()
     page.feed((folder / "out" / str(summary.page)).read_text())
     assert summary.done == 15
-    assert summary.cost == pytest.approx(summary.device_hours * 3.6)
+    assert summary.device_price == pytest.approx(summary.device_hours * 3.6)
+    assert summary.cost == 0
     assert summary.device_hours > 0
     text = re.sub(r"\s+", " ", page.text)
-    for words in ("shown", "images drawn 15", "Scores by facet", "Where the time went", summary.price_told):
+    for words in ("shown", "images drawn 15", "price of device hours", "Scores by facet", "Where the time went", summary.price_told):
         assert words in text
     assert page.tags.count("img") == len(summary.top) == 12
     assert "<script>alert(1)</script> fox" in text

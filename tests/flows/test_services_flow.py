@@ -63,7 +63,7 @@ class TestServices:
     ) -> None:
         summary = run(swept(tmp_path, server.url, 'noise, "openai:dall-e-3"', seeds=2))
         table = rows(tmp_path)
-        assert (summary.done, summary.failed, summary.paid) == (12, 0, pytest.approx(0.24))
+        assert (summary.done, summary.failed, summary.cost) == (12, 0, pytest.approx(0.24))
         bought = table[table["backend"] == "openai"]
         assert list(bought["cost"]) == [0.04] * 6
         assert list(bought["reproducible"]) == [False] * 6
