@@ -109,10 +109,13 @@ def _source_type(row: Mapping[str, Any]) -> str | None:
 
 
 def start_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a drawn row says of the picture it starts from and of its ways, under the recipe's names."""
+    """What a drawn row says of the picture it starts from, of its ways, and of the size that it was asked for where
+    the file has another, under the recipe's names."""
+    options = _object(row.get("options"))
     found: dict[str, Any] = {
         "init_image_digest": row.get("init_digest"),
-        "fit": _object(row.get("options")).get("fit"),
+        "fit": options.get("fit"),
+        **{name: options[name] for name in ("width", "height") if type(options.get(name)) is int},
         **{name: row.get(name) for name in ("strength", "mask_digest", "parent")},
         **_object(row.get("ways")),
     }

@@ -140,6 +140,7 @@ def catalog_row(
     A recipe without a finished file is `failed`, whatever came before.
     """
     recipe = drawing.recipe
+    width, height = _size(drawing)
     row: dict[str, Any] = {
         "recipe_id": recipe.id,
         "sweep": shard.sweep,
@@ -152,14 +153,14 @@ def catalog_row(
         "prompt": recipe.prompt,
         "negative_prompt": recipe.negative_prompt,
         "seed": recipe.seed,
-        "width": recipe.width,
-        "height": recipe.height,
+        "width": width,
+        "height": height,
         "steps": recipe.steps,
         "guidance_scale": recipe.guidance_scale,
         "scheduler": recipe.scheduler,
         "dtype": drawing.dtype,
         "loras": json.dumps([[lora.path, lora.digest, lora.weight] for lora in recipe.loras]),
-        "options": json.dumps(dict(recipe.options) | _beside(recipe)),
+        "options": json.dumps(dict(recipe.options) | _beside(drawing)),
         "init_digest": recipe.init_image_digest,
         "strength": recipe.strength,
         "mask_digest": recipe.mask_digest,
@@ -207,9 +208,21 @@ def _told_lora(lora: Lora) -> dict[str, Any]:
     return told if images is None else {**told, "training_images": images}
 
 
-def _beside(recipe: Recipe) -> dict[str, str]:
-    """Settings without a column of their own, told among the options."""
-    named = {"fit": recipe.fit, "prompt_syntax": recipe.prompt_syntax}
+def _size(drawing: Drawing) -> tuple[int, int]:
+    """Width and height of the picture, px; a service may draw another size than it was asked for."""
+    if drawing.image is None:
+        return drawing.recipe.width, drawing.recipe.height
+    height, width = drawing.image.shape[:2]
+    return width, height
+
+
+def _beside(drawing: Drawing) -> dict[str, str | int]:
+    """Settings without a column of their own, told among the options; the size that was asked for, where the
+    columns hold another."""
+    recipe = drawing.recipe
+    named: dict[str, str | int | None] = {"fit": recipe.fit, "prompt_syntax": recipe.prompt_syntax}
+    if _size(drawing) != (recipe.width, recipe.height):
+        named |= {"width": recipe.width, "height": recipe.height}
     return {name: value for name, value in named.items() if value is not None}
 
 

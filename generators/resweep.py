@@ -142,9 +142,13 @@ def _settings(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The settings that a recipe stands for, and what it says that no setting takes."""
     settings: dict[str, Any] = {}
     left_out: list[str] = []
+    options = dict(recipe.get("options") or {})
     for name in ("width", "height", "steps"):
-        if recipe.get(name):
-            settings[name] = int(recipe[name])
+        value = recipe.get(name)
+        if name != "steps" and type(options.get(name)) is int:
+            value = options.pop(name)  # as it was asked for; a row's own width and height are the file's
+        if value:
+            settings[name] = int(value)
     if recipe.get("guidance_scale") is not None:
         settings["guidance"] = float(recipe["guidance_scale"])
     scheduler = recipe.get("scheduler")
@@ -159,7 +163,6 @@ def _settings(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     loras = [_lora(entry) for entry in recipe.get("loras") or ()]
     if loras:
         settings["loras"] = loras
-    options = dict(recipe.get("options") or {})
     options.pop("fit", None)
     syntax = options.pop("prompt_syntax", recipe.get("prompt_syntax"))
     if syntax:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from foundation.errors import DrawingError, InputError
 
@@ -130,3 +131,35 @@ class TestServices:
         assert len(report.manifests) == 2
         assert row["source_type"] == "trainedAlgorithmicMedia"
         assert row["status"] == "ok"
+
+    def test_a_row_has_the_size_of_its_file_and_the_recipe_the_size_that_was_asked_for(
+        self, tmp_path: Path, server: OpenAIServer
+    ) -> None:
+        from generators.plan import open_matrix
+        from generators.sweep import make_sweep
+        from nonesuch.refining import sweep_of_image
+        from nonesuch.web.gallery.sweepfile import sweep_file
+
+        run(
+            swept(
+                tmp_path,
+                server.url,
+                "noise, {name: dalle, settings: {model: 'openai:dall-e-3', size: 1792x1024}}",
+            )
+        )
+        table = rows(tmp_path)
+        for _, row in table.iterrows():
+            with Image.open(tmp_path / "out" / row["file"]) as image:
+                assert image.size == (row["width"], row["height"])
+        bought = table[table["backend"] == "openai"].iloc[0]
+        assert (bought["width"], bought["height"]) == (112, 64)  # what the server sends
+        assert json.loads(bought["options"]) == {"width": 1792, "height": 1024}
+        assert json.loads(table[table["backend"] == "noise"].iloc[0]["options"]) == {}
+        with Image.open(tmp_path / "out" / bought["file"]) as image:
+            image.save(tmp_path / "stripped.png")
+        again = sweep_of_image(tmp_path / "stripped.png", catalog=tmp_path / "out")
+        assert again.data["settings"]["width"] == 1792
+        assert "options" not in again.data["settings"]
+        (recipe,) = open_matrix(make_sweep(again.data))
+        assert recipe.id == bought["recipe_id"]
+        assert sweep_file(json.loads(bought.to_json())).exact

@@ -76,6 +76,9 @@ def _recipe(row: Mapping[str, Any]) -> Recipe:
     """The recipe of a row, with the dtype that makes its id the row's own if there is one."""
     options = options_of(row)
     fit, syntax = options.pop("fit", None), options.pop("prompt_syntax", None)
+    asked = {**row, **start_of_row(row)}  # the row's own size is the file's
+    for name in ("width", "height"):
+        options.pop(name, None)
     recipe = Recipe(
         backend=row["backend"] or "",
         model=row["model"] or "",
@@ -83,8 +86,8 @@ def _recipe(row: Mapping[str, Any]) -> Recipe:
         prompt=row["prompt"] or "",
         negative_prompt=row["negative_prompt"] or "",
         seed=row["seed"] or 0,
-        width=row["width"] or 0,
-        height=row["height"] or 0,
+        width=asked["width"] or 0,
+        height=asked["height"] or 0,
         steps=row["steps"] or 0,
         guidance_scale=float(row["guidance_scale"] or 0),
         scheduler=row["scheduler"] or "default",
