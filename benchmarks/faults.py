@@ -1,10 +1,11 @@
 """Injects faults into real sweeps and counts what was lost: nothing may be.
 
-    python -m benchmarks.faults [--kinds runner,worker,…] [--scale 1.0] [--json FILE]
+    python -m benchmarks.faults [--kinds runner,worker,…] [--small] [--json FILE]
 
-At --scale 1 it injects 220 faults. After each one the folder is checked as far as it has come; every sweep is then
-brought to its end and checked again: every recipe in the catalog exactly once, every catalogued file there with its
-digest, every signature valid. `images` counts files whose digest was compared, so a file counts at every check.
+It injects 220 faults, with --small the few of each kind that the tests ask for. After each one the folder is checked
+as far as it has come; every sweep is then brought to its end and checked again: every recipe in the catalog exactly
+once, every catalogued file there with its digest, every signature valid. `images` counts files whose digest was
+compared, so a file counts at every check.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from benchmarks import fault_kinds as kinds
 from benchmarks.fault_lab import Lab, Outcome, Unavailable
 from benchmarks.machine import machine, today
 
-# name → (scenario, faults at --scale 1)
-SUITE: Final[dict[str, tuple[kinds.Scenario, int]]] = {
-    "runner": (kinds.runner_killed, 120),
-    "truncated": (kinds.truncated_part, 24),
-    "disk": (kinds.disk_full, 16),
-    "readonly": (kinds.read_only, 12),
-    "memory": (kinds.out_of_memory, 12),
-    "two": (kinds.two_at_once, 12),
-    "worker": (kinds.worker_killed, 12),
-    "hang": (kinds.backend_hangs, 4),
-    "server": (kinds.server_killed, 4),
-    "clock": (kinds.clock_jumps, 4),
+# name → (scenario, faults at large, faults with --small)
+SUITE: Final[dict[str, tuple[kinds.Scenario, int, int]]] = {
+    "runner": (kinds.runner_killed, 120, 6),
+    "truncated": (kinds.truncated_part, 24, 2),
+    "disk": (kinds.disk_full, 16, 1),
+    "readonly": (kinds.read_only, 12, 1),
+    "memory": (kinds.out_of_memory, 12, 2),
+    "two": (kinds.two_at_once, 12, 1),
+    "worker": (kinds.worker_killed, 12, 2),
+    "hang": (kinds.backend_hangs, 4, 1),
+    "server": (kinds.server_killed, 4, 1),
+    "clock": (kinds.clock_jumps, 4, 1),
 }
 
 
@@ -41,25 +42,24 @@ def main() -> None:
     """Run the suite; exit 1 when anything was lost, doubled or wrong."""
     parser = argparse.ArgumentParser(description="Inject faults into sweeps.")
     parser.add_argument("--kinds", default=",".join(SUITE), help="which, by name, with commas")
-    parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of faults")
+    parser.add_argument("--small", action="store_true", help="a few faults of each kind")
     parser.add_argument("--json", type=Path, help="where the figures go")
     asked = parser.parse_args()
     from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
-    outcomes: list[Outcome] = []
+    outcomes: dict[str, Outcome] = {}
     skipped: dict[str, str] = {}
     begun = perf_counter()
     with tempfile.TemporaryDirectory() as folder, prefect_test_harness(server_startup_timeout=300):
         lab = Lab(Path(folder), str(PREFECT_API_URL.value()))
         for name in asked.kinds.split(","):
-            scenario, count = SUITE[name]
+            scenario, many, few = SUITE[name]
             try:
-                outcomes.append(scenario(lab, max(1, round(count * asked.scale))))
+                outcomes[name] = last = scenario(lab, few if asked.small else many)
             except Unavailable as reason:
                 skipped[name] = str(reason)
                 continue
-            last = outcomes[-1]
             print(
                 f"{last.fault}: {last.injected} faults, {last.images} images, {last.signatures} signatures, "
                 f"{len(last.problems)} problems ({perf_counter() - begun:.0f} s)",
@@ -69,12 +69,12 @@ def main() -> None:
         "machine": machine(),
         "date": today(),
         "seconds": round(perf_counter() - begun, 1),
-        "faults": sum(one.injected for one in outcomes),
-        "images": sum(one.images for one in outcomes),
-        "signatures": sum(one.signatures for one in outcomes),
-        "problems": sum(len(one.problems) for one in outcomes),
+        "faults": sum(one.injected for one in outcomes.values()),
+        "images": sum(one.images for one in outcomes.values()),
+        "signatures": sum(one.signatures for one in outcomes.values()),
+        "problems": sum(len(one.problems) for one in outcomes.values()),
         "skipped": skipped,
-        "kinds": [asdict(one) for one in outcomes],
+        "kinds": {name: asdict(one) for name, one in outcomes.items()},
     }
     print(json.dumps(report, indent=1))
     if asked.json:
