@@ -186,12 +186,16 @@ def _mark_columns(report: CredentialReport, findings: Sequence[Finding]) -> dict
 
 
 def _watermark(manifest: ManifestReport) -> int:
-    from provenance.watermark import ALGORITHM
+    """The payload that a credential names, of nonesuch's mark or of TrustMark's; 0 for none."""
+    from provenance.pixel_marks import bound_payload
+    from provenance.watermark import ALGORITHM, trustmark
 
-    for algorithm, value in manifest.soft_bindings:
-        if algorithm == ALGORITHM and re.fullmatch(r"[0-9a-f]{16}", value):
-            return int(value, 16)
-    return 0
+    named = (
+        bound_payload(algorithm, value)
+        for algorithm, value in manifest.soft_bindings
+        if algorithm in (ALGORITHM, trustmark.NAME)
+    )
+    return next((payload for payload in named if payload is not None), 0)
 
 
 def _unread(

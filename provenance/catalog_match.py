@@ -7,6 +7,7 @@ picture before the verdict is "conflict".
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +35,11 @@ class Match:
         return self.record.to_json(found_by=self.found_by, distance=self.distance)
 
 
-def find(catalog: CatalogLookup, digest: str, payload: int | None, image: RGB | None) -> Match | None:
-    """The record of an image: by its digest, else its watermark, else its fingerprint; None when unknown.
+def find(catalog: CatalogLookup, digest: str, payloads: Iterable[int], image: RGB | None) -> Match | None:
+    """The record of an image: by its digest, else a watermark, else its fingerprint; None when unknown.
 
-    `digest` is the file's SHA-256, `payload` the watermark's 64 bits, `image` uint8 [H, W, 3].
+    `digest` is the file's SHA-256, `payloads` are the 64 bits of its watermarks, taken as far as the first that the
+    catalog knows, `image` is uint8 [H, W, 3].
     """
     record = catalog.by_digest(digest)
     if record is not None:
@@ -45,7 +47,7 @@ def find(catalog: CatalogLookup, digest: str, payload: int | None, image: RGB | 
     if image is None:
         return None
     phash = catalog.phash(image)
-    record = catalog.by_watermark(payload) if payload is not None else None
+    record = next((one for one in map(catalog.by_watermark, payloads) if one is not None), None)
     if record is not None:
         distance = None if record.phash is None else (record.phash ^ phash).bit_count()
         if distance is None or distance <= DIFFERENT_DISTANCE or shows(record, image):

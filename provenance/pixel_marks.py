@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from provenance.watermark.algorithms import ALGORITHMS, Algorithm
 
 OWN = "nonesuch"  # of the registry: the one that has a strength and a key
 
+_DIGITS = re.compile(r"[0-9a-fA-F]{16}")
 _opened: dict[str, Algorithm] = {}
 _opening = threading.Lock()
 
@@ -34,6 +36,11 @@ def open_algorithm(name: str) -> Algorithm:
         if name not in _opened:
             _opened[name] = ALGORITHMS.get(name)()
         return _opened[name]
+
+
+def registered_name(algorithm: str) -> str:
+    """The registry's name of the algorithm that a soft binding names, as far as it is open; else nonesuch's own."""
+    return next((name for name, one in _opened.items() if one.name == algorithm), OWN)
 
 
 def put_watermark(
@@ -73,3 +80,12 @@ def binding_value(algorithm: str, payload: int) -> str:
     from provenance.watermark import trustmark
 
     return trustmark.binding_value(payload) if algorithm == trustmark.NAME else f"{payload:016x}"
+
+
+def bound_payload(algorithm: str, value: str) -> int | None:
+    """The payload that a soft binding's value names, or None when `binding_value` gives no such value."""
+    from provenance.watermark import trustmark
+
+    if algorithm == trustmark.NAME:
+        return trustmark.bound_payload(value)
+    return int(value, 16) if _DIGITS.fullmatch(value) else None

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from foundation.errors import InputError, ProvenanceError
+from foundation.errors import DependencyError, InputError, ProvenanceError
 from foundation.images import read_limited
 from provenance import catalog_match
 from provenance.credentials import CredentialReport, read_credentials, sniff_mime
 from provenance.lookup import CatalogLookup, CatalogRecord
-from provenance.marks import find_own
+from provenance.marks import Payloads
 from provenance.pixels import Pixels
 from provenance.trustlist import load_trust
 
@@ -47,17 +47,19 @@ def recover(
     `manifest_of` reads a record's manifest store from the sidecar (see provenance.sidecar). `watermark_key`, a
     secret one, is looked for besides the public key.
     Raises InputError for a file that can't be read, ProvenanceError when its watermark leads to another
-    picture: that mark was copied.
+    picture: that mark was copied; DependencyError when nothing was found and an installed watermark could not be
+    looked for.
     """
     data = read_limited(path)
     pixels = Pixels(data, str(path))
     image = pixels.rgb()
     if image is None:
         raise InputError(pixels.error or "can't be decoded", where=str(path))
-    found = find_own(image, key=watermark_key, search="full")
-    payload = None if found is None else int(found.payload)
-    match = catalog_match.find(catalog, hashlib.sha256(data).hexdigest(), payload, pixels.view())
+    payloads = Payloads(image, key=watermark_key)
+    match = catalog_match.find(catalog, hashlib.sha256(data).hexdigest(), payloads, pixels.view())
     if match is None:
+        if payloads.unread:
+            raise DependencyError(payloads.unread[0].why)
         return None
     if match.evidence.says == "conflict":
         raise ProvenanceError(match.evidence.detail, where=str(path))

@@ -17,7 +17,8 @@ from provenance import catalog_match
 from provenance.credentials import CredentialReport, read_credentials, sniff_mime
 from provenance.evidence import Evidence
 from provenance.lookup import CatalogLookup
-from provenance.marks import Marks, Search, find_marks, marks_evidence
+from provenance.mark_evidence import marks_evidence, marks_json
+from provenance.marks import Marks, Search, find_marks
 from provenance.metadata import Finding, read_metadata
 from provenance.metadata.source import read_source
 from provenance.pixels import Pixels
@@ -91,7 +92,7 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
         )
     match = None
     if options.catalog is not None:
-        match = catalog_match.find(options.catalog, digest, marks.payload, pixels.view())
+        match = catalog_match.find(options.catalog, digest, marks.payloads, pixels.view())
     evidence += marks_evidence(marks, credential, match)
     if match is not None:
         evidence.append(match.evidence)
@@ -109,7 +110,7 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
         time=active.time if active else "unknown",
         generator=_generator(credential, findings, match) or marks.generator,
         digital_source_type=_source_types(credential, findings),
-        watermark=marks.to_json(),
+        watermark=marks_json(marks),
         catalog=match.to_json() if match is not None else None,
         recipe=_recipe(credential, findings, match),
         evidence=tuple(evidence),

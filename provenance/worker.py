@@ -59,11 +59,14 @@ def warm_up(options: VerifyOptions, trust: TrustSet) -> None:
     import numpy as np
 
     from provenance.encoding import encode_image
+    from provenance.marks import find_others
     from provenance.verify import verify_bytes
 
     grey = np.full((64, 64, 3), 128, np.uint8)
     plain = dataclasses.replace(options, catalog=None, search="aligned")
     verify_bytes(encode_image(grey, "jpeg"), "", plain, trust)
+    if options.search == "full":
+        find_others(grey)
 
 
 def limit_memory(most: int) -> None:

@@ -23,7 +23,8 @@ from foundation.images import RGB, read_limited
 from nonesuch.lookup import CatalogFolder
 from provenance import catalog_match, sidecar, watermark
 from provenance.credentials import read_credentials, sniff_mime
-from provenance.marks import find_own, find_trustmark
+from provenance.marks import Payloads
+from provenance.pixel_marks import bound_payload
 from provenance.pixels import Pixels
 from provenance.trustlist import load_trust
 from provenance.watermark import trustmark
@@ -33,7 +34,6 @@ WATERMARKS = (watermark.ALGORITHM, trustmark.NAME)
 FINGERPRINTS = (FINGERPRINT,)
 CHANCE_DISTANCE = 32  # bits in which the fingerprints of unrelated pictures differ on average
 
-_DIGITS = re.compile(r"[0-9a-fA-F]{16}")
 # C2PA 2.4, "Unique identifiers": urn:c2pa:UUID with optional generator and version; urn:uuid before 2.1.
 _MANIFEST_ID = re.compile(r"(?:[A-Za-z0-9._-]+:)?urn:(?:c2pa|uuid):[A-Za-z0-9.:_-]{1,200}")
 
@@ -54,16 +54,13 @@ def parse_binding(algorithm: str, value: str) -> int:
     if algorithm not in (*WATERMARKS, *FINGERPRINTS):
         raise InputError(f"the algorithm {algorithm!r} is not supported")
     text = value.strip()
-    if algorithm == trustmark.NAME:
-        bits = trustmark.bound_payload(text if "*" in text else _decoded(text))
-        if bits is None:
-            raise InputError(f"a value of {algorithm} is 2* and 68 bits, the last four 0, base64-encoded")
-        return bits
-    if not _DIGITS.fullmatch(text):
-        text = _decoded(text)
-    if not _DIGITS.fullmatch(text):
-        raise InputError(f"a value of {algorithm} is 16 hex digits, base64-encoded")
-    return int(text, 16)
+    bits = bound_payload(algorithm, text)
+    if bits is None:
+        bits = bound_payload(algorithm, _decoded(text))
+    if bits is None:
+        form = "2* and 68 bits, the last four 0" if algorithm == trustmark.NAME else "16 hex digits"
+        raise InputError(f"a value of {algorithm} is {form}, base64-encoded")
+    return bits
 
 
 def _decoded(text: str) -> str:
@@ -102,13 +99,10 @@ class Repository:
         image, view = pixels.rgb(), pixels.view()
         if image is None or view is None:
             raise InputError(pixels.error or "can't be decoded")
-        found = None
-        if algorithm in (None, watermark.ALGORITHM):
-            found = find_own(image, key=watermark_key, search="full")
-        if found is None and algorithm in (None, trustmark.NAME):
-            found = find_trustmark(image)
-        if found is not None and self._shows(int(found.payload), view):
-            return self.by_binding(watermark.ALGORITHM, int(found.payload), top)
+        if algorithm not in FINGERPRINTS:
+            for payload in Payloads(image, key=watermark_key, algorithm=algorithm):
+                if self._shows(payload, view):
+                    return self.by_binding(watermark.ALGORITHM, payload, top)
         if algorithm is None or algorithm in FINGERPRINTS:
             return self.by_binding(FINGERPRINT, self._folder.phash(view), top)
         return []

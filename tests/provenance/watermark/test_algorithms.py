@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from skimage import data
 
 from foundation.errors import DependencyError, InputError
+from nonesuch.lookup import CatalogFolder, recover_from
+from nonesuch.marks import mark_files
+from provenance import pixel_marks
+from provenance.verify import verify_file
 from provenance.watermark import ALGORITHM, trustmark
-from provenance.watermark.algorithms import ALGORITHMS
+from provenance.watermark.algorithms import ALGORITHMS, RGB, Found
 
 PAYLOAD = 0x8000000000000001
 installed = importlib.util.find_spec("trustmark") is not None
@@ -34,6 +39,68 @@ def test_own_watermark_through_the_protocol() -> None:
     assert found.payload == PAYLOAD
     assert found.false_alarm <= 1e-9
     assert own.detect(photo) is None
+
+
+class Corner:
+    """Another package's watermark: 64 bits as plain pixels in a corner."""
+
+    name = "org.example.corner"
+
+    def embed(self, image: RGB, payload: int) -> RGB:
+        bits = np.frombuffer(f"{payload:064b}".encode(), np.uint8) - ord("0")
+        marked = image.copy()
+        marked[0, :64] = 255 * bits[:, None]
+        return marked
+
+    def detect(self, image: RGB) -> Found | None:
+        row = image[0, :64, 0]
+        if not np.isin(row, (0, 255)).all():
+            return None
+        return Found(int("".join("1" if bit else "0" for bit in row), 2), 2.0**-448)
+
+
+def test_another_packages_watermark_is_read_wherever_marks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixel_marks, "_opened", {})
+    monkeypatch.setitem(ALGORITHMS._factories, "corner", Corner)
+    picture, out = tmp_path / "theirs.png", tmp_path / "out"
+    photo = np.ascontiguousarray(data.astronaut()[:300, :300])
+    Image.fromarray(photo).save(picture)
+    kind = "trainedAlgorithmicMedia"
+    (done,) = mark_files([picture], out, source_type=kind, watermark="corner", catalog=out)
+    assert done.out is not None, done.error
+    marked = np.asarray(Image.open(done.out).convert("RGB"))
+    stripped = tmp_path / "stripped.png"
+    Image.fromarray(marked[:150, :250]).save(stripped)
+    found = recover_from(out, stripped)
+    assert found is not None
+    assert found.recovery.found_by == "watermark"
+    verdict = verify_file(stripped, catalog_lookup=CatalogFolder(out))
+    assert (verdict.verdict, verdict.confidence) == ("ai-generated", "strong")
+    assert verdict.watermark is not None
+    assert (verdict.watermark["algorithm"], verdict.watermark["payload"]) == (Corner.name, done.watermark_id)
+    assert verify_file(stripped).verdict == "no-evidence"
+    assert [e.says for e in verify_file(Path(done.out)).evidence] == [
+        "ai-generated",
+        "ai-generated",
+        "ai-generated",
+    ]
+
+
+def test_another_packages_fault_is_told_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Corner):
+        def detect(self, image: RGB) -> Found | None:
+            raise ZeroDivisionError("no such luck")
+
+    monkeypatch.setattr(pixel_marks, "_opened", {})
+    monkeypatch.setitem(ALGORITHMS._factories, "broken", Broken)
+    Image.fromarray(data.coffee()[:200, :200]).save(tmp_path / "theirs.png")
+    verdict = verify_file(tmp_path / "theirs.png")
+    assert (verdict.verdict, verdict.error) == ("no-evidence", None)
+    assert any("no such luck" in found.detail for found in verdict.evidence)
 
 
 @pytest.mark.skipif(installed, reason="the package trustmark is installed")

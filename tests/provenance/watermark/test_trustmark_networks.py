@@ -16,10 +16,16 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from foundation.errors import InputError
+from foundation.errors import DependencyError, InputError, ProvenanceError
+from nonesuch.importing import ImportOptions, import_folders
+from nonesuch.lookup import CatalogFolder, recover_from
 from nonesuch.marks import mark_files
-from provenance import pixel_marks
+from nonesuch.refining import sweep_of_image
+from nonesuch.reproducing import reproduce
+from nonesuch.web.repository import FINGERPRINT, Repository
+from provenance import pixel_marks, watermark
 from provenance.credentials import read_credentials
+from provenance.pixels import Pixels
 from provenance.trustlist import load_trust
 from provenance.verify import verify_file
 from provenance.watermark import trustmark
@@ -124,6 +130,109 @@ def test_a_marked_file_names_it_and_verify_reads_it(tmp_path: Path, monkeypatch:
     alone = verify_file(bare)
     assert (alone.verdict, alone.confidence) == ("no-evidence", "none")
     assert any("seems to carry the TrustMark" in found.detail for found in alone.evidence)
+
+
+def test_a_stripped_picture_is_looked_up_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, out = tmp_path / "theirs.png", tmp_path / "out"
+    Image.fromarray(data.coffee()[:300, :300]).save(picture)
+    payload = int(hashlib.sha256(picture.read_bytes()).hexdigest()[:16], 16)
+    use_weights(tmp_path / "weights", payload, monkeypatch)
+    marked = mark_files(
+        [picture], out, source_type="trainedAlgorithmicMedia", watermark="trustmark", catalog=out
+    )
+    (done,) = marked
+    assert done.out is not None, done.error
+    stripped = tmp_path / "stripped.jpg"
+    # cropped, so that the fingerprint alone leads nowhere
+    part = Image.open(done.out).convert("RGB").crop((0, 0, 200, 240))
+    part.save(stripped, quality=90)
+    found = recover_from(out, stripped)
+    assert found is not None
+    assert (found.recovery.found_by, found.recovery.original) == ("watermark", Path(done.out).read_bytes())
+    assert found.recovery.manifest is not None
+    pixels = Pixels(stripped.read_bytes(), "stripped")
+    repository = Repository(out)
+    told = read_credentials(Path(done.out).read_bytes(), "image/png", load_trust()).active
+    assert told is not None
+    for algorithm in (None, trustmark.NAME):
+        assert [hit.manifest_id for hit in repository.by_content(pixels, algorithm, 10)] == [told.label]
+    assert repository.by_content(pixels, FINGERPRINT, 10) == []
+    verdict = verify_file(stripped, catalog_lookup=CatalogFolder(out))
+    assert verdict.catalog is not None
+    assert (verdict.verdict, verdict.catalog["found_by"]) == ("ai-generated", "watermark")
+    # a picture with another algorithm's mark beneath it is found as well
+    both = tmp_path / "both.png"
+    Image.fromarray(watermark.embed(np.asarray(part), 0x1234567812345678)).save(both)
+    again = recover_from(out, both)
+    assert again is not None
+    assert again.recovery.found_by == "watermark"
+    # another picture that bears the mark got it by copying
+    Image.fromarray(data.astronaut()[:300, :300]).save(picture)
+    with pytest.raises(ProvenanceError, match="another picture"):
+        recover_from(out, picture)
+
+
+def test_an_imported_file_keeps_the_payload_of_its_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tmp_path / "theirs.png"
+    Image.fromarray(data.coffee()[:300, :300]).save(picture)
+    payload = int(hashlib.sha256(picture.read_bytes()).hexdigest()[:16], 16)
+    use_weights(tmp_path / "weights", payload, monkeypatch)
+    (done,) = mark_files(
+        [picture], tmp_path / "marked", source_type="trainedAlgorithmicMedia", watermark="trustmark"
+    )
+    assert done.out is not None, done.error
+    out = tmp_path / "out"
+    (entered,) = import_folders([done.out], out, ImportOptions(scorers=()))
+    assert entered.error is None
+    record = CatalogFolder(out).by_watermark(payload)
+    assert record is not None
+    assert record.image_id == entered.recipe_id
+
+
+def test_a_stripped_drawing_is_drawn_again_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: str
+) -> None:
+    from flows.sweep import sweep
+    from generators.plan import open_matrix
+    from generators.sweep import load_sweep
+
+    file = tmp_path / "tiny.yaml"
+    file.write_text(
+        "name: tiny\nmodel: noise\nprompt: a fox\nmarking: {watermark: trustmark}\nscoring: {scorers: [technical]}\n"
+        "settings: {width: 260, height: 260, steps: 2}\n"
+    )
+    (recipe,) = open_matrix(load_sweep(file))
+    use_weights(tmp_path / "weights", recipe.watermark_id, monkeypatch)
+    out = tmp_path / "out"
+    assert sweep(file, out).done == 1
+    record = CatalogFolder(out).by_watermark(recipe.watermark_id)
+    assert record is not None
+    assert record.file is not None
+    stripped = tmp_path / "stripped.png"
+    Image.fromarray(np.asarray(Image.open(record.file).convert("RGB"))).save(stripped)
+    told = reproduce(stripped, catalog=out)
+    assert (told.source, told.outcome, told.same_recipe) == ("catalog", "bit-identical", True)
+    text = sweep_of_image(stripped, catalog=out).text()
+    assert "a fox" in text
+
+
+def test_recovery_tells_what_it_could_not_look_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, out = tmp_path / "theirs.png", tmp_path / "out"
+    Image.fromarray(data.coffee()[:200, :200]).save(picture)
+    assert [done.error for done in mark_files([picture], out, catalog=out)] == [None]
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for name in trustmark.WEIGHTS:
+        (folder / name).write_bytes(b"not a network")
+    monkeypatch.setenv(trustmark.FOLDER_VARIABLE, str(folder))
+    monkeypatch.setattr(pixel_marks, "_opened", {})
+    found = recover_from(out, picture)  # nonesuch's fingerprint leads there without it
+    assert found is not None
+    Image.fromarray(data.astronaut()[:200, :200]).save(picture)
+    with pytest.raises(DependencyError, match="digest differs"):
+        recover_from(out, picture)
 
 
 def test_wrong_weights_are_told_and_stop_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
