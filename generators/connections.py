@@ -8,7 +8,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Annotated, Final
+from pathlib import PurePath
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -94,6 +95,25 @@ def connection_of(model: str, connections: Mapping[str, Connection]) -> Connecti
     own = connections.get(model, Connection())
     chosen = {name: getattr(one, name) for one in (kind, own) for name in one.model_fields_set}
     return Connection.model_validate(chosen)
+
+
+def connections_for(model: str, connections: Mapping[str, Connection]) -> dict[str, dict[str, Any]]:
+    """What a sweep file of this one model says under `connections`; {} where nothing is said of its engine.
+
+    `model` as a recipe has it: a workflow by its file's name alone, wherever the connection's own name has it.
+    """
+    kind, _, name = model.partition(":")
+    named = next((one for one in connections if one != kind and _same_model(one, kind, name)), model)
+    own = connection_of(named, {kind: connections.get(kind, Connection()), **connections})
+    said = own.model_dump(exclude_unset=True)
+    return {kind: said} if said else {}
+
+
+def _same_model(named: str, kind: str, name: str) -> bool:
+    of_kind, _, of_name = named.partition(":")
+    return of_kind == kind and (
+        of_name == name or (kind == "comfyui" and PurePath(of_name).name == PurePath(name).name)
+    )
 
 
 def is_loopback(url: str) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from generators.connections import Connection, connections_for
 from generators.schedulers import DEFAULT, SCHEDULERS
 from generators.ways.again import FindFile, nothing_found, start_and_ways
 
@@ -44,11 +45,17 @@ class Resweep:
 
 
 def again(
-    recipe: Mapping[str, Any], *, name: str, model: str | None = None, find: FindFile = nothing_found
+    recipe: Mapping[str, Any],
+    *,
+    name: str,
+    model: str | None = None,
+    find: FindFile = nothing_found,
+    connections: Mapping[str, Connection] | None = None,
 ) -> Resweep:
     """The sweep that draws one image again; `model` overrules the recipe's, which may name a file elsewhere.
 
-    `find` looks for the pictures and weights that the recipe knows by their digests.
+    `find` looks for the pictures and weights that the recipe knows by their digests, and for a workflow by its
+    name; `connections` say how the sweep that drew it reached its engine.
     """
     settings, left_out = _settings(recipe)
     more, missing = start_and_ways(recipe, find)
@@ -72,6 +79,10 @@ def again(
     data["seeds"] = [seed if seed is not None and seed >= 0 else 0]
     if settings:
         data["settings"] = settings
+    if reached := connections_for(data["model"], connections or {}):
+        data["connections"] = reached
+    if model is None and (workflow := _workflow(recipe, find)) is not None:
+        data["model"] = workflow
     return Resweep(data, tuple(left_out))
 
 
@@ -184,6 +195,15 @@ def _settings(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
                 f"It was drawn from a picture at strength {other['Denoising strength']}: name that picture as settings: init_image."
             )
     return settings, left_out
+
+
+def _workflow(recipe: Mapping[str, Any], find: FindFile) -> str | None:
+    """The model `comfyui:PATH` of a workflow that a recipe names without its folder; None where it is not found."""
+    kind, _, name = str(recipe.get("model") or "").partition(":")
+    if kind != "comfyui":
+        return None
+    path = find(str(recipe.get("model_digest") or "0" * 64), name)
+    return None if path is None else f"{kind}:{path}"
 
 
 # What AUTOMATIC1111 says of ways that a sweep file takes otherwise, or not at all, by the beginning of its key.

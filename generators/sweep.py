@@ -108,7 +108,9 @@ class Sweep(Strict):
     adaptive: (
         Annotated[Adaptive, Field(description="spend later images on what scored best so far")] | None
     ) = None
-    price: Annotated[Price, Field(description="lets the report say what a run's device hours come to")] | None = None
+    price: (
+        Annotated[Price, Field(description="lets the report say what a run's device hours come to")] | None
+    ) = None
     engine: Annotated[RunEngine, Field(description="who draws: here, processes or ray")] = RunEngine()
     limit: Annotated[int, Field(ge=1, description="most cells that the matrix may have")] = MAX_CELLS
     shard_size: Annotated[int, Field(ge=1, le=10_000, description="most images in a shard")] = 200
@@ -217,6 +219,20 @@ def load_sweep(path: Path, *, find_images: FindImages | None = None) -> Sweep:
     """
     data, source = read_yaml(path)
     return _checked(data, source, find_images)
+
+
+def load_connections(path: Path) -> dict[str, Connection]:
+    """How a sweep file reaches engines and services; the rest of the file is not looked at.
+
+    Raises InputError as load_sweep does for what stands under `connections`.
+    """
+    data, source = read_yaml(path)
+    said = data.get("connections") if isinstance(data, dict) else None
+    whole = {"name": "connections", "prompt": "none", "connections": {} if said is None else said}
+    try:
+        return Sweep.model_validate(whole).connections
+    except ValidationError as error:
+        raise complaint(error, whole, source, Sweep, _MODELS) from error
 
 
 def make_sweep(data: Mapping[str, Any], folder: Path = Path()) -> Sweep:

@@ -15,10 +15,11 @@ MAX_FILES: Final = 100_000  # in the folders given; more are passed over
 _WEIGHTS: Final = frozenset({".safetensors", ".pth", ".pt", ".ckpt"})
 
 
-def input_files(folders: Sequence[Path], catalog: Path | None) -> FindFile:
-    """A search in these folders (by the SHA-256 of their files, or by a model folder's name) and among a
-    catalog's images. Raises InputError for a folder that is not there.
+def input_files(folders: Sequence[Path], catalog: Path | None, *, beside: Path | None = None) -> FindFile:
+    """A search in these folders (by the SHA-256 of their files, or by the name of a model folder or workflow) and
+    among a catalog's images; in the folder `beside` by name alone. Raises InputError for a folder that is not there.
     """
+    named = [*folders, *([beside] if beside is not None else [])]
     for folder in folders:
         if not folder.is_dir():
             raise InputError("no such folder", where=str(folder))
@@ -32,7 +33,7 @@ def input_files(folders: Sequence[Path], catalog: Path | None) -> FindFile:
             read = True
         if digest in known:
             return known[digest]
-        if name and (found := next((folder / name for folder in folders if (folder / name).exists()), None)):
+        if name and (found := next((folder / name for folder in named if (folder / name).exists()), None)):
             return str(found.resolve())
         return None if catalog is None else _catalogued(catalog, digest)
 

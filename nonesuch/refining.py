@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundation.errors import InputError
 from generators.resweep import Resweep, again, refined
+from generators.sweep import load_connections
 from nonesuch.inputs import input_files
 
 if TYPE_CHECKING:
@@ -75,12 +76,20 @@ def refine_catalog(
 
 
 def sweep_of_image(
-    path: Path, *, catalog: Path | None = None, model: str | None = None, inputs: Sequence[Path] = ()
+    path: Path,
+    *,
+    catalog: Path | None = None,
+    model: str | None = None,
+    inputs: Sequence[Path] = (),
+    watermark_key: bytes | None = None,
+    sweep: Path | None = None,
 ) -> Resweep:
     """The sweep that draws an image again, from its credential, a catalog (by watermark or fingerprint), or
     the metadata of another program. Raises InputError when nothing knows its recipe.
 
-    `inputs` are folders with the pictures and weights that it may have been made from, known by their digests.
+    `inputs` are folders with the pictures and weights that it may have been made from, known by their digests;
+    `watermark_key`, a secret one, is looked for besides the public key. `sweep` is the sweep file that says, under
+    `connections`, how its engine or service is reached.
     """
     from provenance.verify import verify_file
 
@@ -89,8 +98,8 @@ def sweep_of_image(
         from nonesuch.lookup import CatalogFolder
 
         lookup = CatalogFolder(catalog)
-    verdict = verify_file(path, catalog_lookup=lookup)
-    return resweep_verdict(verdict, path, catalog=catalog, model=model, inputs=inputs)[1]
+    verdict = verify_file(path, catalog_lookup=lookup, watermark_key=watermark_key)
+    return resweep_verdict(verdict, path, catalog=catalog, model=model, inputs=inputs, sweep=sweep)[1]
 
 
 def resweep_verdict(
@@ -100,6 +109,7 @@ def resweep_verdict(
     catalog: Path | None,
     model: str | None,
     inputs: Sequence[Path] = (),
+    sweep: Path | None = None,
 ) -> tuple[dict[str, Any], Resweep]:
     """The recipe that a verdict found, and the sweep made from it. Raises InputError when it found none."""
     recipe = verdict.recipe
@@ -110,7 +120,13 @@ def resweep_verdict(
             where=str(path),
             hint="Name the catalog it may be from with --catalog." if catalog is None else None,
         )
-    made = again(recipe, name=path.stem, model=model, find=input_files(inputs, catalog))
+    made = again(
+        recipe,
+        name=path.stem,
+        model=model,
+        find=input_files(inputs, catalog, beside=None if sweep is None else sweep.parent),
+        connections={} if sweep is None else load_connections(sweep),
+    )
     source = recipe.get("source", "")
     told = {"credential": "its credential", "catalog": "the catalog"}.get(source, f"{source} metadata")
     return recipe, Resweep(made.data, (f"The recipe of {path.name}, from {told}.", *made.left_out))

@@ -7,16 +7,20 @@ stripped. A new drawing is marked as the first one was, so that equal pixels are
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from catalogs.hashes import perceptual_hashes
-from foundation.errors import InputError
+from foundation.errors import DrawingError, InputError
 from foundation.images import RGB, decode_rgb, read_limited
+
+if TYPE_CHECKING:
+    from provenance.verdict import Verdict
 
 CLOSE_BITS = 6  # of the 64 of a perceptual hash: what a re-encoded picture keeps within
 CLOSE_PSNR = 30.0  # dB; below it a careful eye sees the difference
@@ -48,20 +52,24 @@ def reproduce(
     out: Path | None = None,
     online: bool = False,
     inputs: Sequence[Path] = (),
+    watermark_key: bytes | None = None,
+    sweep: Path | None = None,
 ) -> Reproduction:
     """Draw the image at `path` again and compare; `out` keeps the new drawing as PNG.
 
     `model` overrules the recipe's, which may name a folder of another machine; `inputs` are folders with the
-    pictures and weights that it was made from. Raises InputError when
-    nothing knows the recipe or it needs a file that is not named, and DrawingError when it can't be drawn.
+    pictures and weights that it was made from; `watermark_key`, a secret one, is looked for besides the public key;
+    `sweep` is the sweep file whose `connections` reach its engine or service (an engine at its usual address on this
+    machine needs none). Raises InputError when nothing knows the recipe or it needs a file that is not named, and
+    DrawingError when it can't be drawn.
     """
     from nonesuch.lookup import CatalogFolder
     from nonesuch.refining import resweep_verdict
     from provenance.verify import verify_file
 
     lookup = None if catalog is None else CatalogFolder(catalog)
-    verdict = verify_file(path, catalog_lookup=lookup)
-    recipe, made = resweep_verdict(verdict, path, catalog=catalog, model=model, inputs=inputs)
+    verdict = verify_file(path, catalog_lookup=lookup, watermark_key=watermark_key)
+    recipe, made = resweep_verdict(verdict, path, catalog=catalog, model=model, inputs=inputs, sweep=sweep)
     missing = next((line for line in made.left_out if " is not here: " in line), None)
     if missing is not None:
         raise InputError(
@@ -69,9 +77,10 @@ def reproduce(
             where=str(path),
             hint="Name the folder that it lies in with --inputs, or the catalog that drew it with --catalog.",
         )
-    drawn, image, device = _draw(made.data, online=online)
+    with _ways_to_engines_told(str(made.data["model"]), sweep):
+        drawn, image, device, takes_seeds = _draw(made.data, online=online)
     old = decode_rgb(read_limited(path), where=str(path))
-    candidates = [image, _marked(image, drawn.watermark_id)]
+    candidates = [image, *_marked(image, drawn.watermark_id, verdict, watermark_key)]
     closest = min(candidates, key=lambda one: _error(one, old))
     if out is not None:
         _save(closest, out)
@@ -84,7 +93,8 @@ def reproduce(
     elif distance <= CLOSE_BITS and psnr is not None and psnr >= CLOSE_PSNR:
         outcome = "visually identical"
     known = verdict.watermark.get("payload") if verdict.watermark else None
-    changed = [*made.left_out, *_changes(recipe, drawn.model_digest, device, catalog, drawn.id)]
+    unseeded = [] if takes_seeds else [f"{drawn.model} takes no seed: each drawing is another one."]
+    changed = [*made.left_out, *unseeded, *_changes(recipe, drawn.model_digest, device, catalog, drawn.id)]
     return Reproduction(
         path=str(path),
         source=str(recipe.get("source", "")),
@@ -97,9 +107,26 @@ def reproduce(
     )
 
 
-def _draw(data: Mapping[str, Any], *, online: bool) -> tuple[Any, RGB, str]:
-    from foundation.errors import DrawingError
-    from generators.backends import open_backend
+@contextmanager
+def _ways_to_engines_told(model: str, sweep: Path | None) -> Iterator[None]:
+    """Say of an engine that can't be asked how a person tells where it is."""
+    from generators.backends import REMOTE
+
+    try:
+        yield
+    except (DrawingError, InputError) as error:
+        if sweep is not None or model.split(":", 1)[0] not in REMOTE:
+            raise
+        advice = (
+            "If it has another address or key, name the sweep file whose connections say so: --sweep FILE."
+        )
+        hint = f"{error.hint} {advice}" if error.hint else advice
+        raise type(error)(error.message, where=error.where, hint=hint) from error
+
+
+def _draw(data: Mapping[str, Any], *, online: bool) -> tuple[Any, RGB, str, bool]:
+    """The recipe, its picture, what drew it, and whether the seed decides it."""
+    from generators.backends import Spooling, open_backend
     from generators.plan import open_matrix
     from generators.sweep import make_sweep
 
@@ -110,17 +137,26 @@ def _draw(data: Mapping[str, Any], *, online: bool) -> tuple[Any, RGB, str]:
     try:
         backend.check(recipe)
         drawing = next(iter(backend.draw([recipe])))
+        if isinstance(backend, Spooling):
+            backend.published([recipe])  # no catalog is to have it
     finally:
         backend.close()
     if drawing.image is None:
         raise DrawingError(drawing.reason, where=recipe.model)
-    return recipe, drawing.image, f"{drawing.device}, {drawing.dtype}"
+    takes_seeds = facts.remote is None or facts.remote.reproducible
+    return recipe, drawing.image, f"{drawing.device}, {drawing.dtype}", takes_seeds
 
 
-def _marked(image: RGB, payload: int) -> RGB:
-    from provenance import watermark
+def _marked(image: RGB, payload: int, verdict: Verdict, key: bytes | None) -> Iterator[RGB]:
+    """The drawing with each mark that the old one may bear."""
+    from provenance.pixel_marks import OWN, put_watermark, registered_name
 
-    return watermark.embed(image, payload)
+    name = registered_name((verdict.watermark or {}).get("algorithm", ""))
+    if name != OWN:
+        yield put_watermark(image, payload, name=name).image
+        return
+    for secret in dict.fromkeys((key, None)):
+        yield put_watermark(image, payload, key=secret).image
 
 
 def _error(one: RGB, other: RGB) -> float:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nonesuch.cli.signing import WatermarkKey, chosen_watermark_key
+
 CatalogOption = Annotated[
     Path | None, typer.Option("--catalog", metavar="DIR", help="Look a stripped image up in this catalog.")
 ]
@@ -17,6 +19,14 @@ InputsOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--inputs", metavar="DIR", help="Look for the pictures and weights it was made from here; repeatable."
+    ),
+]
+SweepOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--sweep",
+        metavar="SWEEP.yaml",
+        help="Reach its engine or service as the connections of this sweep file say.",
     ),
 ]
 
@@ -33,11 +43,17 @@ def recipe(
     catalog: CatalogOption = None,
     model: ModelOption = None,
     inputs: InputsOption = None,
+    sweep: SweepOption = None,
+    watermark_key: WatermarkKey = None,
 ) -> None:
     """Print the sweep file that draws an image again: from its credential, a catalog, or other programs' metadata."""
     from nonesuch.refining import sweep_of_image
 
-    print(sweep_of_image(path, catalog=catalog, model=model, inputs=inputs or ()).text(), end="")
+    secret = chosen_watermark_key(watermark_key)
+    made = sweep_of_image(
+        path, catalog=catalog, model=model, inputs=inputs or (), watermark_key=secret, sweep=sweep
+    )
+    print(made.text(), end="")
 
 
 def refine(
@@ -88,10 +104,15 @@ def reproduce(
     catalog: CatalogOption = None,
     model: ModelOption = None,
     inputs: InputsOption = None,
+    sweep: SweepOption = None,
+    watermark_key: WatermarkKey = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.png", help="Keep the new drawing.")
     ] = None,
-    online: Annotated[bool, typer.Option("--online", help="Fetch the model where it is not here.")] = False,
+    online: Annotated[
+        bool,
+        typer.Option("--online", help="Fetch the model, or ask an engine or service, where it is not here."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Draw an image again from its recipe and say: bit-identical, visually identical, or different. Exit code 1: different."""
@@ -100,7 +121,10 @@ def reproduce(
 
     from nonesuch.reproducing import reproduce as draw_again
 
-    told = draw_again(path, catalog=catalog, model=model, out=out, online=online, inputs=inputs or ())
+    told = draw_again(
+        path, catalog=catalog, model=model, out=out, online=online, inputs=inputs or (),
+        watermark_key=chosen_watermark_key(watermark_key), sweep=sweep,
+    )  # fmt: skip
     if as_json:
         print(json.dumps(asdict(told), ensure_ascii=False))
     else:

@@ -221,7 +221,7 @@ class _Offline:
         """Never."""
         raise BackendStopped(
             f"{self._facts.model} is drawn over the network, which this run may not use",
-            hint="Leave --offline out.",
+            hint="Leave --offline out of `run`; give --online to `reproduce`.",
         )
 
     def check(self, recipe: Recipe) -> None:
