@@ -29,9 +29,9 @@ from flows.output import hold
 from foundation.errors import InputError
 from provenance.folders import SECONDS, expand_paths, verify_files
 from provenance.manifest import own_version
+from provenance.options import VerifyOptions
 from provenance.verdict import Verdict
 from provenance.verdict_table import write_table
-from provenance.verify import VerifyOptions
 from provenance.watermark_key import read_watermark_key
 
 SHARD_SIZE = 1000  # files of a shard, on average

@@ -11,9 +11,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from foundation.errors import InputError
-
-MAX_BYTES = 256 << 20  # largest file that is read
-MAX_PIXELS = 120_000_000  # largest picture that is decoded: 360 MB as RGB
+from foundation.limits import MAX_BYTES, MAX_PIXELS
 
 # What is opened at all: other formats of Pillow's are rare here, and some start other programs (EPS, Ghostscript).
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP")

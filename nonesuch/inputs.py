@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from foundation.errors import InputError
-from foundation.images import MAX_BYTES
+from foundation.limits import MAX_BYTES
 from generators.digests import file_digests
 from generators.ways.again import FindFile
 
@@ -35,7 +35,7 @@ def input_files(folders: Sequence[Path], catalog: Path | None, *, beside: Path |
             return known[digest]
         if name and (found := next((folder / name for folder in named if (folder / name).exists()), None)):
             return str(found.resolve())
-        return None if catalog is None else _catalogued(catalog, digest)
+        return None if catalog is None or not digest else _catalogued(catalog, digest)
 
     return find
 

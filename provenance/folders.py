@@ -20,9 +20,8 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from provenance.trustlist import TrustSet
-from provenance.verdict import Verdict
-from provenance.verify import VerifyOptions, failed
+from provenance.options import VerifyOptions
+from provenance.verdict import Verdict, failed
 
 SUFFIXES = frozenset(
     [
@@ -75,8 +74,10 @@ def verify_files(
     Raises InputError, before the first verdict, for a trust file that can't be used.
     """
     options = options or VerifyOptions()
+    if options.trust is not None:
+        options.load_trust()
     count = jobs or len(os.sched_getaffinity(0))
-    return _in_workers(iter(paths), options, options.load_trust(), count, seconds)
+    return _in_workers(iter(paths), options, count, seconds)
 
 
 def expand_paths(patterns: Iterable[str | Path]) -> Iterator[Path]:
@@ -168,7 +169,7 @@ class _Worker:
 
 
 def _in_workers(
-    paths: Iterator[Path], options: VerifyOptions, trust: TrustSet, count: int, seconds: float
+    paths: Iterator[Path], options: VerifyOptions, count: int, seconds: float
 ) -> Iterator[Verdict]:
     waiting = enumerate(paths)
     done: dict[int, Verdict] = {}
@@ -181,6 +182,10 @@ def _in_workers(
         workers.append(worker)
         selector.register(worker.fd, selectors.EVENT_READ, worker)
         worker.give(index, path, seconds)
+
+    def fault(worker: _Worker, message: str) -> Verdict:
+        # the workers load the trust list; this process does only when one of them can't speak for itself
+        return failed(str(worker.path), message, options.load_trust().to_json())
 
     def retire(worker: _Worker) -> None:
         selector.unregister(worker.fd)
@@ -196,7 +201,7 @@ def _in_workers(
                 try:
                     verdict = worker.take()
                 except (EOFError, ValueError):
-                    verdict = failed(str(worker.path), "the file broke the process that read it", trust)
+                    verdict = fault(worker, "the file broke the process that read it")
                     retire(worker)
                 if verdict is None or worker.index is None:
                     continue
@@ -206,7 +211,7 @@ def _in_workers(
             for worker in [w for w in workers if w.index is not None and now > w.deadline]:
                 assert worker.index is not None
                 message = f"took longer than {seconds:g} s"
-                done[worker.index] = failed(str(worker.path), message, trust)
+                done[worker.index] = fault(worker, message)
                 retire(worker)
             while following in done:
                 yield done.pop(following)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from foundation.images import RGB
+if TYPE_CHECKING:
+    from foundation.images import RGB
 
 
 @dataclass(frozen=True, slots=True)

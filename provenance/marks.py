@@ -8,16 +8,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from foundation.errors import DependencyError
 from foundation.images import RGB
 from provenance import watermark
+from provenance.options import Search
 from provenance.pixel_marks import OWN, open_algorithm
 from provenance.watermark import trustmark
 from provenance.watermark.algorithms import ALGORITHMS
-
-Search = Literal["aligned", "full"]
 
 _FULL_SEARCH_PIXELS = 16_000_000  # larger pictures are searched as they stand, and for nonesuch's mark only
 

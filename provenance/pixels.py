@@ -15,7 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from foundation.errors import InputError
-from foundation.images import MAX_PIXELS, RGB, open_image
+from foundation.images import RGB, open_image
+from foundation.limits import MAX_PIXELS
 from provenance.credentials import sniff_mime
 
 WHOLE = 16_000_000  # pixels up to which a picture is looked at whole

@@ -23,7 +23,6 @@ from provenance.keys import own_anchors
 
 PINNED_DATE = "2026-08-21"
 PINNED_COMMIT = "7dbff51"  # of c2pa-org/conformance-public
-ONLINE_HOSTS = ("cai-manifests.adobe.com",)  # where makers keep manifests that files only point to
 _MAX_LIST_BYTES = 16 << 20
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from provenance import vocabulary
-from provenance.credentials import CredentialReport, ManifestReport
 from provenance.evidence import (
     Confidence,
     Evidence,
@@ -24,6 +23,9 @@ from provenance.evidence import (
     strongest,
     weakest,
 )
+
+if TYPE_CHECKING:
+    from provenance.credentials import CredentialReport, ManifestReport
 
 Answer = Literal["ai-generated", "ai-edited", "captured", "no-evidence", "conflict"]
 
@@ -80,6 +82,28 @@ class Verdict:
                 "evidence": tuple(Evidence(**item) for item in data["evidence"]),
             }
         )
+
+
+def failed(path: str, error: str, trust_list: dict[str, str | None]) -> Verdict:
+    """The verdict on a file that could not be read at all."""
+    return Verdict(
+        path=path,
+        verdict="no-evidence",
+        confidence="none",
+        integrity="unreadable",
+        trust="none",
+        signed_by=None,
+        signed_at=None,
+        time="unknown",
+        generator=None,
+        digital_source_type=(),
+        watermark=None,
+        catalog=None,
+        recipe=None,
+        evidence=(),
+        trust_list=trust_list,
+        error=error,
+    )
 
 
 def weigh(evidence: Sequence[Evidence]) -> tuple[Answer, Confidence]:

@@ -7,42 +7,25 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from foundation.errors import InputError
-from foundation.images import MAX_PIXELS, read_limited
+from foundation.images import read_limited
 from provenance import catalog_match
 from provenance.credentials import CredentialReport, read_credentials, sniff_mime
 from provenance.evidence import Evidence
 from provenance.lookup import CatalogLookup
 from provenance.mark_evidence import marks_evidence, marks_json
-from provenance.marks import Marks, Search, find_marks
+from provenance.marks import Marks, find_marks
 from provenance.metadata import Finding, read_metadata
 from provenance.metadata.source import read_source
+from provenance.options import Search, VerifyOptions
 from provenance.pixels import Pixels
-from provenance.trustlist import ONLINE_HOSTS, TrustSet, load_trust
-from provenance.verdict import Verdict, credential_evidence, weigh
+from provenance.trustlist import TrustSet
+from provenance.verdict import Verdict, credential_evidence, failed, weigh
 
-
-@dataclass(frozen=True, slots=True)
-class VerifyOptions:
-    """How to question an image; picklable."""
-
-    trust: Path | None = None  # a PEM file in place of the pinned C2PA list
-    home: Path | None = None  # where the own anchors are
-    catalog: CatalogLookup | None = None
-    online: bool = False  # fetch manifests that lie elsewhere, from `online_hosts` only
-    online_hosts: tuple[str, ...] = ONLINE_HOSTS
-    search: Search = "full"  # for the watermark: over scale, rotation and flip, or as the picture stands
-    watermark_key: bytes | None = field(default=None, repr=False)  # a secret one, besides the public key
-    max_pixels: int = MAX_PIXELS  # larger pictures are not decoded: credential and metadata speak alone
-
-    def load_trust(self) -> TrustSet:
-        """The trust set that these options name. Raises InputError for a trust file that can't be used."""
-        hosts = self.online_hosts if self.online else ()
-        return load_trust(self.trust, self.home, online_hosts=hosts)
+__all__ = ["VerifyOptions", "verify_bytes", "verify_file", "verify_path"]
 
 
 def verify_file(
@@ -69,7 +52,7 @@ def verify_path(path: Path, options: VerifyOptions, trust: TrustSet) -> Verdict:
     try:
         data = read_limited(path)
     except InputError as error:
-        return failed(str(path), error.message, trust)
+        return failed(str(path), error.message, trust.to_json())
     return verify_bytes(data, str(path), options, trust)
 
 
@@ -116,28 +99,6 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
         evidence=tuple(evidence),
         trust_list=trust.to_json(),
         error=_error(pixels, credential),
-    )
-
-
-def failed(path: str, error: str, trust: TrustSet) -> Verdict:
-    """The verdict on a file that could not be read at all."""
-    return Verdict(
-        path=path,
-        verdict="no-evidence",
-        confidence="none",
-        integrity="unreadable",
-        trust="none",
-        signed_by=None,
-        signed_at=None,
-        time="unknown",
-        generator=None,
-        digital_source_type=(),
-        watermark=None,
-        catalog=None,
-        recipe=None,
-        evidence=(),
-        trust_list=trust.to_json(),
-        error=error,
     )
 
 

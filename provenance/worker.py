@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from provenance.options import VerifyOptions
     from provenance.trustlist import TrustSet
-    from provenance.verify import VerifyOptions
 
 MAX_MEMORY = 1 << 30  # bytes that a worker may use; a file that wants more costs its own verdict only
 CATALOG_MEMORY = 2 << 30  # on top, for a catalog's own engine and indexes
@@ -34,7 +34,8 @@ def main() -> None:
 
     import cv2
 
-    from provenance.verify import failed, verify_path
+    from provenance.verdict import failed
+    from provenance.verify import verify_path
 
     cv2.setNumThreads(1)
     trust = options.load_trust()
@@ -47,9 +48,9 @@ def main() -> None:
         try:
             verdict = verify_path(path, options, trust)
         except MemoryError:
-            verdict = failed(str(path), "needs more memory than one file may have", trust)
+            verdict = failed(str(path), "needs more memory than one file may have", trust.to_json())
         except Exception as error:  # a fault of ours must not end a folder's run either
-            verdict = failed(str(path), f"{type(error).__name__}: {error}", trust)
+            verdict = failed(str(path), f"{type(error).__name__}: {error}", trust.to_json())
         out.write(json.dumps(verdict.to_json()).encode() + b"\n")
         out.flush()
 

@@ -76,7 +76,7 @@ def verify(
 
     from nonesuch.cli.verdict_bar import counted
     from provenance.folders import expand_paths, verify_paths
-    from provenance.verify import VerifyOptions
+    from provenance.options import VerifyOptions
 
     lookup = None
     if catalog is not None:

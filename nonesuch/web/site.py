@@ -18,8 +18,7 @@ from nonesuch.web.pool import Pool, WorkerFailed
 from nonesuch.web.repository import Repository
 from nonesuch.web.uploads import Upload, read_upload
 from provenance.trustlist import TrustSet
-from provenance.verdict import Verdict
-from provenance.verify import failed
+from provenance.verdict import Verdict, failed
 
 
 @dataclass(slots=True)
@@ -44,7 +43,7 @@ class Site:
         upload, answer = await self._ask(request, "verify")
         if "verdict" in answer:
             return Verdict.from_json(answer["verdict"])
-        return failed(upload.name, str(answer["failed"]), self.trust)
+        return failed(upload.name, str(answer["failed"]), self.trust.to_json())
 
     async def matches(self, request: Request, algorithm: str | None, top: int) -> list[tuple[str, int]]:
         """The manifest ids, with scores, for the image that a request carries. Raises Refused."""

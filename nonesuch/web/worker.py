@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nonesuch.web.repository import Repository
+    from provenance.options import VerifyOptions
     from provenance.trustlist import TrustSet
-    from provenance.verify import VerifyOptions
 
 
 class Jobs:
@@ -26,8 +26,8 @@ class Jobs:
     def __init__(self, settings: dict[str, Any]) -> None:
         from PIL import Image
 
+        from provenance.options import VerifyOptions
         from provenance.trustlist import load_trust
-        from provenance.verify import VerifyOptions
 
         Image.MAX_IMAGE_PIXELS = (
             None  # Pillow's own limit would hide how large a picture is; ours is below it

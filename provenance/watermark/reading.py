@@ -109,8 +109,6 @@ def pilot_height(groups: Complex, key: bytes) -> float:
 
 
 def _pilot_peaks(values: Complex, weights: Floats, key: bytes, turn: int) -> Iterator[_Peak]:
-    from scipy import fft
-
     variants = layout.layouts(key)
     pilot = variants[0].pilot
     weighted = weights[pilot] * values[pilot]
@@ -119,8 +117,8 @@ def _pilot_peaks(values: Complex, weights: Floats, key: bytes, turn: int) -> Ite
     spectrum = np.zeros((PILOTS, TILE, int(HIGHEST)), np.complex64)
     for number, variant in enumerate(variants):
         spectrum[number, ROWS[pilot], KX[pilot]] = weighted * variant.pilot_values.conj()
-    columns = fft.ifft(spectrum, axis=1, norm="forward", overwrite_x=True)
-    surface = fft.irfft(columns, n=TILE, axis=2, norm="forward", overwrite_x=True)
+    columns = np.fft.ifft(spectrum, axis=1, norm="forward")
+    surface = np.fft.irfft(columns, n=TILE, axis=2, norm="forward")
     for _ in range(_PEAKS):
         place = int(surface.argmax())
         number, dy, dx = (int(i) for i in np.unravel_index(place, surface.shape))

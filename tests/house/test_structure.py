@@ -69,6 +69,33 @@ def test_help_imports_nothing_heavy(arguments: list[str], allowed: set[str]) -> 
     assert "HEAVY []" in done.stdout
 
 
+def test_verifying_a_file_imports_no_more_than_it_needs(tmp_path: Path) -> None:
+    """The command line hands files to processes; those need pixels and certificates, not SciPy nor tables."""
+    from PIL import Image
+
+    from provenance.foreign import mark_file
+    from provenance.signing import open_signer
+
+    Image.radial_gradient("L").convert("RGB").save(tmp_path / "plain.png")
+    marked = mark_file(tmp_path / "plain.png", open_signer(), source_type="trainedAlgorithmicMedia")
+    (tmp_path / "signed.png").write_bytes(marked.data)
+    worker = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from provenance.verify import verify_file\n"
+        f"assert verify_file(Path({str(tmp_path / 'signed.png')!r})).confidence == 'proven'\n"
+    )
+    for script, allowed in (
+        ("import sys, provenance.folders\n", set[str]()),
+        (worker, {"numpy", "cv2", "PIL", "c2pa", "cryptography"}),
+    ):
+        told = f"print('HEAVY', sorted(set({sorted(HEAVY - allowed)!r}) & set(sys.modules)))"
+        done = subprocess.run(
+            [sys.executable, "-c", script + told], capture_output=True, text=True, check=True, cwd=ROOT
+        )
+        assert "HEAVY []" in done.stdout
+
+
 def test_prefects_server_imports() -> None:
     """A fresh Prefect is broken with fastapi 0.155; this fails when the constraint no longer helps.
 

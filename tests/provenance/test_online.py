@@ -11,7 +11,8 @@ import pytest
 from provenance_samples import picture
 
 from provenance import encoding, keys
-from provenance.trustlist import ONLINE_HOSTS, load_trust
+from provenance.options import ONLINE_HOSTS
+from provenance.trustlist import load_trust
 from provenance.verify import VerifyOptions, verify_bytes
 
 
