@@ -2,6 +2,7 @@
 
 A recipe here is plain data under this project's names, as credentials, catalog rows and the readers of foreign
 metadata give it; what it names in foreign words (a sampler of AUTOMATIC1111) is translated where that is known.
+`other` holds AUTOMATIC1111's further parameters, `graph` the nodes of ComfyUI.
 """
 
 from __future__ import annotations
@@ -14,22 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from generators.connections import Connection, connections_for
-from generators.schedulers import DEFAULT, SCHEDULERS
+from generators.foreign import a1111, comfyui
+from generators.foreign.words import Taken, known_scheduler
 from generators.ways.again import FindFile, nothing_found, start_and_ways
 
 MAX_STEPS: Final = 150  # a refined image takes no more
 STEPS_FACTOR: Final = 2.0
 REFINE_STRENGTH: Final = 0.4
-
-# AUTOMATIC1111's and ComfyUI's names, in lower case and without what says nothing, by ours.
-_SAMPLERS: Final = {
-    "euler": "euler", "euler karras": "euler_karras", "euler a": "euler_a", "k euler": "euler",
-    "k euler a": "euler_a", "k euler ancestral": "euler_a", "euler ancestral": "euler_a", "ddim": "ddim", "ddpm": "ddpm",
-    "lms": "lms", "heun": "heun", "dpm2": "kdpm2", "dpm2 a": "kdpm2_a", "lcm": "lcm", "unipc": "unipc",
-    "plms": "pndm", "pndm": "pndm", "deis": "deis", "dpm++ 2m": "dpmpp_2m", "dpmpp 2m": "dpmpp_2m",
-    "dpm++ 2m karras": "dpmpp_2m_karras", "dpmpp 2m karras": "dpmpp_2m_karras", "dpm++ 2m sde": "dpmpp_2m_sde",
-    "dpm++ 2m sde karras": "dpmpp_2m_sde_karras", "dpmpp 2m sde": "dpmpp_2m_sde", "uni pc": "unipc",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +33,7 @@ class Resweep:
 
     def text(self) -> str:
         """The sweep file; what was left out stands in comments at its head."""
-        return "".join(f"# {line}\n" for line in self.left_out) + sweep_text(self.data)
+        return "".join(f"# {_one_line(line)}\n" for line in self.left_out) + sweep_text(self.data)
 
 
 def again(
@@ -57,10 +49,12 @@ def again(
     `find` looks for the pictures and weights that the recipe knows by their digests, and for a workflow by its
     name; `connections` say how the sweep that drew it reached its engine.
     """
+    foreign = _foreign(recipe, model, find)
+    recipe = {**recipe, **foreign.recipe}
     settings, left_out = _settings(recipe)
     more, missing = start_and_ways(recipe, find)
-    settings |= more
-    left_out += [*missing, *_foreign_ways(recipe.get("other") or {})]
+    settings |= {**more, **foreign.settings}
+    left_out += [*missing, *foreign.left_out]
     data: dict[str, Any] = {"name": slug(name), "model": model or recipe.get("model") or "embedded"}
     if model is None and not recipe.get("model"):
         left_out.append("The model is not known; the embedded one stands in its place.")
@@ -83,7 +77,7 @@ def again(
         data["connections"] = reached
     if model is None and (workflow := _workflow(recipe, find)) is not None:
         data["model"] = workflow
-    return Resweep(data, tuple(left_out))
+    return Resweep(data, tuple(_one_line(line) for line in left_out))
 
 
 def refined(
@@ -164,11 +158,10 @@ def _settings(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         settings["guidance"] = float(recipe["guidance_scale"])
     scheduler = recipe.get("scheduler")
     if scheduler:
-        known = _scheduler(str(scheduler))
-        if known is None:
-            left_out.append(f"No scheduler is known here by the name {str(scheduler)!r}.")
-        else:
+        known, lost = known_scheduler(str(scheduler))
+        if known is not None:
             settings["scheduler"] = known
+        left_out += [lost] if lost else []
     if recipe.get("dtype") in ("float32", "bfloat16", "float16"):
         settings["dtype"] = recipe["dtype"]
     loras = [_lora(entry) for entry in recipe.get("loras") or ()]
@@ -180,21 +173,20 @@ def _settings(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         settings["prompt_syntax"] = str(syntax)
     if options:
         settings["options"] = options
-    other = recipe.get("other")
-    if isinstance(other, Mapping):
-        settings |= _foreign_settings(other)
-        if "hires" in settings and str(other.get("Hires upscaler", "")).lower()[:6] not in (
-            "latent",
-            "lanczo",
-        ):
-            left_out.append(
-                f"Its upscaler {other.get('Hires upscaler')!r} is no file here; Lanczos stands in."
-            )
-        if other.get("Denoising strength") and "hires" not in settings:
-            left_out.append(
-                f"It was drawn from a picture at strength {other['Denoising strength']}: name that picture as settings: init_image."
-            )
     return settings, left_out
+
+
+def _foreign(recipe: Mapping[str, Any], model: str | None, find: FindFile) -> Taken:
+    """What is taken over of another program's own words: a ComfyUI graph, or AUTOMATIC1111's parameters."""
+    if (graph := recipe.get("graph")) is not None and (found := comfyui.taken(graph, find)) is not None:
+        return found
+    # a1111 reads LoRAs and weights in the prompt itself
+    whole = (
+        recipe.get("source", "automatic1111") == "automatic1111"
+        and bool(recipe.get("other"))
+        and not str(model).startswith("a1111:")
+    )
+    return a1111.taken(recipe, find, whole=whole)
 
 
 def _workflow(recipe: Mapping[str, Any], find: FindFile) -> str | None:
@@ -206,51 +198,6 @@ def _workflow(recipe: Mapping[str, Any], find: FindFile) -> str | None:
     return None if path is None else f"{kind}:{path}"
 
 
-# What AUTOMATIC1111 says of ways that a sweep file takes otherwise, or not at all, by the beginning of its key.
-_FOREIGN: Final = (
-    ("Mask blur", "It was inpainted: name the picture and the mask as settings: init_image, mask"),
-    ("Masked content", "What its mask was filled with before drawing is lost"),
-    ("ControlNet", "It was guided by a ControlNet: name it as settings: control"),
-    ("Lora hashes", "It used LoRAs: name their files as settings: loras"),
-    ("TI hashes", "It used textual inversions, which are lost"),
-    ("Variation seed", "Its noise lay between two seeds: settings: between brings it nearer, not back"),
-    ("Clip skip", "It skipped layers of CLIP: settings: options: {clip_skip: …} of diffusers counts one less"),
-    ("Refiner", "A refiner did its last steps: name it as settings: refiner"),
-    ("ADetailer", "ADetailer drew faces again, which is lost"),
-    ("Hypernet", "It used a hypernetwork, which is lost"),
-    ("Tiling", "It tiles, which is lost"),
-)  # fmt: skip
-
-
-def _foreign_ways(other: Mapping[str, Any]) -> list[str]:
-    """A sentence for each parameter of another program that the sweep file can't take over."""
-    return [
-        f"{said} ({', '.join(f'{key}: {other[key]}' for key in keys)})."
-        for start, said in _FOREIGN
-        if (keys := [key for key in other if str(key).startswith(start)])
-    ]
-
-
-def _foreign_settings(other: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that AUTOMATIC1111's high-resolution pass and img2img stand for."""
-    found: dict[str, Any] = {}
-    try:
-        if scale := other.get("Hires upscale"):
-            name = str(other.get("Hires upscaler", "")).lower()
-            hires: dict[str, Any] = {
-                "scale": float(scale), "upscaler": "latent" if name.startswith("latent") else "lanczos",
-            }  # fmt: skip
-            if other.get("Denoising strength"):
-                hires["strength"] = float(other["Denoising strength"])
-            # 0 stands for as many as in the first pass; its img2img does a strength's share of them as ours does
-            if int(other.get("Hires steps") or 0):
-                hires["steps"] = int(other["Hires steps"])
-            found["hires"] = hires
-    except (TypeError, ValueError):
-        return {}
-    return found
-
-
 def _lora(entry: Any) -> dict[str, Any]:
     """A LoRA as a catalog row ([path, digest, weight]) or a credential ({path, weight}) tells it."""
     if isinstance(entry, Mapping):
@@ -258,11 +205,9 @@ def _lora(entry: Any) -> dict[str, Any]:
     return {"path": str(entry[0]), "weight": float(entry[2])}
 
 
-def _scheduler(name: str) -> str | None:
-    if name == DEFAULT or name in SCHEDULERS:
-        return name
-    plain = " ".join(name.lower().replace("_", " ").split())
-    return _SAMPLERS.get(plain)
+def _one_line(text: str) -> str:
+    """A stranger's words without line ends and control characters, which a file or a terminal would take for orders."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _scaled(side: int, scale: float, multiple: int) -> int:

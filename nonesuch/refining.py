@@ -120,6 +120,8 @@ def resweep_verdict(
             where=str(path),
             hint="Name the catalog it may be from with --catalog." if catalog is None else None,
         )
+    if recipe.get("source") == "comfyui":
+        recipe = {**recipe, "graph": comfyui_graph(path)}
     made = again(
         recipe,
         name=path.stem,
@@ -130,6 +132,25 @@ def resweep_verdict(
     source = recipe.get("source", "")
     told = {"credential": "its credential", "catalog": "the catalog"}.get(source, f"{source} metadata")
     return recipe, Resweep(made.data, (f"The recipe of {path.name}, from {told}.", *made.left_out))
+
+
+def comfyui_graph(path: Path) -> Any:
+    """The graph that ComfyUI wrote into a picture, in API format as JSON; None when there is none."""
+    from foundation.images import read_limited
+    from provenance.credentials import sniff_mime
+    from provenance.metadata.source import read_source
+
+    data = read_limited(path)
+    source = read_source(data, sniff_mime(data) or "")
+    told = [source.texts.get("prompt", "")]
+    # WebP and JPEG carry it in EXIF as `prompt:{…}`
+    told += [text[7:] for text in source.exif.values() if text.lower().startswith("prompt:")]
+    for text in told:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+    return None
 
 
 def _recipe(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 FindFile: TypeAlias = Callable[[str, str], str | None]
-"""The path of a file by its SHA-256 or, where that is of a folder, its name; None when it is not to be had."""
+"""The path of a file by its SHA-256 or, where that is empty or of a folder, its name; None when it is not to be had."""
 
 _MISSING: Final = "picture-{0}.png"
 

@@ -53,6 +53,8 @@ def recipe(
     made = sweep_of_image(
         path, catalog=catalog, model=model, inputs=inputs or (), watermark_key=secret, sweep=sweep
     )
+    for line in made.left_out[1:]:  # after where the recipe comes from
+        typer.echo(f"note: {line}", err=True)
     print(made.text(), end="")
 
 

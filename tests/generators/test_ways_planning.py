@@ -151,8 +151,13 @@ def test_a_second_pass_of_the_web_ui_is_taken_over_and_the_rest_is_told() -> Non
         "strength": 0.4,
         "steps": 10,
     }
-    for word in ("LoRAs", "ControlNet", "CLIP"):
+    for word in ("LoRA 'ink'", "picture of ControlNet 0", "the file 'x'"):
         assert any(word in line for line in made.left_out), word
+    settings = made.data["settings"]
+    assert made.data["prompt"] == "a fox"
+    assert settings["loras"] == [{"path": "ink.safetensors", "weight": 0.8}]
+    assert settings["control"] == {"model": "x", "image": "controlnet-0.png", "preprocess": "canny"}
+    assert settings["options"] == {"clip_skip": 1}
     started = parse(
         "a fox\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Denoising strength: 0.4, Mask blur: 4"
     )
