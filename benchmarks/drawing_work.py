@@ -51,12 +51,18 @@ def make_work(folder: Path, seeds: int, side: int, steps: int, guidance: float, 
     return Work(folder, items, side, steps, guidance, device)
 
 
+def dtype_on(device: str) -> torch.dtype:
+    """What all ways draw in: bfloat16 on CUDA, float32 elsewhere."""
+    return torch.bfloat16 if device.startswith("cuda") else torch.float32
+
+
 class BareDiffusers:
     """Drawing and nothing else, in batches."""
 
-    def __init__(self, work: Work, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, work: Work) -> None:
         self.work = work
-        self.pipe = DiffusionPipeline.from_pretrained(work.folder, dtype=dtype).to(work.device)
+        self.pipe = DiffusionPipeline.from_pretrained(work.folder, dtype=dtype_on(work.device))
+        self.pipe.to(work.device)
         self.pipe.set_progress_bar_config(disable=True)
 
     def run(self, batch: int, count: int | None = None) -> int:

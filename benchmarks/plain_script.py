@@ -21,7 +21,7 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from benchmarks.drawing_work import Work
+from benchmarks.drawing_work import Work, dtype_on
 from provenance.keys import load_or_make
 
 WATERMARKED_PIXELS = 256 * 256  # invisible-watermark refuses smaller pictures
@@ -36,7 +36,8 @@ class PlainScript:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.pipe = DiffusionPipeline.from_pretrained(self.work.folder).to(self.work.device)
+        dtype = dtype_on(self.work.device)  # the embedded model's parts are stored in different ones
+        self.pipe = DiffusionPipeline.from_pretrained(self.work.folder, dtype=dtype).to(self.work.device)
         self.pipe.set_progress_bar_config(disable=True)
         self.clip, self.preprocess = open_clip.create_model_from_pretrained(f"local-dir:{self.encoder}")
         self.clip = self.clip.to(self.work.device)
