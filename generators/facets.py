@@ -251,7 +251,9 @@ def _catalog_images(
     try:
         found = find_images(facet, source.folder)
     except InputError as error:
-        raise InputError(error.message, where=where, hint=error.hint) from error
+        raise InputError(
+            f"{error.where}: {error.message}" if error.where else error.message, where=where, hint=error.hint
+        ) from error
     if not found:
         raise InputError(f"no image in {facet.catalog} meets the condition", where=where)
     return [

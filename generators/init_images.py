@@ -121,6 +121,12 @@ def _fitted(image: Image.Image, width: int, height: int, fit: str) -> Image.Imag
 
 def picture_size(path: Path, *, where: str) -> tuple[int, int]:
     """Width and height, px, after the EXIF orientation, from the header alone. Raises InputError."""
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder",
+            where=where,
+            hint="Make its pictures the values of a facet: facets: {picture: {images: FOLDER}}.",
+        )
     try:
         image = open_image(read_limited(path), where=str(path))
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)

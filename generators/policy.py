@@ -75,7 +75,9 @@ def load_policy(path: Path) -> OpenPolicy:
         known = ", ".join(sorted(Policy.model_fields))
         unknown = first["type"] == "extra_forbidden"
         raise InputError(
-            f"unknown key {first['loc'][-1]!r}" if unknown else first["msg"],
+            f"unknown key {first['loc'][-1]!r}"
+            if unknown
+            else first["msg"].removeprefix("Value error, ").removeprefix("Input "),
             where=source.where(place),
             hint=f"Known keys: {known}." if unknown else None,
         ) from error

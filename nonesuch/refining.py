@@ -113,10 +113,11 @@ def resweep_verdict(
 ) -> tuple[dict[str, Any], Resweep]:
     """The recipe that a verdict found, and the sweep made from it. Raises InputError when it found none."""
     recipe = verdict.recipe
+    if recipe is None and verdict.error:
+        raise InputError(verdict.error, where=str(path))
     if recipe is None:
         raise InputError(
-            "nothing in this file or the catalog says how it was made"
-            + (f" ({verdict.error})" if verdict.error else ""),
+            "nothing in this file or the catalog says how it was made",
             where=str(path),
             hint="Name the catalog it may be from with --catalog." if catalog is None else None,
         )

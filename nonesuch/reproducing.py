@@ -20,6 +20,7 @@ from foundation.errors import DrawingError, InputError
 from foundation.images import RGB, decode_rgb, read_limited
 
 if TYPE_CHECKING:
+    from generators.recipe import Recipe
     from provenance.verdict import Verdict
 
 CLOSE_BITS = 6  # of the 64 of a perceptual hash: what a re-encoded picture keeps within
@@ -94,7 +95,7 @@ def reproduce(
         outcome = "visually identical"
     known = verdict.watermark.get("payload") if verdict.watermark else None
     unseeded = [] if takes_seeds else [f"{drawn.model} takes no seed: each drawing is another one."]
-    changed = [*made.left_out, *unseeded, *_changes(recipe, drawn.model_digest, device, catalog, drawn.id)]
+    changed = [*made.left_out, *unseeded, *_changes(recipe, drawn, device, catalog, identical=error == 0)]
     return Reproduction(
         path=str(path),
         source=str(recipe.get("source", "")),
@@ -124,7 +125,7 @@ def _ways_to_engines_told(model: str, sweep: Path | None) -> Iterator[None]:
         raise type(error)(error.message, where=error.where, hint=hint) from error
 
 
-def _draw(data: Mapping[str, Any], *, online: bool) -> tuple[Any, RGB, str, bool]:
+def _draw(data: Mapping[str, Any], *, online: bool) -> tuple[Recipe, RGB, str, bool]:
     """The recipe, its picture, what drew it, and whether the seed decides it."""
     from generators.backends import Spooling, open_backend
     from generators.plan import open_matrix
@@ -167,24 +168,27 @@ def _error(one: RGB, other: RGB) -> float:
 
 
 def _changes(
-    recipe: Mapping[str, Any], digest: str, device: str, catalog: Path | None, recipe_id: str
+    recipe: Mapping[str, Any], drawn: Recipe, device: str, catalog: Path | None, *, identical: bool
 ) -> list[str]:
     """What differs between then and now, as far as recipe and catalog tell."""
     changes = []
-    if recipe.get("model_digest") and recipe["model_digest"] != digest:
-        changes.append(f"The model's digest was {recipe['model_digest'][:24]}, it is {digest[:24]} now.")
-    row = None if catalog is None else _row(catalog, recipe_id)
+    before, now = str(recipe.get("model_digest") or ""), drawn.model_digest
+    if before and before != now:
+        changes.append(f"The model's digest was {before[:24]}, it is {now[:24]} now.")
+    row = None if catalog is None else _row(catalog, drawn.id)
     if row is None:
         return changes
     from flows.rows import library_versions
 
-    before, now = json.loads(row["versions"] or "{}"), json.loads(library_versions())
+    then, today = json.loads(row["versions"] or "{}"), json.loads(library_versions())
     changes += [
-        f"{name} was {before.get(name, 'absent')}, it is {now.get(name, 'absent')} now."
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
+        f"{name} was {then.get(name, 'absent')}, it is {today.get(name, 'absent')} now."
+        for name in sorted(then.keys() | today.keys())
+        if then.get(name) != today.get(name)
     ]
     drawn_on = f"{row['device']}, {row['dtype']}"
+    if not identical and (row["batch_size"] or 1) > 1:
+        changes.append(f"It was drawn in a batch of {row['batch_size']}, now alone: last digits may differ.")
     if drawn_on != device:
         changes.append(f"It was drawn on {drawn_on}, now on {device}.")
     return changes
