@@ -49,6 +49,8 @@ def open_image(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> Imag
         raise InputError(
             "is not an image of a known format", where=where, hint=f"Known: {', '.join(FORMATS)}."
         ) from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"has far more pixels than the limit of {max_pixels:,}", where=where) from error
     except Exception as error:  # Pillow's plugins raise many kinds on hostile headers
         raise InputError(f"broken image header ({error})", where=where) from error
     if image.width * image.height > max_pixels:

@@ -40,7 +40,7 @@ class Mark:
     out: str | None  # the marked copy; None when there is an error
     watermark_id: str | None  # 16 hex digits
     credential_digest: str | None  # SHA-256 of the manifest store, hex
-    parent: str | None  # integrity of the original's credential: intact, altered, …; None without one
+    parent: str | None  # integrity of the credential of the original that it names; None when it names none
     catalogued: bool  # whether a catalog has a row of it now
     timestamp: str | None  # authority, queued (see nonesuch.stamping), or None
     error: str | None

@@ -41,7 +41,8 @@ SUFFIXES = frozenset(
         ".bmp",
     ]
 )
-SECONDS = 10.0  # that one file may take
+SECONDS = 10.0  # that one file may take, of a core that others leave to it
+_PATIENCE = 6  # times as long on the clock, while others have the cores
 _START_SECONDS = 300.0  # that a worker may take to load its libraries
 _LOOKAHEAD = 256  # verdicts kept waiting for an earlier one
 
@@ -123,6 +124,8 @@ class _Worker:
         self.index: int | None = None  # of the path it works on
         self.path = Path()
         self._seconds = 0.0
+        self._begun = 0.0  # on the clock
+        self._used = 0.0  # processor time of the child before it began with the file
         self.deadline = 0.0
         self._ready = False
         self._send(base64.b64encode(pickle.dumps(options)))
@@ -134,7 +137,7 @@ class _Worker:
 
     def give(self, index: int, path: Path, seconds: float) -> None:
         self.index, self.path, self._seconds = index, path, seconds
-        self.deadline = time.monotonic() + (seconds if self._ready else _START_SECONDS)
+        self._begin(seconds if self._ready else _START_SECONDS)
         self._send(json.dumps(os.fsencode(path).decode("utf-8", "surrogateescape")).encode())
 
     def take(self) -> Verdict | None:
@@ -146,12 +149,29 @@ class _Worker:
         if not self._ready and b"\n" in self._buffer:  # its first line says that it has loaded
             del self._buffer[: self._buffer.index(b"\n") + 1]
             self._ready = True
-            self.deadline = time.monotonic() + self._seconds
+            self._begin(self._seconds)
         if not self._buffer.endswith(b"\n"):
             return None
         verdict = Verdict.from_json(json.loads(self._buffer))
         self._buffer.clear()
         return verdict
+
+    def _begin(self, seconds: float) -> None:
+        self._begun = time.monotonic()
+        self._used = _processor_time(self._process.pid)[0]
+        self.deadline = self._begun + seconds
+
+    def late(self) -> bool:
+        """Whether the child has had its time; while others have the cores it has longer on the clock."""
+        now = time.monotonic()
+        if now <= self.deadline:
+            return False
+        used, running = _processor_time(self._process.pid)
+        left = self._seconds - (used - self._used)
+        if not running or left <= 0 or now > self._begun + _PATIENCE * self._seconds:
+            return True
+        self.deadline = now + left
+        return False
 
     def stop(self) -> None:
         self._process.kill()
@@ -166,6 +186,16 @@ class _Worker:
         with suppress(BrokenPipeError):  # a dead child is noticed when it is read from
             self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
+
+
+def _processor_time(pid: int) -> tuple[float, bool]:
+    """Seconds that a process has had, and whether it would run now; (0, False) where the system doesn't tell."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            state, *fields = file.read().rpartition(")")[2].split()
+        return (int(fields[10]) + int(fields[11])) / os.sysconf("SC_CLK_TCK"), state == "R"
+    except (OSError, ValueError, IndexError):
+        return 0.0, False
 
 
 def _in_workers(
@@ -207,8 +237,7 @@ def _in_workers(
                     continue
                 done[worker.index] = verdict
                 worker.index = None
-            now = time.monotonic()
-            for worker in [w for w in workers if w.index is not None and now > w.deadline]:
+            for worker in [w for w in workers if w.index is not None and w.late()]:
                 assert worker.index is not None
                 message = f"took longer than {seconds:g} s"
                 done[worker.index] = fault(worker, message)

@@ -19,7 +19,7 @@ from provenance.lookup import CatalogLookup
 from provenance.mark_evidence import marks_evidence, marks_json
 from provenance.marks import Marks, find_marks
 from provenance.metadata import Finding, read_metadata
-from provenance.metadata.source import read_source
+from provenance.metadata.source import Source, read_source
 from provenance.options import Search, VerifyOptions
 from provenance.pixels import Pixels
 from provenance.trustlist import TrustSet
@@ -62,7 +62,8 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
     credential = read_credentials(data, mime, trust)
     pixels = Pixels(data, path, options.max_pixels)
     rgb = pixels.rgb()
-    findings = list(read_metadata(read_source(data, mime, pixels.rgba)))
+    source = read_source(data, mime, pixels.rgba)
+    findings = list(read_metadata(source))
     evidence = credential_evidence(credential)
     evidence += [Evidence(f"metadata:{f.kind}", f.says, f.confidence, f"{f.detail}.") for f in findings]
     digest = hashlib.sha256(data).hexdigest()
@@ -98,7 +99,7 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
         recipe=_recipe(credential, findings, match),
         evidence=tuple(evidence),
         trust_list=trust.to_json(),
-        error=_error(pixels, credential),
+        error=_error(pixels, source, credential),
     )
 
 
@@ -135,8 +136,8 @@ def _recipe(
     return None
 
 
-def _error(pixels: Pixels, credential: CredentialReport) -> str | None:
-    errors = [pixels.error]
+def _error(pixels: Pixels, source: Source, credential: CredentialReport) -> str | None:
+    errors = [pixels.error, source.error]
     if credential.integrity == "unreadable":
         errors.append(f"unreadable credential ({credential.detail})")
     return "; ".join(error for error in errors if error) or None

@@ -201,6 +201,8 @@ def mark(
             typer.echo(f"nonesuch: {done.path}: {done.error}", err=True)
         else:
             print(f"{done.out}  watermark {done.watermark_id}", flush=True)
+        if done.parent in ("altered", "unreadable"):
+            typer.echo(f"nonesuch: {done.path}: the credential that it came with is {done.parent}", err=True)
     if queued:
         typer.echo(f"nonesuch: {queued} wait for their timestamp; run later: nonesuch keys stamp", err=True)
     if failed:

@@ -18,7 +18,10 @@ _MAX_LAST_LINE = 64 << 10
 # The web UI's own pattern, with its repeats bounded so that hostile text can't make it crawl.
 _PAIR = re.compile(r'\s{0,8}(\w[\w \-/]{1,60}):\s{0,8}("(?:\\.|[^\\"]){1,8192}"|[^,]*)(?:,|$)')
 _NEGATIVE = "Negative prompt:"
-_KNOWN = frozenset({"Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Model hash", "Version"})
+# What samplers are told. Size, Model and Version stand in cameras' and other programs' settings too, Steps and Seed
+# in those of simulations: two of these, one of which only samplers have.
+_TOLD = frozenset({"Steps", "Sampler", "CFG scale", "Seed", "Model hash"})
+_UNMISTAKABLE = frozenset({"Sampler", "CFG scale", "Model hash"})
 
 
 class Automatic1111:
@@ -47,14 +50,14 @@ class Automatic1111:
 
 
 def parse(text: str) -> dict[str, Any] | None:
-    """The recipe in an A1111 text; None when its last line is not one of at least three known pairs."""
+    """The recipe in an A1111 text; None when its last line is not one of at least three pairs, a sampler's."""
     if len(text) > MAX_TEXT or text.lstrip().startswith("{"):
         return None
     *lines, last = text.strip().split("\n")
     if len(last) > _MAX_LAST_LINE:
         return None
     pairs = {key.strip(): _unquote(value.strip()) for key, value in _PAIR.findall(last)}
-    if len(pairs) < 3 or not _KNOWN & pairs.keys():
+    if len(pairs) < 3 or len(_TOLD & pairs.keys()) < 2 or not _UNMISTAKABLE & pairs.keys():
         return None
     prompt, negative = _split_prompt(lines)
     size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", pairs.pop("Size", ""))

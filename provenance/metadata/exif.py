@@ -8,10 +8,12 @@ from provenance.metadata.source import Source
 _MAKE, _MODEL, _SOFTWARE = 0x010F, 0x0110, 0x0131
 _EXPOSURE = (0x9003, 0x9290, 0xA434)  # DateTimeOriginal, sub-seconds, lens model
 
-# Names that generators write as Software; matched as whole words, lower case.
+# Names that generators write as Software; matched as whole words, lower case. Flux and Imagen are words of other
+# programs' names too (imagen is Spanish for picture), so that they count with what makes them a model's.
 GENERATORS = (
     "midjourney", "dall-e", "dall·e", "stable diffusion", "novelai", "adobe firefly", "invokeai", "comfyui",
-    "dreamstudio", "imagen", "ideogram", "leonardo.ai", "flux", "bing image creator", "draw things", "fooocus",
+    "dreamstudio", "google imagen", "ideogram", "leonardo.ai", "flux.1", "flux.2",
+    "black forest labs", "bing image creator", "draw things", "fooocus",
 )  # fmt: skip
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from provenance.metadata.finding import Finding, excerpt, recipe
 from provenance.metadata.source import Source
+
+_DREAM = re.compile(r"\s-(?:s ?\d|S ?-?\d|W ?\d|H ?\d|C ?\d|A ?\w)")  # the flags of its old command line
 
 
 class InvokeAI:
@@ -18,7 +21,7 @@ class InvokeAI:
             return _finding(_modern(json.loads(texts["invokeai_metadata"])))
         if "sd-metadata" in texts:
             return _finding(_older(json.loads(texts["sd-metadata"])))
-        if "Dream" in texts:
+        if _DREAM.search(texts.get("Dream", "")):
             prompt = texts["Dream"].strip().strip('"').split('" -')[0]
             return _finding((None, recipe(prompt=prompt, other={"Dream": texts["Dream"]})))
         if "invokeai_graph" in texts or "invokeai_workflow" in texts:

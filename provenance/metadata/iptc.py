@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from provenance.evidence import Says
 from provenance.metadata.exif import GENERATORS, has_word
 from provenance.metadata.finding import Finding, excerpt
@@ -21,6 +23,7 @@ _PHRASES: tuple[tuple[str, Says, str | None], ...] = (
     ("ai generated", "ai-generated", None),
     ("edited with ai", "ai-edited", None),
 )
+_NEGATION = re.compile(r"\b(?:not|no|non|never|nothing|without|isn't|wasn't)\b")  # "not AI-generated"
 # Names that are a generator's wherever they stand; others (Flux, Imagen) may be a person's or an agency's.
 _UNMISTAKABLE = frozenset(
     ("midjourney", "dall-e", "dall·e", "stable diffusion", "novelai", "adobe firefly", "bing image creator")
@@ -34,7 +37,7 @@ class Iptc:
         values = xmp_values(source.xmp)
         credit = source.iptc.get("credit") or values.get("Credit") or ""
         for phrase, says, generator in _PHRASES:
-            if has_word(credit.lower(), phrase):
+            if has_word(credit.lower(), phrase) and not _NEGATION.search(credit.lower().partition(phrase)[0]):
                 return Finding("iptc", says, "claimed", f"IPTC credit line: “{excerpt(credit)}”", generator)
         program = source.iptc.get("program", "")
         name = next((g for g in GENERATORS if has_word(program.lower(), g)), None)

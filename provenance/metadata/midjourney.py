@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from provenance import vocabulary
 from provenance.metadata.finding import Finding, excerpt, recipe
 from provenance.metadata.source import Source
 from provenance.metadata.xmp import xmp_values
@@ -11,6 +12,7 @@ from provenance.metadata.xmp import xmp_values
 _JOB = re.compile(r"\bJob ID:\s*([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE)
 _FLAG = re.compile(r"\s--(\w+)(?:\s+((?!--)[^\s]+))?")
 _IMAGE_DESCRIPTION = 0x010E
+_AUTHORED = {"Author", "Description"}  # the fields of its PNG files
 
 
 class Midjourney:
@@ -26,7 +28,7 @@ class Midjourney:
         )
         for text in candidates:
             job = _JOB.search(text) if text else None
-            if text and job:
+            if text and job and (_FLAG.search(text) or _named(source, values)):
                 prompt = text[: job.start()].strip()
                 flags = dict(_FLAG.findall(f" {prompt}"))
                 words = _FLAG.sub("", f" {prompt}").strip()
@@ -36,3 +38,10 @@ class Midjourney:
                 detail = f"Midjourney job {job[1]}: “{excerpt(words)}”"
                 return Finding("midjourney", "ai-generated", "claimed", detail, generator, found)
         return None
+
+
+def _named(source: Source, values: dict[str, str]) -> bool:
+    """Whether something besides a job's id, which printers and scanners have too, speaks of Midjourney or a model."""
+    generated = vocabulary.origin_of(values.get("DigitalSourceType", "")) == "generated"
+    said = (*source.texts.values(), *source.exif.values(), *values.values(), *source.iptc.values())
+    return generated or source.texts.keys() >= _AUTHORED or any("midjourney" in one.lower() for one in said)

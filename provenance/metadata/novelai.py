@@ -29,7 +29,7 @@ class NovelAI:
 
     def read(self, source: Source) -> Finding | None:
         texts = source.texts
-        if texts.get("Software") != "NovelAI" and not texts.get("Source", "").startswith("NovelAI"):
+        if texts.get("Software") != "NovelAI" and not texts.get("Source", "").startswith("NovelAI Diffusion"):
             return None
         return finding(texts, source.rgba, self._public_key, kind="novelai")
 

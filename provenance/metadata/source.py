@@ -44,6 +44,7 @@ class Source:
     iptc: dict[str, str] = field(default_factory=dict)  # texts of IPTC-IIM, see iim.FIELDS
     chunks: dict[str, bytes] = field(default_factory=dict)  # private PNG chunks, by type
     rgba: Callable[[], npt.NDArray[np.uint8] | None] = lambda: None  # uint8 [H, W, 4], decoded when asked for
+    error: str | None = None  # what was left out
 
     @property
     def user_comment(self) -> str | None:
@@ -62,7 +63,7 @@ def read_source(
         readers.get(mime, _read_with_pillow)(data, parts)
     with suppress(Exception):  # Pillow raises many kinds on broken TIFF structures
         exif = _exif_texts(parts.exif)
-    return Source(mime, parts.texts, exif, parts.xmp, parts.iptc(), parts.chunks, rgba)
+    return Source(mime, parts.texts, exif, parts.xmp, parts.iptc(), parts.chunks, rgba, parts.error)
 
 
 class _Parts:
@@ -75,6 +76,7 @@ class _Parts:
         self.xmp = b""
         self.iim = b""  # datasets
         self.resources = b""  # Photoshop's image resource blocks, which may hold datasets
+        self.error: str | None = None
         self._left = MAX_TOTAL
 
     def iptc(self) -> dict[str, str]:
@@ -92,8 +94,24 @@ class _Parts:
         if len(self.resources) + len(body) <= MAX_FIELD:
             self.resources += body
 
+    def left_out(self, key: str, why: str) -> None:
+        """Say of the first text that can't be read that it was left out."""
+        self.error = self.error or f"the text {key[:60]!r} was left out: it {why}"
+
+    def packed_text(self, key: str, value: bytes, encoding: str | None) -> None:
+        """A compressed text; `encoding` None guesses."""
+        try:
+            inflated = inflate(value)
+        except zlib.error:
+            self.left_out(key, "can't be unpacked")
+        except ValueError as error:
+            self.left_out(key, f"has {error}")
+        else:
+            self.text(key, inflated, encoding or _likely_encoding(inflated))
+
     def text(self, key: str, value: bytes, encoding: str) -> None:
         if len(value) > min(MAX_FIELD, self._left):
+            self.left_out(key, "is too long")
             return
         self._left -= len(value)
         text = value.decode(encoding, "replace")
@@ -113,13 +131,12 @@ def _read_png(data: bytes, parts: _Parts) -> None:
             parts.text(key.decode("latin-1"), value, _likely_encoding(value))
         elif kind == b"zTXt":
             key, _, value = body.partition(b"\0")
-            inflated = inflate(value[1:])
-            parts.text(key.decode("latin-1"), inflated, _likely_encoding(inflated))
+            parts.packed_text(key.decode("latin-1"), value[1:], None)
         elif kind == b"iTXt":
             key, _, rest = body.partition(b"\0")
             compressed = rest[:1] == b"\x01"
             value = rest[2:].split(b"\0", 2)[-1]
-            parts.text(key.decode("latin-1"), inflate(value) if compressed else value, "utf-8")
+            (parts.packed_text if compressed else parts.text)(key.decode("latin-1"), value, "utf-8")
         elif kind == b"eXIf":
             parts.exif = parts.exif or body
         elif kind == b"comf" and len(body) <= MAX_FIELD:

@@ -96,6 +96,8 @@ def test_a_credit_line_is_a_claim(
         {"credit": "Flux Photography"},
         {"byline": "Ada Imagen", "credit": "Reuters", "source": "Agency", "program": "Photo Mechanic"},
         {"credit": "Tomade with google airlines"},
+        {"credit": "Ada Byron, not AI-generated"},
+        {"credit": "Never made with AI"},
         {"caption": "A picture made with AI in mind"},
     ],
 )

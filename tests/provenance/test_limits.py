@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 from provenance_samples import picture
 
-from provenance.folders import verify_paths
+from provenance.folders import _processor_time, verify_paths
 from provenance.marking import MarkedFile
 from provenance.pixels import WHOLE, Pixels
 from provenance.verdict import Verdict
@@ -87,6 +88,24 @@ def test_a_single_file_is_stopped_too(tmp_path: Path) -> None:
     options = VerifyOptions(home=tmp_path, catalog=Sleeper())
     (verdict,) = verify_paths([path], options=options, seconds=2)
     assert verdict.error == "took longer than 2 s"
+
+
+def test_a_process_that_waits_for_a_core_is_told_from_one_that_hangs() -> None:
+    spinning, sleeping = (
+        subprocess.Popen([sys.executable, "-c", code])
+        for code in ("while True: pass", "import time; time.sleep(3600)")
+    )
+    try:
+        while _processor_time(spinning.pid)[0] < 0.3:
+            time.sleep(0.05)
+        assert _processor_time(spinning.pid)[1]
+        while _processor_time(sleeping.pid)[1]:
+            time.sleep(0.05)
+    finally:
+        for process in (spinning, sleeping):
+            process.kill()
+            process.wait()
+    assert _processor_time(spinning.pid) == (0.0, False)
 
 
 class Sleeper:
