@@ -6,8 +6,10 @@ parameters, c2pa-python signs it with its defaults, pandas keeps the rows. Model
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,9 +35,11 @@ class PlainScript:
 
     work: Work
     encoder: str  # folder of an open_clip model
+    packages: Path | None = None  # folder that holds invisible-watermark, which clashes with headless OpenCV
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.unmarked = why_unmarked(self.work.side, self.packages)
         dtype = dtype_on(self.work.device)  # the embedded model's parts are stored in different ones
         self.pipe = DiffusionPipeline.from_pretrained(self.work.folder, dtype=dtype).to(self.work.device)
         self.pipe.set_progress_bar_config(disable=True)
@@ -46,15 +50,17 @@ class PlainScript:
         info = c2pa.C2paSignerInfo(b"es256", pair.chain_pem().encode(), pair.key_pem(), None)
         self.signer = c2pa.Signer.from_info(info)
 
-    def run(self, out: Path) -> None:
-        """Draw, score, mark, write and sign every image of the work."""
+    def run(self, out: Path, count: int | None = None) -> int:
+        """Draw, score, mark, write and sign the first `count` images of the work (all by default); how many."""
         out.mkdir(parents=True)
-        for number, (prompt, seed) in enumerate(self.work.items):
+        items = self.work.items[:count]
+        self.rows = []
+        for number, (prompt, seed) in enumerate(items):
             image = self.pipe(
                 prompt, generator=torch.Generator("cpu").manual_seed(seed), **self.work.arguments()
             ).images[0]
             score = self._score(image, prompt)
-            if image.width * image.height >= WATERMARKED_PIXELS:
+            if self.unmarked is None:
                 image = self._watermarked(image, number)
             path = out / f"{number:06d}.png"
             facts = PngInfo()
@@ -64,6 +70,7 @@ class PlainScript:
             self._sign(encoded, path, prompt)
             self.rows.append({"file": path.name, "prompt": prompt, "seed": seed, "score": score})
         pd.DataFrame(self.rows).to_parquet(out / "catalog.parquet")
+        return len(items)
 
     def _score(self, image: Image.Image, prompt: str) -> float:
         with torch.no_grad():
@@ -104,3 +111,16 @@ class PlainScript:
         with c2pa.Builder(manifest) as builder:
             builder.sign(self.signer, "image/png", encoded, signed)
         path.write_bytes(signed.getvalue())
+
+
+def why_unmarked(side: int, packages: Path | None) -> str | None:
+    """Why this script's pictures get no watermark; None when they do."""
+    if side * side < WATERMARKED_PIXELS:
+        return "invisible-watermark refuses pictures under 256x256"
+    if packages is not None and str(packages) not in sys.path:
+        sys.path.append(str(packages))
+    try:
+        importlib.import_module("imwatermark")
+    except ImportError as error:
+        return f"invisible-watermark can't be imported ({error}); see --packages"
+    return None
