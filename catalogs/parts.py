@@ -25,6 +25,7 @@ from catalogs.locks import NEXT, catalog_lock
 from catalogs.schema import STATUSES, merge_schemas
 from foundation.errors import CatalogError, InputError
 from foundation.files import atomic_write, storage_error
+from foundation.urls import check_local
 
 SCHEMA_FILE = "0-schema.parquet"
 _RECIPE_ID = re.compile(r"[0-9a-f]{64}")
@@ -33,7 +34,8 @@ _UNIQUE = ("recipe_id", "sha256", "manifest_id", "credential_digest", "file")  #
 
 
 def catalog_folder(path: Path) -> Path:
-    """OUT/catalog for OUT, and the folder itself when it is the catalog."""
+    """OUT/catalog for OUT, and the folder itself when it is the catalog. Raises InputError for a URL."""
+    check_local(path)
     if path.name != "catalog" and (path / "catalog").is_dir():
         return path / "catalog"
     if path.name == "catalog" or (path / SCHEMA_FILE).exists():
@@ -92,9 +94,17 @@ def read_schema(out: Path) -> pa.Schema | None:
     """The union of all columns from the schema file, or None when the catalog has none yet."""
     path = catalog_folder(out) / SCHEMA_FILE
     try:
-        schema = pq.read_schema(path)
+        return part_schema(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def part_schema(path: Path) -> pa.Schema:
+    """The columns of a part, with what is said of each. Raises CatalogError when it is damaged, OSError when it is away."""
+    try:
+        schema = pq.read_schema(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, error) from error
     metadata = {k: v for k, v in (schema.metadata or {}).items() if k.startswith(b"nonesuch.")}
@@ -112,8 +122,7 @@ def publish_shard(
     Raises CatalogError when the part exists already and `replace` is false, or when the rows don't fit
     the schema; StorageError for a full disk or an unwritable folder.
     """
-    check_part_name(part_name)
-    data = _parquet_bytes(rows_to_table(rows, schema))
+    data = encoded_part(part_name, rows, schema)
     prepare_catalog(out, schema)
     with catalog_lock(catalog_folder(out), exclusive=False):
         path = catalog_folder(out) / f"{part_name}.parquet"
@@ -125,6 +134,12 @@ def publish_shard(
             )
         atomic_write(path, data)
     return path
+
+
+def encoded_part(part_name: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:
+    """The bytes of a part with these rows. Raises InputError for its name, CatalogError for its rows."""
+    check_part_name(part_name)
+    return _parquet_bytes(rows_to_table(rows, schema))
 
 
 def rows_to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

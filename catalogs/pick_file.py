@@ -10,7 +10,9 @@ from pathlib import Path
 
 from catalogs.locks import catalog_lock
 from catalogs.parts import catalog_folder
+from catalogs.remote import ORIGIN
 from foundation.errors import CatalogError, StorageError
+from foundation.urls import check_local
 
 FILE = "picks.sqlite"
 VERSION = 1  # raised when the table changes
@@ -41,7 +43,10 @@ PRAGMA user_version = {VERSION};
 
 
 def make_log(path: Path) -> None:
-    """Make an empty log at `path` unless one is there, readable by nobody else."""
+    """Make an empty log at `path` unless one is there, readable by nobody else. Raises InputError for a URL's mirror."""
+    origin = path.parent / ORIGIN
+    if origin.is_file():
+        check_local(origin.read_text("utf-8"))
     # Made aside and renamed, so that no other process ever sees a log without its table.
     with catalog_lock(catalog_folder(path.parent), exclusive=True):
         if path.exists():

@@ -1,12 +1,13 @@
-"""Checking an output folder against its catalog: every recipe once, every file there, whole and signed.
+"""Checking an output, a folder or a URL, against its catalog: every recipe once, every file there, whole and signed.
 
 What `nonesuch check` runs, and what the fault suite asks after each fault.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +17,12 @@ import pyarrow.parquet as pq
 
 from catalogs.image_files import image_file
 from catalogs.parts import damaged, part_files
+from catalogs.remote import located
+from catalogs.store import Store
 from flows.output import IMAGES
 from foundation.errors import CatalogError, InputError, NonesuchError
-from foundation.files import file_digest
 from foundation.images import read_limited
+from foundation.urls import url_of
 from provenance.credentials import read_credentials, sniff_mime
 from provenance.trustlist import load_trust
 
@@ -49,11 +52,13 @@ class Checked:
 
 
 def check_output(out: Path, *, signatures: bool = True, told: Told | None = None) -> Checked:
-    """Read everything in an output folder. Nothing is changed.
+    """Read everything in an output folder, or at a URL. Nothing is changed.
 
     `signatures` also validates every credential; `told` hears (files read, files to read). Raises InputError
-    when there is no catalog.
+    when there is no catalog, StorageError when the URL can't be reached.
     """
+    files = _Files(out)
+    out = located(out)
     paths = part_files(out)
     if not paths:
         raise InputError("there is no catalog here", where=str(out), hint="Name the folder of a run.")
@@ -76,17 +81,18 @@ def check_output(out: Path, *, signatures: bool = True, told: Told | None = None
     validate = _validator() if signatures else None
     checked = 0
     for number, row in enumerate(named, 1):
-        finding = _file(out, row)
-        if finding is None and validate is not None and row["credential_digest"]:
+        data = files.read(row)
+        finding = _problem(row, data)
+        if isinstance(data, bytes) and finding is None and validate and row["credential_digest"]:
             checked += 1
-            if problem := validate(image_file(out, row)):
+            if problem := validate(data):
                 finding = Finding("unsigned", row["file"], problem)
         if finding:
             findings.append(finding)
         if told:
             told(number, len(named))
     here = {row["file"] for row in named}
-    left = sum(1 for path in _images(out) if path.relative_to(out).as_posix() not in here)
+    left = sum(1 for name in files.names() if name not in here)
     return Checked(len(paths), len(rows), len(named), checked, left, tuple(findings))
 
 
@@ -103,35 +109,56 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [dict.fromkeys(COLUMNS) | row for row in found]
 
 
-def _file(out: Path, row: dict[str, Any]) -> Finding | None:
-    try:
-        path = image_file(out, row)
-        digest = file_digest(path)
-    except FileNotFoundError:
-        return Finding("missing", row["file"], "the catalog names it, but it is not there")
-    except (NonesuchError, OSError) as error:
-        return Finding("missing", row["file"], f"can't be read ({error})")
-    if digest != row["sha256"]:
+class _Files:
+    """The image files of an output, read anew: never what a mirror of a URL has kept."""
+
+    def __init__(self, out: Path) -> None:
+        url = url_of(out)
+        self._out = out
+        self._store = None if url is None else Store(url)
+
+    def read(self, row: dict[str, Any]) -> bytes | str:
+        """The bytes of a row's image, or in words why there are none."""
+        try:
+            if self._store is not None:
+                data = self._store.read(row["file"])
+            else:
+                path = image_file(self._out, row)
+                data = read_limited(path) if path.exists() else None
+        except (NonesuchError, OSError) as error:
+            return f"can't be read ({error})"
+        return "the catalog names it, but it is not there" if data is None else data
+
+    def names(self) -> Iterable[str]:
+        """Of all image files, relative to the output."""
+        if self._store is not None:
+            return self._store.sizes([IMAGES])
+        return (
+            path.relative_to(self._out).as_posix()
+            for path in (self._out / IMAGES).rglob("*")
+            if path.is_file()
+        )
+
+
+def _problem(row: dict[str, Any], data: bytes | str) -> Finding | None:
+    if isinstance(data, str):
+        return Finding("missing", row["file"], data)
+    if hashlib.sha256(data).hexdigest() != row["sha256"]:
         return Finding("changed", row["file"], "its bytes are not those that the catalog knows")
     return None
 
 
-def _validator() -> Callable[[Path], str | None]:
+def _validator() -> Callable[[bytes], str | None]:
     """Says what is wrong with a file's credential, None when it validates."""
     trust = load_trust()
 
-    def validate(path: Path) -> str | None:
-        data = read_limited(path)
+    def validate(data: bytes) -> str | None:
         report = read_credentials(data, sniff_mime(data), trust)
         if report.integrity == "intact":
             return None
         return f"its credential is {report.integrity}" + (f" ({report.detail})" if report.detail else "")
 
     return validate
-
-
-def _images(out: Path) -> Iterator[Path]:
-    return (path for path in (out / IMAGES).rglob("*") if path.is_file())
 
 
 def _shown(path: Path, out: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from catalogs.remote_output import staging
 from catalogs.schema import FIXED, catalog_schema
 from flows.init_images import find_images
 from flows.marking import check_marking
 from flows.policies import check_policies, check_prompts
 from foundation.errors import InputError
+from foundation.urls import url_of
 from generators.matrix import Matrix
 from generators.models import ModelFacts
 from generators.plan import open_matrix
@@ -39,9 +42,16 @@ class Job:
         str, str
     ]  # facet columns with their types; settings that have a fixed column are not among them
     scorers: tuple[str, ...]  # names of the scorers; () embeds and scores nothing
-    out: Path  # the output folder
+    out: Path  # the output folder; where the output is a URL, this machine's folder for drawing into it
     online: bool  # whether models named in the sweep may be fetched
     policies: tuple[str, ...] = ()  # digests of the policies that the sweep satisfies
+    url: str | None = None  # where the output lies, when not in a folder
+    holder: str = ""  # of the lease of the run that draws into `url`
+
+    @property
+    def place(self) -> str:
+        """The output as a person knows it."""
+        return self.url or str(self.out)
 
     def facts(self, recipe: Recipe) -> ModelFacts:
         """The facts of the model that draws a recipe."""
@@ -65,6 +75,8 @@ class Job:
 def prepare(sweep_file: Path, out: Path, *, online: bool, policy: Path | None = None) -> Job:
     """Read and check a sweep before anything heavy is loaded; `policy` is a further file that it must satisfy.
 
+    `out` is a folder or an fsspec URL.
+
     Raises InputError for whatever is wrong in the file, with its line or key, and DependencyError when
     `online` and a model's hub can't be reached.
     """
@@ -75,7 +87,9 @@ def prepare(sweep_file: Path, out: Path, *, online: bool, policy: Path | None = 
     policies = check_policies(matrix, policy)
     facets = {name: _NUMBERS.get(name, "string") for name in sweep.values if name not in _SETTING_COLUMNS}
     scorers = DEFAULT_SCORERS if sweep.scoring.scorers is None else tuple(sweep.scoring.scorers)
-    job = Job(sweep, matrix, facets, scorers, out, online, policies)
+    url = url_of(out)
+    folder = out.absolute() if url is None else staging(url)
+    job = Job(sweep, matrix, facets, scorers, folder, online, policies, url)
     try:
         job.schema(None)
     except InputError as error:
@@ -88,13 +102,33 @@ def pending(matrix: Matrix, published: npt.NDArray[np.uint64]) -> Iterator[Recip
 
     `published`: sorted first-64-bit ids. Two cells that come to the same recipe are drawn once.
     """
-    seen: set[int] = set()
+    seen = _Keys(matrix.count())
     for recipe in matrix:
         key = recipe.watermark_id
-        if key in seen:
-            continue
-        place = int(np.searchsorted(published, np.uint64(key)))
+        place = int(np.searchsorted(published, np.uint64(key))) if len(published) else 0
         if place < len(published) and int(published[place]) == key:
             continue
-        seen.add(key)
-        yield recipe
+        if seen.add(key):
+            yield recipe
+
+
+class _Keys:
+    """A set of 64-bit keys that are spread evenly: 12 to 24 bytes for each of `most`, where a Python set takes 75."""
+
+    def __init__(self, most: int) -> None:
+        slots = 1 << (most * 3 // 2).bit_length()  # a third stays free at least
+        self._last = slots - 1
+        self._slots = memoryview(mmap.mmap(-1, 8 * slots)).cast(
+            "Q"
+        )  # pages that no key fell on take no memory
+
+    def add(self, key: int) -> bool:
+        """Take a key in; False when it was there."""
+        key = key or self._last  # 0 is an empty slot
+        place = key & self._last
+        while held := self._slots[place]:
+            if held == key:
+                return False
+            place = (place + 1) & self._last
+        self._slots[place] = key
+        return True

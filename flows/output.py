@@ -12,6 +12,7 @@ from pathlib import Path
 
 from foundation.errors import InputError, StorageError
 from foundation.files import atomic_write, storage_error
+from foundation.urls import check_local
 
 IMAGES = "images"  # OUT/images/SWEEP/ab/abcdef….png, the first 16 digits of the recipe id
 SWEEPS = "sweeps"  # OUT/sweeps/SWEEP.yaml
@@ -22,12 +23,14 @@ _LEAVING = 20.0  # seconds that the workers of a dead run get to notice
 
 
 @contextmanager
-def hold(out: Path) -> Iterator[None]:
+def hold(out: Path, *, place: str | None = None) -> Iterator[None]:
     """Hold the output folder for one run; a second run on the same folder is refused.
 
-    The lock is the operating system's, so it goes with the process however that ends.
-    Raises StorageError when the folder can't be written or is held.
+    `place` is what a person calls it, where that is not its path. The lock is the operating system's, so it goes
+    with the process however that ends.
+    Raises StorageError when the folder can't be written or is held, InputError when it is a URL.
     """
+    check_local(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -39,7 +42,7 @@ def hold(out: Path) -> Iterator[None]:
         except OSError as error:
             raise StorageError(
                 "another run is writing here",
-                where=str(out),
+                where=place or str(out),
                 hint="Wait until it has ended, or give this one another --out.",
             ) from error
         _await_workers(out)
@@ -68,6 +71,15 @@ def at_work(out: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def make_room(out: Path) -> None:
+    """Make a folder of this machine alone ready for workers, as `hold` does where all share one."""
+    try:
+        (out / SCRATCH).mkdir(parents=True, exist_ok=True)
+        (out / WORKERS).touch()
+    except OSError as error:
+        raise storage_error(error, out) from error
 
 
 def _await_workers(out: Path) -> None:
@@ -105,6 +117,8 @@ def image_path(sweep: str, recipe_id: str, suffix: str) -> str:
     return f"{IMAGES}/{sweep}/{recipe_id[:2]}/{recipe_id[:16]}{suffix}"
 
 
-def keep_sweep_file(out: Path, name: str, text: bytes) -> None:
-    """Keep the sweep file beside what it made, so that the folder explains itself."""
-    atomic_write(out / SWEEPS / f"{name}.yaml", text)
+def keep_sweep_file(out: Path, name: str, text: bytes) -> str:
+    """Keep the sweep file beside what it made, so that the folder explains itself; its name there."""
+    kept = f"{SWEEPS}/{name}.yaml"
+    atomic_write(out / kept, text)
+    return kept

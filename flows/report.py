@@ -20,7 +20,7 @@ class Summary:
     """The end of one run of a sweep."""
 
     sweep: str  # its name
-    out: str  # its output folder
+    out: str  # its output folder, or URL
     planned: int  # recipes that this run had to draw
     done: int  # images drawn and published in this run
     failed: int  # recipes without an image
@@ -89,7 +89,7 @@ def summarise(
     price = job.sweep.price
     return Summary(
         sweep=job.sweep.name,
-        out=str(job.out),
+        out=job.place,
         planned=tally.total,
         done=tally.done,
         failed=tally.failed,

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from catalogs.parts import publish_shard
 from flows import figures, resident
 from flows.job import Job
 from flows.line import Line
 from flows.progress import Counting
+from flows.publishing import publish
+from foundation.files import flush_files
 from generators.backends import BackendStopped, Spooling
 from generators.plan import record_speed
 from generators.shards import Shard
-from provenance.sidecar import write_pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,8 @@ def run_shard(
         raise stopped
     rows = [one.row for one in finished]
     manifests = [one.manifest for one in finished if one.manifest is not None]
-    if manifests:
-        write_pack(job.out, shard.name, manifests)
-    publish_shard(job.out, shard.name, rows, job.schema(_embedding_dim(rows)))
+    flush_files(job.out, [job.out / row["file"] for row in rows if row.get("file")])
+    publish(job, shard.name, rows, manifests, job.schema(_embedding_dim(rows)))
     if isinstance(backend, Spooling):
         kept = {row["recipe_id"] for row in rows if row.get("file")}
         backend.published([recipe for recipe in shard.recipes if recipe.id in kept])

@@ -1,7 +1,8 @@
 """How a run stands, for other terminals: a small file in the output folder, and reading it.
 
 OUT/.progress.json is renewed about once a second while a run holds the folder. Whether the run is alive is
-read from its lock, which the operating system drops with the process, not from the file.
+read from its lock, which the operating system drops with the process, not from the file. At a URL the file is
+renewed every few seconds, and a run whose lease was not renewed for a minute counts as stopped.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from catalogs.lease import is_leased
+from catalogs.remote_output import PROGRESS
+from catalogs.store import Store
 from flows.figures import Rate
 from flows.output import LOCK
 from flows.progress import Tally
 from foundation.errors import InputError, StorageError
 from foundation.files import atomic_write, is_held
+from foundation.urls import url_of
 
-_FILE = ".progress.json"
 _EVERY = 1.0  # seconds between two writes
 
 State = Literal["running", "ended", "stopped"]
@@ -46,7 +50,7 @@ class StandingFile:
     """A flows.progress.Watcher that keeps OUT/.progress.json. Never ends a run: what can't be written is left."""
 
     def __init__(self, out: Path, sweep: str) -> None:
-        self._path = out / _FILE
+        self._path = out / PROGRESS
         self._sweep = sweep
         self._started = datetime.now(UTC)
         self._rate = Rate()
@@ -98,15 +102,23 @@ class StandingFile:
 
 
 def read_standing(out: Path) -> Standing:
-    """How the last run in `out` stands. Raises InputError when no run has been there."""
+    """How the last run in `out`, a folder or a URL, stands. Raises InputError when no run has been there."""
+    url = url_of(out)
+    store = None if url is None else Store(url)
     try:
-        told = Standing(**json.loads((out / _FILE).read_text("utf-8")))
+        data = (out / PROGRESS).read_bytes() if store is None else store.read(PROGRESS)
+        if data is None:
+            raise FileNotFoundError
+        told = Standing(**json.loads(data))
     except FileNotFoundError as error:
         raise InputError(
-            "no sweep has run here", where=str(out), hint="Name the folder that `nonesuch run` got as --out."
+            "no sweep has run here",
+            where=url or str(out),
+            hint="Name the folder or URL that `nonesuch run` got as --out.",
         ) from error
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"can't be read ({error})", where=str(out / _FILE)) from error
-    if told.state == "running" and not is_held(out / LOCK):
+        raise InputError(f"can't be read ({error})", where=f"{out}/{PROGRESS}") from error
+    alive = is_held(out / LOCK) if store is None else is_leased(store)
+    if told.state == "running" and not alive:
         return Standing(**{**asdict(told), "state": "stopped", "seconds_left": None})
     return told

@@ -28,7 +28,8 @@ from flows.embedded_server import end_with_this_process
 from flows.ending import Ending
 from flows.engines import open_engine
 from flows.job import pending, prepare
-from flows.output import hold, keep_sweep_file
+from flows.output import keep_sweep_file
+from flows.place import held_place
 from flows.progress import Counter, tell_planned, watched_by
 from flows.report import Summary, summarise
 from flows.run_page import write_page
@@ -49,20 +50,20 @@ def sweep(
     engine: Mapping[str, Any] | None = None,
     policy: Path | None = None,
 ) -> Summary:
-    """Draw what the catalog in `out` lacks of a sweep.
+    """Draw what the catalog in `out`, a folder or an fsspec URL, lacks of a sweep.
 
     `retry_failed` draws recipes again whose rows say `failed`; `online` allows models that the
     sweep names to be fetched; `engine` holds keys of generators.run_engine.RunEngine that replace the sweep
     file's. Raises InputError, StorageError or DrawingError with what to do.
     """
     end_with_this_process()
-    job = prepare(Path(sweep_file), Path(out).absolute(), online=online, policy=policy)
+    job = prepare(Path(sweep_file), Path(out), online=online, policy=policy)
     engine_of_run = open_engine(job.sweep.engine.changed(engine))
     resident.signer_for(job)  # a bad certificate ends the run before anything is drawn
-    with hold(job.out), ExitStack() as watchers:
-        keep_sweep_file(job.out, job.sweep.name, job.sweep.source.text.encode())
-        if retry_failed:
-            drop_failed(job.out, job.sweep.name)
+    with held_place(job) as (job, place), ExitStack() as watchers:
+        place.keep(keep_sweep_file(job.out, job.sweep.name, job.sweep.source.text.encode()))
+        if retry_failed and drop_failed(job.out, job.sweep.name):
+            place.rewritten()
         published = published_ids(job.out)
         left = sum(1 for _ in pending(job.matrix, published)) if len(published) else job.matrix.count()
         ending = Ending(job, lambda: engine_of_run.devices)
@@ -79,6 +80,7 @@ def sweep(
         for recipes in rounds(job, published):
             shards = cut_shards(ending.within(recipes), size, sweep=job.sweep.name)
             for report in engine_of_run.run(ending.watch(shards, counter), job, counter):
+                place.arrived(f"{job.sweep.name}-{report.name}")
                 ending.pay(report.cost)
                 figures.published(job.sweep.name)
                 artifact.update(counter, report)
@@ -92,6 +94,7 @@ def sweep(
         summary = summarise(job, counter.tally, seconds, ended_by, ending.device_hours(), ending.cost)
         if summary.planned:
             summary = write_page(job, summary)
+            place.keep(str(summary.page))
         _publish_summary(summary)
         return summary
 

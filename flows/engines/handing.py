@@ -128,7 +128,7 @@ class Handing:
             crashed(held.task_run, reason)
         for status in held.counted:
             self._counter.forget(status)
-        published = published_report(self._job.out, shard)
+        published = published_report(self._job, shard)
         if published is not None:
             yield self._settle(*published)
             return

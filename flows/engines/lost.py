@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from uuid import UUID
 
 import pyarrow.parquet as pq
 from prefect.client.orchestration import get_client
 from prefect.states import Crashed
 
-from catalogs.parts import catalog_folder, publish_shard
+from catalogs.parts import catalog_folder
+from catalogs.remote_output import fetch_part
+from catalogs.store import Store
 from flows.job import Job
+from flows.publishing import publish
 from flows.rows import catalog_row
 from flows.shard import ShardReport
 from generators.backends import Drawing
 from generators.shards import Shard
 
 
-def published_report(out: Path, shard: Shard) -> tuple[ShardReport, list[str]] | None:
+def published_report(job: Job, shard: Shard) -> tuple[ShardReport, list[str]] | None:
     """The report and the statuses of a shard that is in the catalog, None when it is not."""
-    path = catalog_folder(out) / f"{shard.name}.parquet"
-    if not path.exists():
+    path = catalog_folder(job.out) / f"{shard.name}.parquet"
+    if not path.exists() and not (job.url and fetch_part(Store(job.url), job.out, path.name)):
         return None
     rows = pq.read_table(path).select(["status", "cost"]).to_pylist()
     statuses = [str(row["status"]) for row in rows]
@@ -38,7 +40,7 @@ def publish_lost(job: Job, shard: Shard, reason: str) -> tuple[ShardReport, list
         rows.append(
             catalog_row(drawing, shard, job.facts(recipe).revision, job.facet_values(recipe), {}, None, {})
         )
-    publish_shard(job.out, shard.name, rows, job.schema(None))
+    publish(job, shard.name, rows, (), job.schema(None))
     return ShardReport(shard.key, 0, len(rows), 0.0), ["failed"] * len(rows)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from time import monotonic
 from typing import Any, Protocol
 
+from catalogs.remote_output import join_output, staging
 from flows.job import Job
-from flows.output import at_work
+from flows.output import at_work, make_room
 from flows.shard_task import draw_shard
 from generators.shards import Shard
 
@@ -29,6 +31,11 @@ class Desk(Protocol):
 def work(desk: Desk, job: Job) -> None:
     """Draw shards until there are no more, inside the context of the flow's run. An error is told, and ends it."""
     try:
+        if job.url is not None:
+            here = staging(job.url)
+            make_room(here)
+            join_output(job.url, here, job.holder)
+            job = replace(job, out=here)
         with at_work(job.out):
             desk.tell("ready")
             while (shard := desk.take()) is not None:

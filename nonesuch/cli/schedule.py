@@ -65,13 +65,14 @@ def serve(
 
     from flows import schedules
     from flows.job import prepare
+    from foundation.urls import url_of
 
     schedules.times(cron, seconds := _seconds(interval), timezone)
     job = prepare(sweep_file, out, online=False)
     schedule = schedules.Nightly(
         name=_checked(name or job.sweep.name),
         sweep_file=str(sweep_file.resolve()),
-        out=str(out.resolve()),
+        out=url_of(out) or str(out.resolve()),
         cron=cron,
         interval=seconds,
         timezone=timezone,

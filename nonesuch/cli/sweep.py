@@ -45,7 +45,9 @@ def plan(
 
 def run(
     sweep_file: SweepFile,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The output folder.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="The output folder, or the URL of one.")
+    ],
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Draw recipes again that failed before.")
     ] = False,
@@ -98,6 +100,7 @@ def run(
 
     from flows.progress import watched_by
     from foundation.errors import NonesuchError
+    from foundation.urls import url_of
     from nonesuch.cli.json_log import JsonLog, tell
     from nonesuch.cli.progress import Bar
     from nonesuch.monitoring import monitored
@@ -136,10 +139,10 @@ def run(
     if as_json:
         print(json.dumps(asdict(summary), ensure_ascii=False, default=str))
     elif not log_json:
-        _tell_ended(console, summary, out)
+        _tell_ended(console, summary, url_of(out) or str(out))
     if log_json:
         tell("ended", **asdict(summary))
-    if queued := queued_images(out):
+    if url_of(out) is None and (queued := queued_images(out)):
         console.print(
             f"{queued} wait for their timestamp; run later: nonesuch keys stamp {out} --timestamp URL"
         )
@@ -147,7 +150,7 @@ def run(
         raise typer.Exit(3 if summary.done or not summary.planned else 1)
 
 
-def _tell_ended(console: Console, summary: Summary, out: Path) -> None:
+def _tell_ended(console: Console, summary: Summary, out: str) -> None:
     """What a run did, for a person."""
     console.print(
         f"{summary.done} drawn, {summary.failed} failed, {summary.flagged} flagged "
@@ -158,9 +161,9 @@ def _tell_ended(console: Console, summary: Summary, out: Path) -> None:
         console.print(f"services took about ${summary.cost:.2f}", highlight=False)
     if summary.ended_by:
         console.print(f"ended early: {summary.ended_by}; the same command goes on", highlight=False)
-    console.print(f"images   {out / 'images'}\ncatalog  {out / 'catalog'}", highlight=False)
+    console.print(f"images   {out}/images\ncatalog  {out}/catalog", highlight=False)
     if summary.page:
-        console.print(f"report   {out / summary.page}", highlight=False)
+        console.print(f"report   {out}/{summary.page}", highlight=False)
 
 
 def _devices(given: str | None) -> int | list[str] | None:

@@ -12,7 +12,6 @@ import fsspec
 import pandas as pd
 import pytest
 from catalog_samples import SCHEMA, make_row
-from moto.server import ThreadedMotoServer
 
 from catalogs.compact import compact
 from catalogs.parts import publish_shard
@@ -20,6 +19,7 @@ from catalogs.query import Catalog
 from catalogs.remote import LIST, local_file, located, push, url_of
 from foundation.errors import InputError, StorageError
 from tests.command_line import nonesuch
+from tests.s3_server import s3_server
 
 pytestmark = pytest.mark.slow
 
@@ -27,23 +27,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """The URL of an empty bucket on a server of its own."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    before = dict(os.environ)
-    os.environ |= {
-        "FSSPEC_S3_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    fsspec.config.set_conf_env(fsspec.config.conf)
-    fsspec.filesystem("s3").mkdir("pictures")
-    yield "s3://pictures"
-    os.environ.clear()
-    os.environ.update(before)
-    fsspec.config.conf.pop("s3", None)
-    server.stop()
+    with s3_server("pictures") as (url, _):
+        yield url
 
 
 @pytest.fixture(autouse=True)

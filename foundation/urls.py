@@ -1,0 +1,30 @@
+"""Places that are URLs of a storage, told from paths of this machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from foundation.errors import InputError
+
+_URL: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")  # pathlib folds the slashes of a URL into one
+
+
+def url_of(path: str | Path) -> str | None:
+    """The URL that a path stands for, None for a path of this machine."""
+    match = _URL.fullmatch(str(path))
+    if match is None or match[1] == "file":
+        return None
+    return f"{match[1]}://{match[2].rstrip('/')}"
+
+
+def check_local(path: str | Path) -> None:
+    """Raise InputError for the URL of an output that only a folder of this machine can stand for."""
+    url = url_of(path)
+    if url is not None:
+        raise InputError(
+            "this works on a folder, not on a URL: what lies in a storage is drawn, pushed and read, else not changed",
+            where=url,
+            hint="Copy it into a folder with the storage's own tool, work there, and `nonesuch push` it to another URL.",
+        )
