@@ -42,7 +42,7 @@ class Plan:
     seeds: int
     facets: tuple[tuple[str, int], ...]  # name and number of values, in the file's order
     order: tuple[tuple[str, ...], ...]  # the matrix's axes, outermost first; several facets go in step
-    models: tuple[str, ...]  # name and digest
+    models: tuple[str, ...]  # name, and digest as far as it is known without the network
     first_prompts: tuple[str, ...]  # different ones, in the matrix's order
     seconds: float  # estimate
     seconds_basis: str  # where the estimate comes from
@@ -99,7 +99,12 @@ def plan(sweep: Sweep) -> Plan:
         seeds=len(sweep.seed_values),
         facets=tuple((facet, len(values)) for facet, values in sweep.values.items()),
         order=tuple(axis.facets for axis in matrix.axes),
-        models=tuple(f"{facts.model} {facts.digest}" for facts in matrix.facts.values()),
+        models=tuple(
+            f"{facts.model} {facts.digest}"
+            if facts.resolved
+            else f"{facts.model} (not looked at: that takes the network, which only `run` uses)"
+            for facts in matrix.facts.values()
+        ),
         first_prompts=tuple(islice(prompts, FIRST_PROMPTS)),
         seconds=seconds * cells,
         seconds_basis=basis,

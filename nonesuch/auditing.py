@@ -101,7 +101,7 @@ def audit_page(audit: Audit) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         "<style>:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;"
         "padding:0 1rem}table{border-collapse:collapse;width:100%}td,th{padding:.2rem .6rem;text-align:left}"
-        "td.n{text-align:right;font-variant-numeric:tabular-nums}tr.first td{border-top:1px solid #8888}"
+        ".n{text-align:right;font-variant-numeric:tabular-nums}tr.first td{border-top:1px solid #8888}"
         ".bar{position:relative;height:1rem;min-width:12rem;background:#8882}.bar i{position:absolute;top:0;bottom:0;left:0;"
         "background:#c2410c}.bar b{position:absolute;top:.42rem;height:.16rem;background:currentColor}</style>",
         f"<h1>Attributes by {html.escape(audit.by)}</h1>",
@@ -110,8 +110,8 @@ def audit_page(audit: Audit) -> str:
         "<h2>What this can't tell</h2><ul>", *(f"<li>{html.escape(one)}</li>" for one in CAVEATS), "</ul>",
     ]  # fmt: skip
     for title in dict.fromkeys(row.attributes for row in audit.rows):
-        parts.append(f"<h2>{html.escape(title)}</h2><table><thead><tr><th>{html.escape(audit.by)}<th>attribute<th>images"
-                     "<th>share<th>95 %<th></tr></thead><tbody>")  # fmt: skip
+        parts.append(f"<h2>{html.escape(title)}</h2><table><thead><tr><th>{html.escape(audit.by)}<th>attribute<th class=n>images"
+                     "<th class=n>share<th class=n>95 %<th></tr></thead><tbody>")  # fmt: skip
         parts += _lines([row for row in audit.rows if row.attributes == title])
         parts.append("</tbody></table>")
     return "\n".join([*parts, "</html>", ""])

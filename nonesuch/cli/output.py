@@ -38,7 +38,7 @@ def print_table(rows: Sequence[Row], *, title: str | None = None) -> None:
     if not rows:
         Console(stderr=True).print("nothing found")
         return
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=None if title is None else Text(title), title_justify="left", header_style="bold")
     for name in rows[0]:
         numeric = isinstance(rows[0][name], int | float) and not isinstance(rows[0][name], bool)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")

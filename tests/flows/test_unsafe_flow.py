@@ -145,6 +145,11 @@ class Page(HTMLParser):
 
 
 class TestAudit:
+    def test_words_in_brackets_are_words(self, kept: tuple[Path, pd.DataFrame, float]) -> None:
+        told = nonesuch("audit", kept[0] / "keep", "--by", "subject", "--attributes", "[/fox],[red]owl")
+        assert told.returncode == 0, told.stderr
+        assert "[/fox] / [red]owl" in told.stdout
+
     def test_the_page_holds_the_figures_and_no_one_s_markup(
         self, kept: tuple[Path, pd.DataFrame, float], tmp_path: Path
     ) -> None:

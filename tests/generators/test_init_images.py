@@ -261,3 +261,22 @@ class TestEmbeddedModel:
         (image,) = drawn("embedded", [recipe])
         assert np.array_equal(image[:31], start[:31])
         assert np.abs(image[48:80, 48:80] - start[48:80, 48:80]).mean() > 10
+
+
+def test_a_folder_is_told_to_be_a_facet(tmp_path: Path) -> None:
+    (tmp_path / "selfies").mkdir()
+    sweep = {"name": "s", "prompt": "a fox", "settings": {"init_image": "selfies"}}
+    with pytest.raises(InputError, match=r"selfies is a folder\n.*facets: \{picture: \{images:"):
+        open_matrix(make_sweep(sweep, tmp_path))
+
+
+def test_a_catalog_that_is_not_there_is_named(tmp_path: Path) -> None:
+    from flows.init_images import find_images
+
+    (tmp_path / "s.yaml").write_text(
+        'name: s\nprompt: "{chosen}"\nfacets: {chosen: {catalog: last-night, where: "stars > 3"}}\n'
+    )
+    with pytest.raises(
+        InputError, match=r"s\.yaml:3: facets\.chosen: .*last-night.*there is no catalog here"
+    ):
+        load_sweep(tmp_path / "s.yaml", find_images=find_images)

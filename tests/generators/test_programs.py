@@ -366,3 +366,16 @@ def test_the_same_recipe_on_two_addresses_is_one_recipe(a1111: A1111Server) -> N
 def test_a_recipe_survives_its_json(a1111: A1111Server) -> None:
     recipe = next(iter(matrix_of(a1111.url)))
     assert Recipe.from_json(recipe.to_json()).id == recipe.id
+
+
+def test_a_plan_says_of_an_engine_elsewhere_that_it_did_not_look() -> None:
+    from generators.plan import plan
+
+    sweep = {
+        "name": "s",
+        "prompt": "a fox",
+        "model": "a1111:first",
+        "connections": {"a1111": {"url": "http://gpu.invalid"}},
+    }
+    (told,) = plan(make_sweep(sweep)).models
+    assert told == "a1111:first (not looked at: that takes the network, which only `run` uses)"

@@ -52,6 +52,12 @@ def test_a_picture_that_nothing_knows_is_told(tmp_path: Path) -> None:
     told = nonesuch("recipe", tmp_path / "plain.png")
     assert told.returncode == 2
     assert "how it was made" in told.stderr
+    for name, said in (("gone.png", "no such file"), ("broken.png", "truncated")):
+        (tmp_path / "broken.png").write_bytes((tmp_path / "plain.png").read_bytes()[:100])
+        told = nonesuch("reproduce", tmp_path / name)
+        assert told.returncode == 2
+        assert said in told.stderr
+        assert "how it was made" not in told.stderr
 
 
 def test_picked_images_are_drawn_better_and_know_their_parents(out: Path) -> None:

@@ -174,7 +174,9 @@ class Caller:
 
     def _fault(self, error: httpx.HTTPError) -> Problem:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return Problem("again", "can't be reached", in_the_end="stop", hint="Is it running?")
+            return Problem(
+                "again", "can't be reached", in_the_end="stop", hint="Is it running, and is the network up?"
+            )
         if isinstance(error, httpx.TimeoutException):
             return Problem("again", f"did not answer within {self._timeout:g} s")
         return Problem("again", f"broke the connection off ({type(error).__name__})")

@@ -159,7 +159,9 @@ def judge(answer: Answer) -> Problem | None:
     code = str(error.get("code") or error.get("type") or "") if isinstance(error, dict) else ""
     if code in _NO_MONEY:
         return Problem(
-            "stop", f"the account has no quota left ({code})", hint="Top it up, then run the same command."
+            "stop",
+            f"says that the account has no quota left ({code})",
+            hint="Top it up, then run the same command.",
         )
     if code in _REFUSED:
         return Problem("recipe", "refused the prompt (content policy)")

@@ -196,7 +196,7 @@ def _judge(answer: Answer) -> Problem | None:
     name = str(told.get("name") or "") if isinstance(told, dict) else ""
     if answer.status == 402 or name in ("payment_required", "insufficient_balance"):
         return Problem(
-            "stop", "the account has no credits left", hint="Top it up, then run the same command."
+            "stop", "says that the account has no credits left", hint="Top it up, then run the same command."
         )
     if name in ("content_moderation", "invalid_prompts"):
         return Problem("recipe", "refused the prompt (content policy)")
