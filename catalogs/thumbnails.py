@@ -44,7 +44,10 @@ def thumbnail(image: RGB) -> bytes | None:
 
 
 def write_thumbnail(out: Path, recipe_id: str, image: RGB, *, scratch: Path | None = None) -> None:
-    """Write a picture's thumbnail, if it needs one. Raises StorageError as atomic_write does."""
+    """Write a picture's thumbnail, if it needs one, and leave it to the system when it reaches the disk.
+
+    Raises StorageError as atomic_write does.
+    """
     data = thumbnail(image)
     if data is not None:
-        atomic_write(thumbnail_path(out, recipe_id), data, scratch=scratch)
+        atomic_write(thumbnail_path(out, recipe_id), data, scratch=scratch, flush=False)

@@ -32,7 +32,7 @@ class Finished:
 
 
 def finish(scored: Scored, shard: Shard, job: Job) -> Finished:
-    """Mark and write one image; the row that says so. Safe to call from many threads.
+    """Mark and write one image; the row that says so. Safe to call from many threads. Its file is not flushed yet.
 
     Raises StorageError when the output can't be written; whatever else goes wrong is said in the row.
     """
@@ -48,7 +48,7 @@ def finish(scored: Scored, shard: Shard, job: Job) -> Finished:
         request = mark_request(recipe, job, resident.watermark_key_for(job), drawing.original)
         marked = mark_image(drawing.image, request, resident.signer_for(job))
         path = image_path(job.sweep.name, recipe.id, marked.suffix)
-        atomic_write(job.out / path, marked.data, scratch=job.out / SCRATCH)
+        atomic_write(job.out / path, marked.data, scratch=job.out / SCRATCH, flush=False)
         write_thumbnail(job.out, recipe.id, drawing.image, scratch=job.out / SCRATCH)
         facts = {
             **perceptual_hashes(drawing.image),

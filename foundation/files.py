@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from foundation.errors import StorageError
@@ -14,12 +16,15 @@ from foundation.errors import StorageError
 _BLOCK = 1 << 20  # bytes read at a time when hashing
 
 
-def atomic_write(path: Path, data: bytes, *, mode: int = 0o644, scratch: Path | None = None) -> None:
+def atomic_write(
+    path: Path, data: bytes, *, mode: int = 0o644, scratch: Path | None = None, flush: bool = True
+) -> None:
     """Write `data` to a temporary file, flush it to disk and rename it onto `path`.
 
-    A reader sees the old file or the whole new one, also after a crash. The temporary file lies in
-    `scratch`, a folder on the same file system, or else beside `path`; a killed process leaves it there.
-    Raises StorageError for a full disk or an unwritable folder.
+    A reader sees the old file or the whole new one, also after a crash. Many files that count only together
+    are written without `flush` and then given to `flush_files`: until then a power cut may take them. The
+    temporary file lies in `scratch`, a folder on the same file system, or else beside `path`; a killed process
+    leaves it there. Raises StorageError for a full disk or an unwritable folder.
     """
     temporary: str | None = None
     try:
@@ -27,14 +32,47 @@ def atomic_write(path: Path, data: bytes, *, mode: int = 0o644, scratch: Path | 
         handle, temporary = tempfile.mkstemp(dir=scratch or path.parent, prefix=f".{path.name[:40]}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(temporary, mode)
         os.replace(temporary, path)
     except OSError as error:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
         raise storage_error(error, path) from error
+
+
+def flush_files(folder: Path, files: Iterable[Path]) -> None:
+    """Flush to disk what was written of `files`, all on the file system of `folder`.
+
+    In one step where the system has one (Linux's syncfs), since a flush for each file waits for the disk as many times.
+    Raises StorageError when the disk has lost some of it.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            if _syncfs is None:
+                for path in files:
+                    _flush_file(path)
+            elif _syncfs(handle):
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code))
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+
+
+_syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+
+
+def _flush_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:

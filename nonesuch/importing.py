@@ -28,7 +28,7 @@ from catalogs.query import Catalog
 from catalogs.thumbnails import write_thumbnail
 from flows.output import SCRATCH, hold, image_path
 from foundation.errors import InputError
-from foundation.files import atomic_write
+from foundation.files import atomic_write, flush_files
 from foundation.images import RGB, read_limited
 from nonesuch.foreign_rows import read_foreign
 from nonesuch.import_scores import import_schema, open_scoring, score_rows
@@ -210,7 +210,7 @@ class _Importer:
         for read, scores in zip(batch, scored, strict=True):
             if read.data is not None:
                 target = self._out / read.row["file"]
-                atomic_write(target, read.data, scratch=self._out / SCRATCH)
+                atomic_write(target, read.data, scratch=self._out / SCRATCH, flush=False)
             self._rows.append((read.row | scores, read.manifest))
             yield Imported(str(read.path), "imported", read.row["recipe_id"], read.kind, None)
 
@@ -223,6 +223,8 @@ class _Importer:
         manifests = [manifest for _, manifest in rows if manifest is not None]
         if manifests:
             write_pack(self._out, name, manifests)
+        if self._options.copy:
+            flush_files(self._out, [self._out / row["file"] for row, _ in rows])
         publish_shard(self._out, name, [row for row, _ in rows], self._schema)
 
 
