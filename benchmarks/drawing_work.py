@@ -123,7 +123,7 @@ class BareDiffusers:
 
         A size that the device refuses is left out, and said so on stderr.
         """
-        most = TRIED_PIXELS[self.work.device.split(":")[0]] // self.work.side**2
+        most = TRIED_PIXELS.get(self.work.device.split(":")[0], TRIED_PIXELS["cpu"]) // self.work.side**2
         fitting = [batch for batch in BATCHES if len(self.work.items) % batch == 0 and batch <= most]
         speeds: dict[int, float] = {}
         for batch in fitting[-TRIED:] or [1]:

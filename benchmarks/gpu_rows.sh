@@ -28,7 +28,7 @@ for row in "$@"; do
     case $row in
     embedded) sized="--images 512 --plain-images 32" ;;
     sd15-512) sized="--images 128 --plain-images 16" ;;
-    sd15-1024 | sdxl-512 | sd3-512) sized="--images 64 --plain-images 8" ;;
+    sdxl-512 | sd3-512) sized="--images 64 --plain-images 8" ;;
     *) sized="--images 16 --plain-images 8" ;;
     esac
     model=${row%-*}
