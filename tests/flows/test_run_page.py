@@ -60,7 +60,14 @@ def test_it_shows_what_the_summary_says(run: tuple[Summary, Path]) -> None:
     assert summary.cost == 0
     assert summary.device_hours > 0
     text = re.sub(r"\s+", " ", page.text)
-    for words in ("shown", "images drawn 15", "price of device hours", "Scores by facet", "Where the time went", summary.price_told):
+    for words in (
+        "shown",
+        "images drawn 15",
+        "price of device hours",
+        "Scores by facet",
+        "Where the time went",
+        summary.price_told,
+    ):
         assert words in text
     assert page.tags.count("img") == len(summary.top) == 12
     assert "<script>alert(1)</script> fox" in text
