@@ -164,16 +164,21 @@ class RemoteOutput:
 
     def _take_in(self) -> None:
         """Parts at the URL that the list does not know: their new rows belong to the catalog, the others go."""
-        found = [name.removeprefix("catalog/") for name in self._store.sizes(["catalog"])]
+        found = {name.removeprefix("catalog/") for name in self._store.sizes(["catalog"])}
         strays = [
-            name for name in found if name.endswith(".parquet") and name[0] not in "._" and "/" not in name
+            self._folder / "catalog" / name
+            for name in sorted(found - {SCHEMA_FILE, *self._parts})
+            if name.endswith(".parquet") and name[0] not in "._" and "/" not in name
         ]
-        known = None
-        for name in sorted(set(strays) - {SCHEMA_FILE, *self._parts}):
-            known = published_ids(self._folder) if known is None else known
-            path = self._folder / "catalog" / name
+        if not strays:
+            return
+        for path in strays:
+            path.unlink(missing_ok=True)  # else its own rows would be among those that are known
+        known = published_ids(self._folder)
+        for path in strays:
+            name = path.name
             try:
-                path = self._fetched(name, here=True)
+                self._fetched(name)
             except CatalogError:  # half a file, where a storage writes without being atomic: never published
                 self._store.remove(f"catalog/{name}")
                 continue
@@ -262,7 +267,7 @@ def publish_remotely(
     files   names below `folder`, and below the URL
 
     Raises StorageError when the storage refuses, or when the run of `holder` does not hold the URL any more; CatalogError
-    when the rows don't fit the schema or the catalog.
+    when the rows don't fit the schema, InputError when its columns don't fit the catalog's.
     """
     data = encoded_part(part_name, rows, schema)
     prepare_catalog(folder, schema)
