@@ -79,10 +79,16 @@ def reproduce(
             hint="Name the folder that it lies in with --inputs, or the catalog that drew it with --catalog.",
         )
     with _ways_to_engines_told(str(made.data["model"]), sweep):
-        drawn, image, device, takes_seeds = _draw(made.data, online=online)
+        drawn, images, device, takes_seeds = _draw(made.data, catalog, online=online)
     old = decode_rgb(read_limited(path), where=str(path))
-    candidates = [image, *_marked(image, drawn.watermark_id, verdict, watermark_key)]
-    closest = min(candidates, key=lambda one: _error(one, old))
+    closest = min(
+        (
+            candidate
+            for image in images
+            for candidate in (image, *_marked(image, drawn.watermark_id, verdict, watermark_key))
+        ),
+        key=lambda one: _error(one, old),
+    )
     if out is not None:
         _save(closest, out)
     distance = (perceptual_hashes(closest)["phash"] ^ perceptual_hashes(old)["phash"]).bit_count()
@@ -125,8 +131,15 @@ def _ways_to_engines_told(model: str, sweep: Path | None) -> Iterator[None]:
         raise type(error)(error.message, where=error.where, hint=hint) from error
 
 
-def _draw(data: Mapping[str, Any], *, online: bool) -> tuple[Recipe, RGB, str, bool]:
-    """The recipe, its picture, what drew it, and whether the seed decides it."""
+def _draw(
+    data: Mapping[str, Any], catalog: Path | None, *, online: bool
+) -> tuple[Recipe, list[RGB], str, bool]:
+    """The recipe, its pictures, what drew them, and whether the seed decides them.
+
+    A picture's last digits follow the size of the batch that it was drawn in and, by the libraries' ways of
+    cutting work up, its place there. Where the catalog knows the size, the recipe fills such a batch: a picture for
+    each place.
+    """
     from generators.backends import Spooling, open_backend
     from generators.plan import open_matrix
     from generators.sweep import make_sweep
@@ -134,18 +147,21 @@ def _draw(data: Mapping[str, Any], *, online: bool) -> tuple[Recipe, RGB, str, b
     matrix = open_matrix(make_sweep(data, Path.cwd()), network=online)
     recipe = next(iter(matrix))
     facts = next(iter(matrix.facts.values()))
-    backend = open_backend(facts, batch_size=1, network=online)
+    row = None if catalog is None or facts.remote is not None else _row(catalog, recipe.id)
+    size = 1 if row is None else max(1, row["batch_size"] or 1)
+    backend = open_backend(facts, batch_size=size, network=online)
     try:
         backend.check(recipe)
-        drawing = next(iter(backend.draw([recipe])))
+        drawings = list(backend.draw([recipe] * size))
         if isinstance(backend, Spooling):
             backend.published([recipe])  # no catalog is to have it
     finally:
         backend.close()
-    if drawing.image is None:
-        raise DrawingError(drawing.reason, where=recipe.model)
+    images = [drawing.image for drawing in drawings if drawing.image is not None]
+    if not images:
+        raise DrawingError(drawings[0].reason, where=recipe.model)
     takes_seeds = facts.remote is None or facts.remote.reproducible
-    return recipe, drawing.image, f"{drawing.device}, {drawing.dtype}", takes_seeds
+    return recipe, images, f"{drawings[0].device}, {drawings[0].dtype}", takes_seeds
 
 
 def _marked(image: RGB, payload: int, verdict: Verdict, key: bytes | None) -> Iterator[RGB]:
@@ -188,7 +204,7 @@ def _changes(
     ]
     drawn_on = f"{row['device']}, {row['dtype']}"
     if not identical and (row["batch_size"] or 1) > 1:
-        changes.append(f"It was drawn in a batch of {row['batch_size']}, now alone: last digits may differ.")
+        changes.append(f"It was drawn in a batch of {row['batch_size']} with others: last digits may differ.")
     if drawn_on != device:
         changes.append(f"It was drawn on {drawn_on}, now on {device}.")
     return changes

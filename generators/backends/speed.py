@@ -16,6 +16,7 @@ import torch
 from foundation.errors import DependencyError, InputError
 
 OPTIONS: Final = frozenset({"compile", "channels_last", "step_cache", "quantise"})
+_GRAPHS: Final = 64  # compiled graphs of one block: four shapes in SD 1.5 for each of a sweep's sizes
 _QUANTISED: Final = ("fp8", "int8")
 _CACHES: Final = {"pyramid": "a whole number from 2", "first_block": "a threshold above 0"}
 
@@ -154,6 +155,8 @@ def _compile(denoiser: Any) -> None:
 
     # A block that can't be compiled here (no compiler, an odd shape) runs as it is.
     torch._dynamo.config.suppress_errors = True
+    # Each size of picture and batch has its own graphs; past torch's limit of 8 a block would run uncompiled, unsaid.
+    torch._dynamo.config.recompile_limit = max(_GRAPHS, torch._dynamo.config.recompile_limit)
     if getattr(denoiser, "_repeated_blocks", None):
         denoiser.compile_repeated_blocks(dynamic=False)
     else:

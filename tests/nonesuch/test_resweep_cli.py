@@ -128,3 +128,22 @@ def test_the_embedded_model_draws_its_image_again(tmp_path: Path, prefect_server
     told = nonesuch("reproduce", file, "--json")
     assert told.returncode == 0, told.stderr + told.stdout
     assert json.loads(told.stdout)["outcome"] == "visually identical"
+
+
+@pytest.mark.slow
+def test_images_drawn_together_come_back_bit_for_bit(tmp_path: Path, prefect_server: str) -> None:
+    import json
+
+    from flows.sweep import sweep
+
+    (tmp_path / "batch.yaml").write_text(
+        'name: batch\nprompt: "a {subject}"\nfacets: {subject: [panda, fox, owl]}\nsettings: {steps: 3}\n'
+        "scoring: {scorers: []}\n"
+    )
+    out = tmp_path / "out"
+    sweep(tmp_path / "batch.yaml", out)
+    assert set(rows(out)["batch_size"]) == {3}
+    for name in rows(out)["file"]:
+        told = nonesuch("reproduce", out / name, "--catalog", out, "--json")
+        assert told.returncode == 0, told.stderr + told.stdout
+        assert json.loads(told.stdout)["outcome"] == "bit-identical"
