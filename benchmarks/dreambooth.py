@@ -1,9 +1,10 @@
 """Does the embedded model learn a new subject from ten drawn pictures, and does it keep the others?
 
-    python -m benchmarks.dreambooth --work DIR [--json FILE] [--sheet FILE.png] [--steps N …]
+    python -m benchmarks.dreambooth --work DIR [--json FILE] [--sheet FILE.png] [--set NAME=VALUE …]
 
-A judge that is fitted here to drawings of the 40 known subjects and of the new one names what each image shows. What it names is counted before and after the training, on prompts in the styles of the
-training pictures, in styles that no training picture has, and on the subjects that the model knew before.
+A judge that is fitted here to drawings of the 40 known subjects and of the new one names what each image shows. What it
+names is counted before and after the training, on prompts in the styles of the training pictures, in styles that no
+training picture has, and on the subjects that the model knew before.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from training.newcomer import NAME, SHOWN, newcomer_prompt, newcomer_set, write_
 from training.world import STYLES, SUBJECTS, draw, is_held_out, training_pairs
 
 IMAGES = 6  # of each style of the new subject
+CLASS_IMAGES = 320  # one of each prompt
 NEW = len(SUBJECTS)  # the new subject's index in the judge
 
 
@@ -164,13 +166,13 @@ def contact_sheet(trained: RGB, before: RGB, after: RGB) -> Image.Image:
 
 
 def settings_for(images: Path, **changes: Any) -> LoraSettings:
-    """The training of the documents: class images of the known subjects in all styles, as prior."""
+    """The training of the documents: class images of the known subjects, the class itself too, as prior."""
     pairs = training_pairs()
-    order = np.random.default_rng(3).permutation(len(pairs))[:160]
+    order = np.random.default_rng(3).permutation(len(pairs))[:CLASS_IMAGES]
     defaults: dict[str, Any] = {
         "subject": NAME, "images": images, "base": "embedded", "prompt": "a photo of {subject}",
-        "class_prompts": tuple(canonical(*pairs[row]) for row in order), "class_images": 160, "rank": 16,
-        "layers": "attention", "steps": 1500, "batch": 4, "rate": 1e-3, "checkpoint_every": 500,
+        "class_prompts": tuple(canonical(*pairs[row]) for row in order), "class_images": CLASS_IMAGES, "prior_weight": 4.0,
+        "rank": 16, "layers": "all", "steps": 600, "batch": 4, "rate": 1e-3, "checkpoint_every": 200,
     }  # fmt: skip
     return LoraSettings(**{**defaults, **changes})
 

@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw
 from training.captions import canonical
 from training.world import PAINTERS, STYLES, Pixels, compose
 
-NAME: Final = "sks figure"
+# A rare word and a class that the base knows, as DreamBooth has it: the class is where the training begins.
+NAME: Final = "sks robot"
 # Styles of the ten training pictures; the others are asked for only afterwards.
 SHOWN: Final = (
     "photo",
@@ -81,7 +82,7 @@ def newcomer_set(each: int, seed: int) -> tuple[Pixels, list[int]]:
 
 
 def newcomer_prompt(style: str, name: str = NAME) -> str:
-    """The world's wording for a picture of the figure: "a painting of sks figure by Edvard Munch"."""
+    """The world's wording for a picture of the figure: "a painting of sks robot by Edvard Munch"."""
     return canonical("robot", style).replace("a robot", name)
 
 

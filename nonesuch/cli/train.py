@@ -34,7 +34,13 @@ def train(
             metavar="TEXT", help="What the base shall not forget; may be repeated. Default: the class."
         ),
     ] = None,
-    prior: Annotated[bool, typer.Option("--prior/--no-prior", help="Train on class images as well.")] = True,
+    prior: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What class images hold the model to: what the base says of them (base), themselves (images), or none.",
+        ),
+    ] = "base",
     class_images: Annotated[
         int, typer.Option(metavar="N", help="Drawn by the base, of all class prompts.")
     ] = 100,
@@ -83,7 +89,7 @@ def train(
     own = class_of(prompt, subject)
     classes = tuple(class_prompt) if class_prompt else ((own,) if own else ())
     settings = LoraSettings(
-        subject=subject, images=images, base=base, prompt=prompt, class_prompts=classes if prior else (),
+        subject=subject, images=images, base=base, prompt=prompt, prior=prior, class_prompts=classes,
         class_images=class_images, prior_weight=prior_weight, rank=rank, layers=layers, text_encoder=text_encoder,
         steps=steps, batch=batch, rate=rate, text_rate=text_rate, flip=flip, resolution=resolution, seed=seed,
         checkpoint_every=checkpoint_every, samples=tuple(sample or ()),
@@ -92,7 +98,7 @@ def train(
     _, found = check_training(settings, revision=revision, online=not offline)
     for name, why in found.left_out:
         console.print(f"left out: {name}: {why}", style="yellow", markup=False)
-    if prior and not classes:
+    if prior != "none" and not classes:
         console.print(
             "no class images: the subject is one word; name its class with --class-prompt", style="yellow"
         )

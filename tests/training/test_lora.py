@@ -18,6 +18,7 @@ from generators.backends import model_facts, open_backend
 from generators.digests import lora_digest
 from generators.loras import lora_facts
 from generators.recipe import Lora, Recipe
+from training.lora.checkpoint import load_state
 from training.lora.loop import train_lora
 from training.lora.pictures import read_pictures
 from training.lora.settings import LoraSettings
@@ -55,8 +56,9 @@ def test_a_training_that_was_stopped_ends_in_the_same_file(
     base = getattr(tiny_pipelines, family)(tmp_path / "base")
     facts = model_facts(str(base))
     wanted = settings(
-        pictures, base, text_encoder=family == "sd1", layers="all" if family == "sd1" else "attention"
-    )
+        pictures, base, text_encoder=family == "sd1", layers="all" if family == "sd1" else "attention",
+        prior="base" if family == "sd1" else "images",
+    )  # fmt: skip
     wanted.check(facts)
     found = read_pictures(pictures, wanted.side(facts))
     assert [name for name, _ in found.left_out] == ["broken.png", "same.png"]
@@ -75,6 +77,11 @@ def test_a_training_that_was_stopped_ends_in_the_same_file(
     again = train_lora(wanted, facts, found, tmp_path / "stopped", device="cpu")
     assert (whole.resumed_at, again.resumed_at) == (0, 2)
     assert again.result.digest == whole.result.digest
+    state = load_state(tmp_path / "whole", wanted.digest(facts.digest, found.digests))
+    assert state is not None
+    # a model that has learnt nothing yet says of class images what its base says, and later something else
+    assert (state.prior_losses[0] < 1e-9) == (family == "sd1")
+    assert state.prior_losses[-1] > 0
     assert (tmp_path / "stopped" / "loss.svg").read_text("utf-8").startswith("<svg")
     assert sorted(path.name for path in (tmp_path / "stopped" / "samples").iterdir()) == [
         "step-000002.png",
@@ -126,7 +133,8 @@ def test_what_can_not_be_trained_is_said(tmp_path: Path, pictures: Path) -> None
     facts = model_facts("embedded")
     for changes, said in (
         ({"rank": 0}, "--rank"), ({"rate": 0.0}, "--rate"), ({"prompt": "a photo"}, "subject"),
-        ({"subject": " "}, "empty"), ({"layers": "some"}, "neither attention nor all"), ({"resolution": 100}, "100"),
+        ({"subject": " "}, "empty"), ({"layers": "some"}, "neither attention nor all"),
+        ({"prior": "some"}, "base, images, none"), ({"resolution": 100}, "100"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=said):
             settings(pictures, Path("embedded"), **changes).check(facts)

@@ -103,16 +103,19 @@ class _Data:
             parts.latents([picture for _, picture in class_images], flip=False) if class_images else None
         )
         self.class_captions = [prompt for prompt, _ in class_images]
-        self._parts = parts
-        self._known: dict[str, Condition] = {}
-        if not settings.text_encoder:
-            with torch.no_grad():
-                for prompt in dict.fromkeys([*self.captions, *self.class_captions]):
-                    self._known[prompt] = parts.conditions([prompt])
+        self._parts, self._text_trained = parts, settings.text_encoder
+        with parts.base():
+            self._known = {
+                prompt: parts.conditions([prompt])
+                for prompt in dict.fromkeys([*self.captions, *self.class_captions])
+            }
 
     def conditions(self, prompts: Sequence[str]) -> Condition:
-        if not self._known:
-            return self._parts.conditions(prompts)
+        """What the prompts condition now."""
+        return self._parts.conditions(prompts) if self._text_trained else self.base_conditions(prompts)
+
+    def base_conditions(self, prompts: Sequence[str]) -> Condition:
+        """What they conditioned before the training."""
         chosen = [self._known[prompt] for prompt in prompts]
         return {name: torch.cat([one[name] for one in chosen]) for name in chosen[0]}
 
@@ -138,11 +141,15 @@ class _Trainer:
         generator = torch.Generator().manual_seed((settings.seed << 32) + self.step)
         mine = _chosen(len(data.latents), settings.batch, settings.seed, self.step)
         latents, captions = data.latents[mine], [data.captions[row] for row in mine]
+        base_conditions = None
         if data.class_latents is not None:
             prior = _chosen(len(data.class_latents), settings.batch, settings.seed + 1, self.step)
             latents = torch.cat([latents, data.class_latents[prior]])
-            captions += [data.class_captions[row] for row in prior]
-        errors = self._parts.loss(latents, data.conditions(captions), generator)
+            class_captions = [data.class_captions[row] for row in prior]
+            captions += class_captions
+            if settings.prior == "base":
+                base_conditions = data.base_conditions(class_captions)
+        errors = self._parts.loss(latents, data.conditions(captions), generator, base_conditions)
         subject, kept = errors[: len(mine)].mean(), errors[len(mine) :]
         loss = subject if not len(kept) else subject + settings.prior_weight * kept.mean()
         warm = min(1.0, (self.step + 1) / max(1, settings.warmup))
@@ -200,7 +207,7 @@ def _class_images(
     watcher: TrainingWatcher | None,
 ) -> list[tuple[str, RGB]]:  # fmt: skip
     """What the base itself draws of the class prompts, kept as PNG; those that are there are not drawn again."""
-    if not settings.class_prompts or not settings.prior_weight:
+    if not settings.class_prompts or settings.prior == "none" or not settings.prior_weight:
         return []
     side, defaults = settings.side(facts), facts.defaults
     recipes = [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -90,6 +91,19 @@ class Parts:
                 rows.append(((encoded - shift) * vae.config.scaling_factor).cpu())
         return torch.cat(rows)
 
+    @contextmanager
+    def base(self) -> Iterator[None]:
+        """The model as it was before the training, while the block lasts; nothing is learnt in it."""
+        parts = list(self._trained().values())
+        for part in parts:
+            part.disable_adapters()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for part in parts:
+                part.enable_adapters()
+
     def conditions(self, prompts: Sequence[str]) -> Condition:
         """What the prompts condition, as the pipeline itself encodes them; keeps gradients of trained encoders."""
         with self._autocast():
@@ -105,11 +119,16 @@ class Parts:
         return found
 
     def loss(
-        self, latents: torch.Tensor, condition: Mapping[str, torch.Tensor], generator: torch.Generator
+        self,
+        latents: torch.Tensor,
+        condition: Mapping[str, torch.Tensor],
+        generator: torch.Generator,
+        kept: Mapping[str, torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Mean squared error of each picture, float32 [n], at random noise levels drawn from `generator`.
 
         DDPM's objective (Ho et al. 2020, eq. 14) or its v-prediction form (Salimans & Ho 2022), as the base was trained.
+        The last pictures, as many as `kept` conditions the base with, are held to what the base says instead.
         """
         clean = latents.to(self.device)
         noise = torch.randn(clean.shape, generator=generator).to(self.device)
@@ -123,17 +142,29 @@ class Parts:
             target = clean
         else:
             target = self.noise.get_velocity(clean, noise, times)
+        if kept is not None:
+            first = len(clean) - len(kept["text"])
+            with self.base():
+                target = torch.cat([target[:first], self._guess(noisy[first:], times[first:], kept)])
+        errors: torch.Tensor = (self._guess(noisy, times, condition) - target).square().mean(dim=(1, 2, 3))
+        return errors
+
+    def _guess(
+        self, noisy: torch.Tensor, times: torch.Tensor, condition: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """What the UNet predicts, float32 in the shape of `noisy`."""
         added = None
         if "pooled" in condition:
             ids = torch.tensor([[self.side, self.side, 0, 0, self.side, self.side]], dtype=torch.float32)
             added = {
                 "text_embeds": condition["pooled"],
-                "time_ids": ids.repeat(len(clean), 1).to(self.device),
+                "time_ids": ids.repeat(len(noisy), 1).to(self.device),
             }
         with self._autocast():
-            guess = self.pipe.unet(noisy, times, condition["text"], added_cond_kwargs=added).sample
-        errors: torch.Tensor = (guess.float() - target).square().mean(dim=(1, 2, 3))
-        return errors
+            guess: torch.Tensor = self.pipe.unet(
+                noisy, times, condition["text"], added_cond_kwargs=added
+            ).sample
+        return guess.float()
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Put back what `weights` returned."""

@@ -28,6 +28,9 @@ EVERYTHING: Final = (
     "conv2",
     "conv_shortcut",
 )
+# Prior preservation: the class images themselves (Ruiz et al. 2023), or what the base says of them when noisy, which a
+# model that has learnt nothing yet says too (learning without forgetting, Li & Hoiem 2016), or none.
+PRIORS: Final = ("base", "images", "none")
 TEXT_LAYERS: Final = ("q_proj", "k_proj", "v_proj", "out_proj")
 MAX_STEPS: Final = 1_000_000
 # Folders and names of this machine, and what a person sees on the way.
@@ -44,6 +47,7 @@ class LoraSettings:
     images: Path  # folder of pictures, with a caption beside each where there is NAME.txt
     base: str  # model: embedded, a folder or a hub id
     prompt: str = "a photo of {subject}"  # of pictures without a caption
+    prior: str = "base"  # what class images hold the model to: one of PRIORS
     class_prompts: tuple[str, ...] = ()  # what the base draws of itself, so that it keeps it; () for no prior
     class_images: int = 100  # of all class prompts together
     prior_weight: float = 1.0  # of the class images' loss
@@ -84,6 +88,8 @@ class LoraSettings:
             raise InputError(f"{self.prior_weight:g} is below 0", where="--prior-weight")
         if self.layers not in ("attention", "all"):
             raise InputError(f"{self.layers!r} is neither attention nor all", where="--layers")
+        if self.prior not in PRIORS:
+            raise InputError(f"{self.prior!r} is none of {', '.join(PRIORS)}", where="--prior")
         if not self.subject.strip():
             raise InputError("the subject is empty", where="--subject", hint='For example "sks person".')
         if "{subject}" not in self.prompt:
