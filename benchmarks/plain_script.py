@@ -29,56 +29,16 @@ from provenance.keys import load_or_make
 WATERMARKED_PIXELS = 256 * 256  # invisible-watermark refuses smaller pictures
 
 
-@dataclass
-class PlainScript:
-    """The loaded models; `run` is the loop."""
+class PlainFinish:
+    """What the script does with a picture after drawing and scoring it."""
 
-    work: Work
-    encoder: str  # folder of an open_clip model
-    packages: Path | None = None  # folder that holds invisible-watermark, which clashes with headless OpenCV
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.unmarked = why_unmarked(self.work.side, self.packages)
-        dtype = dtype_on(self.work.device)  # the embedded model's parts are stored in different ones
-        self.pipe = DiffusionPipeline.from_pretrained(self.work.folder, dtype=dtype).to(self.work.device)
-        self.pipe.set_progress_bar_config(disable=True)
-        self.clip, self.preprocess = open_clip.create_model_from_pretrained(f"local-dir:{self.encoder}")
-        self.clip = self.clip.to(self.work.device)
-        self.tokenizer = open_clip.get_tokenizer(f"local-dir:{self.encoder}")
+    def __init__(self) -> None:
         pair = load_or_make()
         info = c2pa.C2paSignerInfo(b"es256", pair.chain_pem().encode(), pair.key_pem(), None)
         self.signer = c2pa.Signer.from_info(info)
 
-    def run(self, out: Path, count: int | None = None) -> int:
-        """Draw, score, mark, write and sign the first `count` images of the work (all by default); how many."""
-        out.mkdir(parents=True)
-        items = self.work.items[:count]
-        self.rows = []
-        for number, (prompt, seed) in enumerate(items):
-            image = self.pipe(
-                prompt, generator=torch.Generator("cpu").manual_seed(seed), **self.work.arguments()
-            ).images[0]
-            score = self._score(image, prompt)
-            if self.unmarked is None:
-                image = self._watermarked(image, number)
-            path = out / f"{number:06d}.png"
-            facts = PngInfo()
-            facts.add_text("parameters", json.dumps({"prompt": prompt, "seed": seed}))
-            encoded = io.BytesIO()
-            image.save(encoded, "PNG", pnginfo=facts)
-            self._sign(encoded, path, prompt)
-            self.rows.append({"file": path.name, "prompt": prompt, "seed": seed, "score": score})
-        pd.DataFrame(self.rows).to_parquet(out / "catalog.parquet")
-        return len(items)
-
-    def _score(self, image: Image.Image, prompt: str) -> float:
-        with torch.no_grad():
-            picture = self.clip.encode_image(self.preprocess(image)[None].to(self.work.device))
-            text = self.clip.encode_text(self.tokenizer([prompt]).to(self.work.device))
-        return float(torch.cosine_similarity(picture, text)[0])
-
-    def _watermarked(self, image: Image.Image, number: int) -> Image.Image:
+    def watermarked(self, image: Image.Image, number: int) -> Image.Image:
+        """With invisible-watermark's dwtDct of 64 bits."""
         import cv2
         from imwatermark import WatermarkEncoder  # type: ignore[import-not-found,unused-ignore]
 
@@ -87,10 +47,19 @@ class PlainScript:
         marked = encoder.encode(cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR), "dwtDct")
         return Image.fromarray(cv2.cvtColor(marked, cv2.COLOR_BGR2RGB))
 
-    def _sign(self, encoded: io.BytesIO, path: Path, prompt: str) -> None:
+    def encoded(self, image: Image.Image, prompt: str, seed: int) -> io.BytesIO:
+        """Pillow's PNG with the parameters as text."""
+        facts = PngInfo()
+        facts.add_text("parameters", json.dumps({"prompt": prompt, "seed": seed}))
+        encoded = io.BytesIO()
+        image.save(encoded, "PNG", pnginfo=facts)
+        return encoded
+
+    def signed(self, encoded: io.BytesIO, title: str, prompt: str) -> bytes:
+        """The file with a credential by c2pa-python's defaults."""
         manifest = {
             "claim_generator_info": [{"name": "plain-script", "version": "1"}],
-            "title": path.name,
+            "title": title,
             "assertions": [
                 {
                     "label": "c2pa.actions",
@@ -110,7 +79,51 @@ class PlainScript:
         signed = io.BytesIO()
         with c2pa.Builder(manifest) as builder:
             builder.sign(self.signer, "image/png", encoded, signed)
-        path.write_bytes(signed.getvalue())
+        return signed.getvalue()
+
+
+@dataclass
+class PlainScript:
+    """The loaded models; `run` is the loop."""
+
+    work: Work
+    encoder: str  # folder of an open_clip model
+    packages: Path | None = None  # folder that holds invisible-watermark, which clashes with headless OpenCV
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.unmarked = why_unmarked(self.work.side, self.packages)
+        dtype = dtype_on(self.work.device)  # the embedded model's parts are stored in different ones
+        self.pipe = DiffusionPipeline.from_pretrained(self.work.folder, dtype=dtype).to(self.work.device)
+        self.pipe.set_progress_bar_config(disable=True)
+        self.clip, self.preprocess = open_clip.create_model_from_pretrained(f"local-dir:{self.encoder}")
+        self.clip = self.clip.to(self.work.device)
+        self.tokenizer = open_clip.get_tokenizer(f"local-dir:{self.encoder}")
+        self.finish = PlainFinish()
+
+    def run(self, out: Path, count: int | None = None) -> int:
+        """Draw, score, mark, write and sign the first `count` images of the work (all by default); how many."""
+        out.mkdir(parents=True)
+        items = self.work.items[:count]
+        self.rows = []
+        for number, (prompt, seed) in enumerate(items):
+            image = self.pipe(
+                prompt, generator=torch.Generator("cpu").manual_seed(seed), **self.work.arguments()
+            ).images[0]
+            score = self._score(image, prompt)
+            if self.unmarked is None:
+                image = self.finish.watermarked(image, number)
+            path = out / f"{number:06d}.png"
+            path.write_bytes(self.finish.signed(self.finish.encoded(image, prompt, seed), path.name, prompt))
+            self.rows.append({"file": path.name, "prompt": prompt, "seed": seed, "score": score})
+        pd.DataFrame(self.rows).to_parquet(out / "catalog.parquet")
+        return len(items)
+
+    def _score(self, image: Image.Image, prompt: str) -> float:
+        with torch.no_grad():
+            picture = self.clip.encode_image(self.preprocess(image)[None].to(self.work.device))
+            text = self.clip.encode_text(self.tokenizer([prompt]).to(self.work.device))
+        return float(torch.cosine_similarity(picture, text)[0])
 
 
 def why_unmarked(side: int, packages: Path | None) -> str | None:
