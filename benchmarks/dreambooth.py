@@ -171,7 +171,7 @@ def settings_for(images: Path, **changes: Any) -> LoraSettings:
     order = np.random.default_rng(3).permutation(len(pairs))[:CLASS_IMAGES]
     defaults: dict[str, Any] = {
         "subject": NAME, "images": images, "base": "embedded", "prompt": "a photo of {subject}",
-        "class_prompts": tuple(canonical(*pairs[row]) for row in order), "class_images": CLASS_IMAGES, "prior_weight": 4.0,
+        "class_prompts": tuple(canonical(*pairs[row]) for row in order), "class_images": CLASS_IMAGES,
         "rank": 16, "layers": "all", "steps": 600, "batch": 4, "rate": 1e-3, "checkpoint_every": 200,
     }  # fmt: skip
     return LoraSettings(**{**defaults, **changes})
