@@ -184,7 +184,7 @@ def test_a_second_run_is_refused_and_one_that_was_frozen_for_too_long_gives_up(
     BACKENDS.register(KIND, FaultyKind)
     faults = tmp_path / "faults"
     faults.mkdir()
-    (faults / "slow").write_text("0.3")
+    (faults / "slow").write_text("0.8")
     path = sweep_file(tmp_path, 20, model=f"faulty:{faults}")
     first = started(path, url)
     await_parts(url, 2, first)
@@ -198,7 +198,7 @@ def test_a_second_run_is_refused_and_one_that_was_frozen_for_too_long_gives_up(
     second = run(path, url, shard_size=7)  # cut otherwise, so that their shards overlap
     assert 0 < second.planned < 40
     first.send_signal(signal.SIGCONT)
-    _, errors = first.communicate(timeout=60)
+    _, errors = first.communicate(timeout=180)
     assert first.returncode == 1
     assert "another run has taken this place over" in errors
     assert "Traceback" not in errors
@@ -207,19 +207,12 @@ def test_a_second_run_is_refused_and_one_that_was_frozen_for_too_long_gives_up(
     assert (checked.rows, checked.findings) == (40, ())
 
 
-def test_a_worker_that_dies_costs_nothing(
-    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_worker_processes_draw_into_the_bucket(tmp_path: Path, bucket: str) -> None:
+    """Workers that die there: test_ray.py, by the same code."""
     url = f"{bucket}/workers"
-    install(tmp_path / "site")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    faults = tmp_path / "faults"
-    faults.mkdir()
-    (faults / "die-7").touch()
-    path = sweep_file(tmp_path, 10, model=f"faulty:{faults}")
-    summary = run(path, url, engine={"name": "processes", "devices": 1})
-    assert (summary.done, summary.failed) == (20, 0)
-    assert is_whole(url, 20)
+    summary = run(sweep_file(tmp_path, 5), url, engine={"name": "processes", "devices": 1})
+    assert (summary.done, summary.failed) == (10, 0)
+    assert is_whole(url, 10)
 
 
 def test_what_the_storage_refuses_is_told(tmp_path: Path, bucket: str) -> None:
