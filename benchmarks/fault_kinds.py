@@ -253,7 +253,11 @@ def clock_jumps(lab: Lab, count: int) -> Outcome:
                 clock.write(struct.pack("q", lab.chance.choice(JUMPS)))
             outcome.injected += 1
         _, said = run.communicate()
-        if run.returncode or "ended early" in said:
+        # outside the certificate's time nothing can be signed: the run says so and ends
+        ended_well = run.returncode == 0 or (
+            run.returncode == 1 and "the signing certificate is valid" in said
+        )
+        if not ended_well or "ended early" in said:
             outcome.problems.append(f"a jumping clock ended the run with {run.returncode}: {said[-400:]}")
         lab.finish(outcome, file, out, IMAGES)
     return outcome

@@ -16,7 +16,7 @@ from flows.output import SCRATCH, image_path
 from flows.rows import broken_parent, catalog_row, mark_request
 from flows.scored import Scored
 from flows.unsafe import dealt_with
-from foundation.errors import StorageError
+from foundation.errors import CertificateTimeError, StorageError
 from foundation.files import atomic_write
 from generators.shards import Shard
 from provenance.marking import mark_image
@@ -34,7 +34,8 @@ class Finished:
 def finish(scored: Scored, shard: Shard, job: Job) -> Finished:
     """Mark and write one image; the row that says so. Safe to call from many threads. Its file is not flushed yet.
 
-    Raises StorageError when the output can't be written; whatever else goes wrong is said in the row.
+    Raises StorageError when the output can't be written and CertificateTimeError when nothing can be signed any more;
+    whatever else goes wrong is said in the row.
     """
     drawing, done = dealt_with(scored.drawing, scored.scores, job)
     recipe = drawing.recipe
@@ -62,7 +63,7 @@ def finish(scored: Scored, shard: Shard, job: Job) -> Finished:
             "mark_seconds": (seconds := perf_counter() - begun),
         }
         figures.worked("mark", seconds)
-    except StorageError:
+    except (StorageError, CertificateTimeError):
         raise
     except Exception as error:  # whatever one picture does to an encoder belongs to its row
         return Finished(catalog_row(*shared, None, {"reason": f"marking: {error}"}), None)

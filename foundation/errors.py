@@ -42,6 +42,10 @@ class ProvenanceError(NonesuchError):
     """A watermark, key, certificate or credential could not be made or read."""
 
 
+class CertificateTimeError(ProvenanceError):
+    """The signing certificate is not valid now: nothing can be signed until clock or certificate change."""
+
+
 class CatalogError(NonesuchError):
     """A catalog could not be read or written."""
 

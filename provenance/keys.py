@@ -204,7 +204,7 @@ def _make_signer(authority: KeyPair, algorithm: str) -> KeyPair:
 def _certificate(
     issuer: x509.Name, subject: x509.Name, key: PrivateKey, lasts: dt.timedelta
 ) -> x509.CertificateBuilder:
-    start = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)  # clocks of other machines may lag
+    start = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)  # clocks of other machines may lag
     return (
         x509.CertificateBuilder()
         .issuer_name(issuer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from foundation.errors import InputError, ProvenanceError
+from foundation.errors import CertificateTimeError, InputError, ProvenanceError
 from provenance import certificates, encoding, external, keys, vocabulary
 from provenance.request import SignerChoice, TimestampPolicy
 from provenance.timestamps import Authority
@@ -60,6 +60,7 @@ class Signer:
 
     algorithm: str  # es256, es384, es512, ed25519, ps256
     subject: str  # common name of the signing certificate
+    not_before: datetime
     not_after: datetime
     fingerprint: str  # SHA-256 of the signing certificate, hex
     timestamp_url: str | None
@@ -74,7 +75,11 @@ class Signer:
     def sign(
         self, data: bytes, mime: str, manifest: dict[str, Any], ingredients: Sequence[Ingredient] = ()
     ) -> SignedFile:
-        """Sign an encoded image of type `mime`. Raises ProvenanceError when the SDK or the authority refuses."""
+        """Sign an encoded image of type `mime`.
+
+        Raises ProvenanceError when the SDK or the authority refuses, CertificateTimeError when it does because
+        the certificate is not valid now.
+        """
         work = (data, mime, manifest, ingredients)
         if self._timed is None or (self.timestamp_policy != "fail" and self._authority.rests()):
             return self._sign(self._native, *work)
@@ -121,6 +126,12 @@ class Signer:
                 target = io.BytesIO()
                 store = builder.sign(native, mime, io.BytesIO(data), target)
         except c2pa.C2paError as error:
+            if not self.not_before <= (now := datetime.now(UTC)) <= self.not_after:
+                raise CertificateTimeError(
+                    f"the signing certificate is valid from {self.not_before:%Y-%m-%d %H:%M} to {self.not_after:%Y-%m-%d %H:%M} "
+                    f"UTC, and this machine's clock says {now:%Y-%m-%d %H:%M}",
+                    hint="Set the clock, renew the certificate or run `nonesuch keys rotate`; the same command goes on.",
+                ) from error
             timed = native is self._timed
             reason = self._external_errors.pop() if self._external_errors else error
             raise ProvenanceError(
@@ -259,6 +270,7 @@ def _assemble(
         signer = Signer(
             algorithm=algorithm,
             subject=certificates.name_of(leaf),
+            not_before=leaf.not_valid_before_utc,
             not_after=leaf.not_valid_after_utc,
             fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
             timestamp_url=timestamp_url,

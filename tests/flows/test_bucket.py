@@ -169,7 +169,9 @@ def test_a_killed_run_is_finished_by_the_next_one(tmp_path: Path, bucket: str) -
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     listed = json.loads(Store(url).read(LIST) or b"")["parts"]
-    assert len(set(listed) - {SCHEMA_FILE}) <= parts(url)  # the list is written after the parts, every five seconds
+    assert len(set(listed) - {SCHEMA_FILE}) <= parts(
+        url
+    )  # the list is written after the parts, every five seconds
     assert read_standing(Path(url)).state in ("running", "stopped")
     went_on = run(path, url)
     assert 0 < went_on.planned <= 80 - 3 * 5

@@ -81,7 +81,7 @@ def _expired(home: Path, monkeypatch: pytest.MonkeyPatch) -> Signer:
     def short(
         issuer: x509.Name, subject: x509.Name, key: keys.PrivateKey, lasts: dt.timedelta
     ) -> x509.CertificateBuilder:
-        return real(issuer, subject, key, dt.timedelta(hours=1, seconds=2))
+        return real(issuer, subject, key, dt.timedelta(days=1, seconds=2))
 
     monkeypatch.setattr(keys, "_certificate", short)
     return make_signer(keys.rotate_keys(home))

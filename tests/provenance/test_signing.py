@@ -189,7 +189,7 @@ def test_a_timestamp_outlives_the_certificate(tmp_path: Path, monkeypatch: pytes
     def short(
         issuer: x509.Name, subject: x509.Name, key: keys.PrivateKey, lasts: dt.timedelta
     ) -> x509.CertificateBuilder:
-        return real(issuer, subject, key, dt.timedelta(hours=1, seconds=5))
+        return real(issuer, subject, key, dt.timedelta(days=1, seconds=5))
 
     monkeypatch.setattr(keys, "_certificate", short)
     pair = keys.rotate_keys(home)
