@@ -180,8 +180,8 @@ def _environment(device: str, cards: list[str], workers: int) -> dict[str, str]:
 
 def _cards() -> list[str]:
     """The CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    import torch
-
-    count = torch.cuda.device_count()
+    # Asked in a process of its own: this one draws nothing, and torch would take half a gigabyte of its memory.
+    asked = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
+    count = int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     return visible[:count] if visible else [str(number) for number in range(count)]
