@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from importlib.metadata import version
@@ -85,15 +86,45 @@ for room in (
 
 def main() -> None:
     """Run the command line; ends the process with 0 ok, 1 failed, 2 usage or bad input, 3 partly failed, 130 interrupted."""
+    ending = _Ending()
+    # The first to be registered runs last, when every library has ended what it began.
+    atexit.register(ending.leave)
+    ending.code = _run()
+    sys.exit(ending.code)
+
+
+class _Ending:
+    """How the process ends: by its exit code, without the interpreter's own finalisation.
+
+    Libraries leave daemon threads behind (Prefect's, Arrow's and torch's); one that wants the interpreter's lock back
+    while the interpreter goes away aborts the process, and a run that ended with a plain message would leave by SIGABRT.
+    """
+
+    def __init__(self) -> None:
+        self.code = EXIT_FAILED
+
+    def leave(self) -> None:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:  # a full disk or a reader that left: what was printed is not whole
+            self.code = self.code or EXIT_FAILED
+        os._exit(self.code)
+
+
+def _run() -> int:
     try:
         app(standalone_mode=True)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else EXIT_FAILED
     except NonesuchError as error:
         typer.echo(f"nonesuch: {error}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
         typer.echo("nonesuch: interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our stdout has left (`nonesuch query … | head`): nothing more to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_FAILED)
+        return EXIT_FAILED
+    return 0

@@ -77,7 +77,7 @@ def test_an_output_that_cannot_be_made_is_named(
     (tmp_path / "file").write_text("in the way")
     process = start(sweep_file, tmp_path / "file" / "out", prefect_server)
     _, errors = process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 1, errors
     assert "file" in errors
     assert "Traceback" not in errors
 
@@ -85,6 +85,6 @@ def test_an_output_that_cannot_be_made_is_named(
 def test_a_server_that_is_away_is_told(tmp_path: Path, sweep_file: Path) -> None:
     process = start(sweep_file, tmp_path / "out", "http://127.0.0.1:9/api")  # the discard port
     _, errors = process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 1, errors
     assert "Prefect's server can't be reached" in errors
     assert "Traceback" not in errors

@@ -58,12 +58,14 @@ def test_rooms_import_only_what_lies_below_them(room: str) -> None:
 )
 def test_help_imports_nothing_heavy(arguments: list[str], allowed: set[str]) -> None:
     script = (
-        "import sys, atexit\n"
+        "import sys\n"
         f"sys.argv = ['nonesuch', *{arguments!r}]\n"
         f"heavy = {sorted(HEAVY - allowed)!r}\n"
-        "atexit.register(lambda: print('HEAVY', sorted(set(heavy) & set(sys.modules))))\n"
         "from nonesuch.cli import main\n"
-        "main()\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print('HEAVY', sorted(set(heavy) & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "HEAVY []" in done.stdout

@@ -293,12 +293,14 @@ def test_it_listens_on_loopback_unless_told(server: str) -> None:
 
 def test_help_imports_no_web_framework() -> None:
     script = (
-        "import sys, atexit\n"
+        "import sys\n"
         "sys.argv = ['nonesuch', 'serve', '--help']\n"
         "heavy = {'fastapi', 'starlette', 'uvicorn', 'jinja2', 'c2pa', 'cv2', 'numpy', 'duckdb'}\n"
-        "atexit.register(lambda: print('HEAVY', sorted(heavy & set(sys.modules))))\n"
         "from nonesuch.cli import main\n"
-        "main()\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print('HEAVY', sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "HEAVY []" in done.stdout
