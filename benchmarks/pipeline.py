@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import torch
@@ -31,9 +31,12 @@ from benchmarks.architectures import ARCHITECTURES, build
 from benchmarks.drawing_work import SUBJECTS, BareDiffusers, Work, clock, first_of, make_work
 from benchmarks.gpu_rows import peak_of, published_for
 from benchmarks.machine import machine, today
+from foundation.processor import computed
 from generators.backends.pipelines import best_device, quieten
 from generators.models import EMBEDDED_FOLDER
 from scoring.encoders import EMBEDDED as ENCODER
+
+T = TypeVar("T")
 
 EMBEDDED = {"side": 128, "steps": 12, "guidance": 3.0}
 TINY_SIDE = 64  # px
@@ -119,14 +122,19 @@ def compare(
 
     torch._dynamo.config.recompile_limit = GRAPHS
     measured = Measured(work.device)
-    bare = measured.start("bare", lambda: BareDiffusers(work))
-    operations = bare.operations()
-    batches = bare.batches()
+
+    def alone(draw: Callable[[], T]) -> Callable[[], T]:
+        # Where the pipeline computes too: a second thread's idle OpenMP threads would slow the others down.
+        return lambda: computed(work.device, draw)
+
+    bare = measured.start("bare", alone(lambda: BareDiffusers(work)))
+    operations = computed(work.device, bare.operations)
+    batches = computed(work.device, bare.batches)
     if not batches:
         raise SystemExit("bare diffusers draws no batch of this work on this device (see above)")
     batch = max(batches, key=lambda size: batches[size])
-    measured.start("bare", lambda: bare.prepare(batch))
-    plain = measured.start("plain", lambda: PlainScript(work, str(ENCODER), packages))
+    measured.start("bare", alone(lambda: bare.prepare(batch)))
+    plain = measured.start("plain", alone(lambda: PlainScript(work, str(ENCODER), packages)))
     facts: dict[str, Any] = {
         "images": len(work.items),
         "batch": batch,
@@ -140,14 +148,14 @@ def compare(
         (home / f"{name}.yaml").write_text(what.sweep("work", "embedded"))
         return int(run_sweep(home / f"{name}.yaml", home / name, online=False).done)
 
-    plain.run(home / "first_plain", 1)
+    computed(work.device, lambda: plain.run(home / "first_plain", 1))
     # where blocks are compiled for one shape, the first run must have the shapes of those that are measured
     measured.start("pipeline", lambda: swept("first", work if work.compiled else first_of(work, 1)))
     before = _stages()
     for repeat in range(repeats):
         ways: dict[str, Callable[[], int]] = {
-            "bare": lambda: bare.run(batch),
-            "plain": lambda name=f"plain{repeat}": plain.run(home / name, plain_images),
+            "bare": alone(lambda: bare.run(batch)),
+            "plain": alone(lambda name=f"plain{repeat}": plain.run(home / name, plain_images)),
             "pipeline": lambda name=f"out{repeat}": swept(name, work),
         }
         for way, draw in ways.items():

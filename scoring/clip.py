@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from foundation.errors import InputError
 from foundation.files import file_digest
 from foundation.images import RGB
+from foundation.processor import computed
 from scoring.encoders import Encoder, Floats, Precision
 from scoring.preprocess import describe, prepare, same_sized
 from scoring.weights import Source, build
@@ -36,9 +38,13 @@ def load(source: Source, *, device: str, precision: Precision, online: bool) -> 
         raise InputError(f"unknown precision {precision!r}", hint="Known: auto, fp32, bf16.")
     try:
         place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        model, tokenizer = build(source, online=online)
-        # channels last: 1.5 times as fast for the embedded ResNet, and the same for ViTs
-        model = model.to(place, memory_format=torch.channels_last)
+
+        def built() -> tuple[Any, Any]:
+            model, tokenizer = build(source, online=online)
+            # channels last: 1.5 times as fast for the embedded ResNet, and the same for ViTs
+            return model.to(place, memory_format=torch.channels_last), tokenizer
+
+        model, tokenizer = computed(place.type, built)
     except (RuntimeError, AssertionError) as error:  # torch's answers to a device that isn't there
         raise InputError(f"the device {device!r} can't be used: {error}") from error
     if precision == "auto":
@@ -74,8 +80,7 @@ class OpenClipEncoder:
     def images(self, images: Sequence[RGB]) -> Floats:
         embeddings = np.zeros((len(images), self.dim), np.float32)
         for places, pictures in same_sized(images, self._batch):
-            batch = prepare(pictures, self._config, self._device)
-            embeddings[places] = self._forward(self._model.encode_image, batch)
+            embeddings[places] = computed(self._device.type, partial(self._encoded, pictures))
         return embeddings
 
     def texts(self, texts: Sequence[str]) -> Floats:
@@ -87,7 +92,8 @@ class OpenClipEncoder:
             found = {text: self._texts[text] for text in wanted if text in self._texts}
             for start in range(0, len(missing), self._batch):
                 part = missing[start : start + self._batch]
-                vectors = self._forward(self._model.encode_text, self._tokenizer(part))
+                tokens = self._tokenizer(part)
+                vectors = computed(self._device.type, partial(self._forward, self._model.encode_text, tokens))
                 found.update(zip(part, vectors, strict=True))
             for text in wanted:
                 self._texts[text] = found[text]
@@ -95,6 +101,10 @@ class OpenClipEncoder:
             while len(self._texts) > _TEXTS_KEPT:
                 self._texts.popitem(last=False)
         return np.stack([found[text] for text in texts])
+
+    def _encoded(self, pictures: RGB) -> Floats:
+        batch = prepare(pictures, self._config, self._device)
+        return self._forward(self._model.encode_image, batch)
 
     def _forward(self, encode: Any, batch: torch.Tensor) -> Floats:
         import torch

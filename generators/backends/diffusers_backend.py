@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import torch
 
 from foundation.errors import DrawingError, InputError
 from foundation.images import RGB
+from foundation.processor import computed
 from generators.backends.base import Drawing
 from generators.backends.frames import embedded
 from generators.backends.image_prompts import use_image_prompt
@@ -64,21 +66,12 @@ class DiffusersBackend:
 
     def load(self) -> None:
         """Bring the weights onto the device, in the dtype of the model's defaults."""
-        self._load(self.facts.defaults.dtype, speed_of((), self._device))
+        computed(self._device, lambda: self._load(self.facts.defaults.dtype, speed_of((), self._device)))
 
     def check(self, recipe: Recipe) -> None:
         """Raise InputError for what the recipe asks of this model that it can't do: an unknown option, a
         negative prompt it does not take, a scheduler or LoRA that does not fit. Loads the model."""
-        self._prepare(recipe)
-        self._check_negative(recipe)
-        if recipe.prompt_syntax is not None:
-            self._encoder.embeddings(
-                recipe.prompt,
-                "",
-                guided=False,
-                options=pipeline_options(recipe.options),
-                syntax=recipe.prompt_syntax,
-            )
+        computed(self._device, lambda: self._check(recipe))
 
     def draw(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
         """One Drawing for each recipe, in order; consecutive recipes of one group share batches.
@@ -89,11 +82,23 @@ class DiffusersBackend:
         for _, members in groupby(recipes, key=lambda recipe: recipe.group):
             group = list(members)
             try:
-                self._prepare(group[0])
+                computed(self._device, partial(self._prepare, group[0]))
             except InputError as error:
                 yield from (self._failed(recipe, str(error), 0.0, 1) for recipe in group)
                 continue
             yield from self._draw_group(group)
+
+    def _check(self, recipe: Recipe) -> None:
+        self._prepare(recipe)
+        self._check_negative(recipe)
+        if recipe.prompt_syntax is not None:
+            self._encoder.embeddings(
+                recipe.prompt,
+                "",
+                guided=False,
+                options=pipeline_options(recipe.options),
+                syntax=recipe.prompt_syntax,
+            )
 
     def _check_negative(self, recipe: Recipe) -> None:
         if recipe.negative_prompt and "negative_prompt" not in self._parameters:
@@ -156,7 +161,7 @@ class DiffusersBackend:
         while position < len(group):
             size = self._working.get(key) or self._batch_size(group[0])
             batch = group[position : position + size]
-            drawings = self._draw_batch(batch)
+            drawings = computed(self._device, partial(self._draw_batch, batch))
             if drawings is None and len(batch) > 1:
                 self._working[key] = len(batch) // 2
                 if self._device.startswith("cuda"):

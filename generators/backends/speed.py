@@ -2,7 +2,7 @@
 
 They are options of the sweep file (`settings: {options: {step_cache: "pyramid:2"}}`), so what changes pixels is part
 of the recipe's identity, and recipes without them keep their ids. What changes pixels by rounding only is on by
-default where a GPU draws.
+default where it pays: compiled blocks on a GPU, channels last there and on the processor.
 """
 
 from __future__ import annotations
@@ -32,21 +32,23 @@ class Speed:
 
 
 def speed_of(options: Iterable[tuple[str, Any]], device: str) -> Speed:
-    """What a recipe's options ask for; on a GPU, compiling and channels last unless they say otherwise.
+    """What a recipe's options ask for; compiling and channels last by default where they pay.
 
     Raises InputError for a value that there is none of.
     """
     asked = {name: value for name, value in options if name in OPTIONS}
-    gpu = device.startswith("cuda")
-    for name in ("compile", "channels_last"):
-        if not isinstance(asked.get(name, gpu), bool):
+    kind = device.split(":")[0]
+    # Measured on two AVX-512 cores: channels last draws the embedded model 1.14 times as fast.
+    usual = {"compile": kind == "cuda", "channels_last": kind in ("cuda", "cpu")}
+    for name, on in usual.items():
+        if not isinstance(asked.get(name, on), bool):
             raise InputError(f"{name} is true or false, not {asked[name]!r}", where=f"options.{name}")
     quantise = asked.get("quantise")
     if quantise is not None and quantise not in _QUANTISED:
         raise InputError(f"quantise is {' or '.join(_QUANTISED)}, not {quantise!r}", where="options.quantise")
     return Speed(
-        compile=asked.get("compile", gpu),
-        channels_last=asked.get("channels_last", gpu),
+        compile=asked.get("compile", usual["compile"]),
+        channels_last=asked.get("channels_last", usual["channels_last"]),
         step_cache=_step_cache(asked.get("step_cache")),
         quantise=quantise,
     )
