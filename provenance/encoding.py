@@ -22,6 +22,7 @@ MIME: dict[str, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image
 SUFFIX: dict[str, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 DEFAULT_JPEG_QUALITY = 95
 _XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SEGMENT_MAX = 65_533  # bytes of payload in one JPEG segment
 
 
@@ -39,13 +40,40 @@ def encode_image(
     if quality is not None and not 1 <= quality <= 100:
         raise InputError(f"quality {quality} is outside 1 to 100")
     if format == "png":
-        return _insert_png_xmp(_encode_cv2(image, ".png", []), xmp)
+        return _encode_png(image, xmp)
     if format == "jpeg":
         import cv2
 
         encoded = _encode_cv2(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality or DEFAULT_JPEG_QUALITY])
         return _insert_jpeg_xmp(encoded, xmp)
     return _encode_webp(image, quality, xmp)
+
+
+def _encode_png(image: RGB, xmp: bytes | None) -> bytes:
+    """Every line as its difference from the one above (PNG 3rd edition, filter 2), deflated by ISA-L at level 1.
+
+    A third of the time of OpenCV's encoder at its fastest, for files 2 % larger (benchmarks/finish.py).
+    """
+    from isal import isal_zlib
+
+    height, width = image.shape[:2]
+    lines = image.reshape(height, 3 * width)
+    filtered = np.empty((height, 1 + 3 * width), np.uint8)
+    filtered[:, 0] = 2
+    filtered[0, 1:] = lines[0]
+    np.subtract(lines[1:], lines[:-1], out=filtered[1:, 1:])
+    packet = b"" if xmp is None else _png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    return (
+        _PNG_SIGNATURE
+        + _png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + packet
+        + _png_chunk(b"IDAT", isal_zlib.compress(filtered, 1))
+        + _png_chunk(b"IEND", b"")
+    )
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
 
 
 def _encode_cv2(image: RGB, suffix: str, parameters: list[int]) -> bytes:
@@ -69,15 +97,6 @@ def _encode_webp(image: RGB, quality: int | None, xmp: bytes | None) -> bytes:
     return target.getvalue()
 
 
-def _insert_png_xmp(png: bytes, xmp: bytes | None) -> bytes:
-    if xmp is None:
-        return png
-    body = b"iTXt" + b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    after_header = 8 + 25  # signature, then IHDR: 13 bytes of data in 12 of frame
-    return png[:after_header] + chunk + png[after_header:]
-
-
 def _insert_jpeg_xmp(jpeg: bytes, xmp: bytes | None) -> bytes:
     if xmp is None:
         return jpeg
@@ -95,14 +114,4 @@ def _insert_jpeg_xmp(jpeg: bytes, xmp: bytes | None) -> bytes:
 
 def one_pixel_png() -> bytes:
     """A black picture of one pixel, for trying a signer out."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0\0"))
-        + chunk(b"IEND", b"")
-    )
+    return _encode_png(np.zeros((1, 1, 3), np.uint8), None)
