@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from importlib.metadata import version
 from typing import Annotated
 
@@ -31,6 +32,7 @@ from nonesuch.cli import (
     upkeep,
 )
 
+PATIENCE = 20.0  # seconds
 EXIT_FAILED, EXIT_USAGE, EXIT_PARTLY, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 app = typer.Typer(
@@ -90,6 +92,9 @@ def main() -> None:
     # The first to be registered runs last, when every library has ended what it began.
     atexit.register(ending.leave)
     ending.code = _run()
+    patience = threading.Timer(PATIENCE, ending.leave)
+    patience.daemon = True
+    patience.start()
     sys.exit(ending.code)
 
 
@@ -98,6 +103,7 @@ class _Ending:
 
     Libraries leave daemon threads behind (Prefect's, Arrow's and torch's); one that wants the interpreter's lock back
     while the interpreter goes away aborts the process, and a run that ended with a plain message would leave by SIGABRT.
+    What libraries do at the end has PATIENCE seconds: Prefect would call a server that died for many minutes.
     """
 
     def __init__(self) -> None:
