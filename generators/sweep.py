@@ -36,6 +36,7 @@ from generators.source import Source, read_yaml
 from generators.ways.settings import WAY_SETTINGS
 
 MAX_CELLS: Final = 10_000_000  # default of `limit`
+SHARD_SIZE: Final = 192  # default of `shard_size`: whole batches of 8, 16, 32 and 64
 # Columns of the catalog that are not settings; a facet of that name could not have a column of its own.
 RESERVED: Final = frozenset(
     {"id", "seed", "prompt", "negative", "negative_prompt", "sweep", "status", "path"}
@@ -113,7 +114,7 @@ class Sweep(Strict):
     ) = None
     engine: Annotated[RunEngine, Field(description="who draws: here, processes or ray")] = RunEngine()
     limit: Annotated[int, Field(ge=1, description="most cells that the matrix may have")] = MAX_CELLS
-    shard_size: Annotated[int, Field(ge=1, le=10_000, description="most images in a shard")] = 200
+    shard_size: Annotated[int, Field(ge=1, le=10_000, description="most images in a shard")] = SHARD_SIZE
     wildcards: Annotated[str, Field(min_length=1, description="folder of wildcard files")] | None = None
     format: Format = Format()
     scoring: Scoring = Scoring()
