@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -101,6 +102,9 @@ def serve(schedule: Nightly, tell: Callable[[str], None] = lambda line: None) ->
         watch = threading.Thread(
             target=here.run, args=(_watch, schedule, ended, tell), name="watch", daemon=True
         )
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # A shell's background jobs begin so, and the interrupt that ends a removed schedule would be ignored too.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         watch.start()
         try:
             sweep.serve(
@@ -155,8 +159,6 @@ def told(schedule: Nightly) -> str:
 
 def _watch(schedule: Nightly, ended: threading.Event, tell: Callable[[str], None]) -> None:
     """Tell of runs that end, and end the process's serving when its schedule is removed."""
-    import _thread
-
     seen: set[str] = set()
     begun = datetime.now(UTC)
     asked = monotonic()
@@ -167,7 +169,9 @@ def _watch(schedule: Nightly, ended: threading.Event, tell: Callable[[str], None
             asked = monotonic()
         if removed:
             tell(f"{schedule.name}: removed")
-            _thread.interrupt_main()
+            os.kill(
+                os.getpid(), signal.SIGINT
+            )  # unlike _thread.interrupt_main, it wakes an event loop that waits
             return
 
 

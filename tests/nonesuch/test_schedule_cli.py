@@ -93,7 +93,10 @@ def test_a_schedule_from_its_first_run_to_its_removal(
     out, said = tmp_path / "out", tmp_path / "said"
     command = [sys.executable, "-m", "nonesuch", "schedule", "s.yaml", "--out", "out", "--interval", "30"]
     with said.open("w") as stderr:
-        serving = subprocess.Popen(command, cwd=tmp_path, env=person, stderr=stderr)
+        serving = subprocess.Popen(
+            command, cwd=tmp_path, env=person, stderr=stderr,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as a shell begins background jobs
+        )  # fmt: skip
     try:
         until(lambda: images(out) == 4 or serving.poll() is not None, "the first run")
         assert serving.poll() is None, said.read_text()
