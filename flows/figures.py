@@ -7,8 +7,7 @@ Prometheus and OpenTelemetry. Nothing is kept but numbers, so the calls cost not
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter, time
 from typing import Final, Literal
@@ -59,16 +58,6 @@ def worked(stage: str, seconds: float, images: int = 1) -> None:
     with _lock:
         _add("nonesuch_stage_seconds", stage, seconds)
         _add("nonesuch_stage_images", stage, images)
-
-
-@contextmanager
-def at_work(stage: str, images: int = 1) -> Iterator[None]:
-    """`worked` around a block."""
-    begun = perf_counter()
-    try:
-        yield
-    finally:
-        worked(stage, perf_counter() - begun, images)
 
 
 def published(sweep: str) -> None:

@@ -97,9 +97,7 @@ class Line:
             for batch in self._batches():
                 if self._abandoned:
                     return
-                with figures.at_work("score", len(batch)):
-                    batch_scored = score(batch, self._job)
-                for scored in batch_scored:
+                for scored in score(batch, self._job):
                     self._hand(scored)
         except BaseException as error:
             self._fail(error)

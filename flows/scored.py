@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from flows import resident
+from flows import figures, resident
 from flows.job import Job
+from foundation.processor import waited
 from generators.backends import Drawing
 from scoring.scores import Caption, score_images
 
@@ -39,14 +40,15 @@ def score(drawings: Sequence[Drawing], job: Job) -> list[Scored]:
         return [Scored(drawing, {}, None) for drawing in drawings]
     encoder, scorers = resident.scoring_for(job)
     captions = [Caption(d.recipe.prompt, dict(d.recipe.facets)) for d in drawn]
-    begun = perf_counter()
     try:
         with _device:
-            begun = perf_counter()
+            begun, before = perf_counter(), waited()
             scores = score_images([d.image for d in drawn if d.image is not None], captions, encoder, scorers)
     except Exception as error:  # a user's own scorer may raise anything
         return [Scored(drawing, {}, f"scoring: {error}") for drawing in drawings]
-    seconds = (perf_counter() - begun) / len(drawn)
+    spent = perf_counter() - begun - (waited() - before)
+    figures.worked("score", spent, len(drawn))
+    seconds = spent / len(drawn)
     by_id = {
         drawing.recipe.id: {
             **{name: values[place].item() for name, values in scores.columns.items()},

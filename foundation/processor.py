@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
+_turns = threading.local()
 
 _LOOK: Final = 0.1  # seconds between two looks at whether the waiting thread was interrupted
 _LATE: Final = 1000  # steps within which an interrupt reaches a thread that runs
@@ -33,6 +34,11 @@ def computed(device: str, work: Callable[[], T]) -> T:
     return _computer.do(work)
 
 
+def waited() -> float:
+    """Seconds for which the calling thread's work has waited for its turn so far."""
+    return getattr(_turns, "waited", 0.0)
+
+
 class _Job(Generic[T]):
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -42,6 +48,7 @@ class _Job(Generic[T]):
         self._interrupted = False
         self._value: T
         self._error: BaseException | None = None
+        self.asked = self.begun = time.perf_counter()
         self.done = threading.Event()
 
     def run(self) -> None:
@@ -52,6 +59,7 @@ class _Job(Generic[T]):
                 self.done.set()
                 return
             self._thread = threading.get_ident()
+        self.begun = time.perf_counter()
         try:
             try:
                 self._value = self._context.run(self._work)
@@ -99,7 +107,10 @@ class _Computer:
                 self.thread = threading.Thread(target=self._run, name="compute", daemon=True)
                 self.thread.start()
         self._jobs.put(job)
-        return job.result()
+        try:
+            return job.result()
+        finally:
+            _turns.waited = waited() + job.begun - job.asked
 
     def _run(self) -> None:
         while True:

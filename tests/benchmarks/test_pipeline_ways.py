@@ -39,7 +39,7 @@ def test_the_three_ways_draw_the_same_work_and_tell_their_figures(
     for key in ("images_per_second", "core_seconds_per_image", "start_seconds"):
         assert set(told[key]) == {"bare", "plain", "pipeline"}
         assert min(told[key].values()) > 0
-    assert set(told["stage_seconds_per_image"]) == {"draw", "score", "mark"}
+    assert {"draw", "score", "mark"} <= set(told["stage_seconds_per_image"])  # other tests may add theirs
     assert told["operations_per_image"] > 1e6
     assert "256x256" in told["plain_unmarked"]
     for key in ("device_gigabytes", "kernels"):

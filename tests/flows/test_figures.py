@@ -45,8 +45,7 @@ def test_stages_add_up_from_many_threads() -> None:
 
 def test_every_figure_is_described() -> None:
     figures.queue("score", 1)
-    with figures.at_work("draw", images=4):
-        pass
+    figures.worked("draw", 1.0, 4)
     figures.published("night")
     assert {sample.name for sample in figures.samples()} <= set(figures.DESCRIBED)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from foundation.processor import computed
+from foundation.processor import computed, waited
 
 
 class Waiting(threading.Thread):
@@ -125,3 +125,16 @@ def test_a_forked_process_computes_too() -> None:
     if child == 0:
         os._exit(0 if computed("cpu", thread) == "compute" else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_waiting_for_a_turn_is_told_apart() -> None:
+    go = threading.Event()
+    first = Waiting(go.wait)
+    before = waited()
+    threading.Timer(0.3, go.set).start()
+    computed("cpu", thread)
+    first.join(30)
+    assert waited() > before
+    before = waited()
+    computed("cuda:0", thread)
+    assert waited() == before
