@@ -61,19 +61,21 @@ def detect(
         return _detection(found, 1.0, 0.0, bounds.ALIGNED_BOUND)
     if search == "aligned":
         return None
+    from scipy import fft
+
     plane = grey.astype(np.float32)
     whole = bounds.ALIGNED_BOUND + bounds.SEARCH_BOUND
     # blur asks for the one, codecs that spare only coarse structure for the other
     even = luma.equalised(geometry.middle(plane, geometry.LARGEST))
     for flat, spare in ((even, 0), (luma.flatten(plane, luma.WIDE), 1)):
-        groups = luma.carriers(luma.fold(flat))
-        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare, tries=4)
+        groups = luma.carriers(luma.fold(flat), fft)
+        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare, tries=4, fft=fft)
         if found is not None:
             return _detection(found, 1.0, 0.0, whole)
     for guess, window, spare in _guesses(plane, secret):
         upright = geometry.undo(plane, guess.scale, guess.rotation)
-        groups = luma.carriers(luma.folded(upright, window))
-        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare, tries=1)
+        groups = luma.carriers(luma.folded(upright, window), fft)
+        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare, tries=1, fft=fft)
         if found is not None:
             return _detection(found, guess.scale, guess.rotation, whole)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,20 +75,22 @@ def turned(values: Complex, turn: int) -> Complex:
     return np.where(flipped, taken.conj(), taken).astype(np.complex64)
 
 
-def read(groups: Complex, key: bytes, threshold: float, *, spare: int = 0, tries: int = 2) -> Reading | None:
+def read(
+    groups: Complex, key: bytes, threshold: float, *, spare: int = 0, tries: int = 2, fft: Any = np.fft
+) -> Reading | None:
     """The first message to be believed, over turns, weightings, variants and shifts, or None.
 
     `groups` [4, n] are the carriers of four groups of tiles. Pilot peaks of at least `threshold`
     standard deviations are decoded, and after them the `tries` highest of the rest. Of these,
     the first `spare` are believed if their check agrees, the others if pilot and message agree
-    well enough too (see `bounds`).
+    well enough too (see `bounds`). `fft` as for `luma.carriers`.
     """
     white = whiten(groups)
     rest: list[tuple[_Peak, Complex]] = []
     for turn in range(len(DIHEDRAL)):
         values = turned(white.values, turn)
         for weights in white.weights:
-            for peak in _pilot_peaks(values, weights, key, turn):
+            for peak in _pilot_peaks(values, weights, key, turn, fft):
                 if peak.height < threshold:
                     rest.append((peak, values))
                     break
@@ -102,13 +105,13 @@ def read(groups: Complex, key: bytes, threshold: float, *, spare: int = 0, tries
     return None
 
 
-def pilot_height(groups: Complex, key: bytes) -> float:
+def pilot_height(groups: Complex, key: bytes, fft: Any = np.fft) -> float:
     """The tallest pilot peak of an unturned picture, in standard deviations, over variants and shifts."""
     white = whiten(groups)
-    return next(_pilot_peaks(white.values, white.weights[0], key, 0)).height
+    return next(_pilot_peaks(white.values, white.weights[0], key, 0, fft)).height
 
 
-def _pilot_peaks(values: Complex, weights: Floats, key: bytes, turn: int) -> Iterator[_Peak]:
+def _pilot_peaks(values: Complex, weights: Floats, key: bytes, turn: int, fft: Any) -> Iterator[_Peak]:
     variants = layout.layouts(key)
     pilot = variants[0].pilot
     weighted = weights[pilot] * values[pilot]
@@ -117,8 +120,8 @@ def _pilot_peaks(values: Complex, weights: Floats, key: bytes, turn: int) -> Ite
     spectrum = np.zeros((PILOTS, TILE, int(HIGHEST)), np.complex64)
     for number, variant in enumerate(variants):
         spectrum[number, ROWS[pilot], KX[pilot]] = weighted * variant.pilot_values.conj()
-    columns = np.fft.ifft(spectrum, axis=1, norm="forward")
-    surface = np.fft.irfft(columns, n=TILE, axis=2, norm="forward")
+    columns = fft.ifft(spectrum, axis=1, norm="forward")
+    surface = fft.irfft(columns, n=TILE, axis=2, norm="forward")
     for _ in range(_PEAKS):
         place = int(surface.argmax())
         number, dy, dx = (int(i) for i in np.unravel_index(place, surface.shape))

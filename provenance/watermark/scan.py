@@ -60,6 +60,8 @@ def _hypotheses() -> Iterator[tuple[float, float]]:
 
 
 def _tried(planes: _Planes, scale: float, tilt: float, key: bytes) -> Geometry:
+    from scipy import fft
+
     source = planes.soft if scale > 1.3 else planes.usual
     plane = middle(source, round(_SIDE * scale))
     height, width = plane.shape
@@ -70,5 +72,5 @@ def _tried(planes: _Planes, scale: float, tilt: float, key: bytes) -> Geometry:
         size = (round(width / scale), round(height / scale))
         way = cv2.INTER_CUBIC if scale < 0.9 else cv2.INTER_LINEAR
         upright = cv2.resize(plane, size, interpolation=way)
-    groups = luma.carriers(luma.fold(np.asarray(upright, dtype=np.float32)))
-    return Geometry(scale, tilt, reading.pilot_height(groups, key))
+    groups = luma.carriers(luma.fold(np.asarray(upright, dtype=np.float32)), fft)
+    return Geometry(scale, tilt, reading.pilot_height(groups, key, fft))
