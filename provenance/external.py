@@ -44,7 +44,10 @@ def by_command(command: Sequence[str], *, seconds: float = _SECONDS) -> SignByte
             raise ProvenanceError(f"the signing command took over {seconds:g} s", where=command[0]) from error
         if done.returncode != 0:
             said = done.stderr.decode("utf-8", "replace").strip()[-300:]
-            raise ProvenanceError(f"the signing command failed ({done.returncode}): {said}", where=command[0])
+            raise ProvenanceError(
+                f"the signing command failed ({done.returncode}): {said or 'it said nothing'}",
+                where=command[0],
+            )
         return done.stdout
 
     return sign
