@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from foundation.errors import InputError
-from provenance.watermark import code, informed, layout, luma, shaping
+from provenance.watermark import code, informed, layout, luma, reading, shaping
 from provenance.watermark.layout import KX, ROWS, TILE
 
 SMALLEST = 64  # pixels on the shorter side
 LEAST_PSNR = 44.02  # dB at strength 1, for pictures of 512 x 512 and up
 LEAST_SSIM = 0.9903  # by estimate, which is right to some 0.0002
+
+FULL = 512 * 512  # pixels from which a picture has room enough
+CLEAR = 20.0  # margin that smaller pictures are to be read with; messages are lost under 14
+MOST_RAISED = 1.9  # times the amplitude to reach it
+_STEEP = 1.6  # the margin grows as the amplitude to the power of 1 / 1.6, measured
 
 _STEP = 4  # pixels between those that tell the mean response
 
@@ -23,33 +30,63 @@ def embed(image: RGB, payload: int, *, strength: float = 1.0, key: bytes | None 
     """A marked copy of `image`, uint8 [H, W, 3], that bears `payload` (64 bits).
 
     `strength` scales the amplitude: 1 keeps PSNR >= 44 dB and SSIM >= 0.99 from 512 x 512 up, and
-    is stronger in smaller pictures, which have less room. `key` makes a mark that only its holder
+    is stronger in smaller pictures, which have less room, and once more in those of them where it could hardly be read. `key` makes a mark that only its holder
     can read; None uses the public key. The same arguments give the same bytes; every picture gets
     another pattern (see `informed`).
     Raises InputError for another kind of array, a payload out of range or a picture under 64 pixels.
     """
     _check_arguments(image, payload, strength)
     secret = layout.PUBLIC_KEY if key is None else key
+    host = _host(image)
+    marked, place = _marked(image, host, payload, strength, secret, None)
+    if host.plane.size >= FULL:
+        return marked
+    groups = luma.carriers(luma.folded(luma.grey(marked)))
+    lacking = CLEAR * strength / max(reading.clarity(groups, place.variant, place.values, place.shift), 1.0)
+    if lacking > 1.0:
+        raised = strength * min(lacking**_STEEP, MOST_RAISED)
+        marked, _ = _marked(image, host, payload, raised, secret, place)
+    return marked
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """What of the picture itself the mark goes by."""
+
+    plane: npt.NDArray[np.uint8]  # luma [H, W]
+    deviation: luma.Floats  # local, every _STEP pixels
+    carriers: luma.Complex  # [n]
+    power: luma.Floats  # [RINGS]
+
+
+def _host(image: RGB) -> _Host:
     plane = luma.grey(image)
-    height, width = plane.shape
     tiles, deviation = luma.folded_and_deviation(plane, _STEP)
-    host = luma.carriers(tiles.sum(axis=0)) / luma.PASSED
-    host_power = shaping.ring_powers(host)
+    carriers = luma.carriers(tiles.sum(axis=0)) / luma.PASSED
+    return _Host(plane, deviation, carriers, shaping.ring_powers(carriers))
+
+
+def _marked(
+    image: RGB, host: _Host, payload: int, strength: float, secret: bytes, place: informed.Place | None
+) -> tuple[RGB, informed.Place]:
+    """The picture with the mark at one strength, and the pattern's place: the given one or the best."""
+    height, width = host.plane.shape
     loudness = _loudness(height, width, strength)
     psnr = LEAST_PSNR - 20.0 * float(np.log10(loudness))
     shape = shaping.best_shape(
-        shaping.sampled(plane),
-        host_power / (height * width),
+        shaping.sampled(host.plane),
+        host.power / (height * width),
         least_psnr=psnr,
         least_ssim=1.0 - (1.0 - LEAST_SSIM) * loudness**2,
         loudness=loudness,
     )
-    local = shaping.local_strength(plane, shape.quarters)
+    local = shaping.local_strength(host.plane, shape.quarters)
     # what one unit of the tile's carriers becomes after flattening and folding
-    passed = float((local[::_STEP, ::_STEP] / deviation).mean())
+    passed = float((local[::_STEP, ::_STEP] / host.deviation).mean())
     response = shape.factor * passed * height * width / TILE**2
-    place = informed.best_place(host, host_power, shape.amplitudes, payload, secret)
-    tile = _tile(informed.resisting(place, host, host_power, shape.amplitudes, response))
+    if place is None:
+        place = informed.best_place(host.carriers, host.power, shape.amplitudes, payload, secret)
+    tile = _tile(informed.resisting(place, host.carriers, host.power, shape.amplitudes, response))
     row = np.tile(tile, (1, -(-width // TILE)))[:, :width]
     for top in range(0, height, TILE):
         local[top : top + TILE] *= row[: height - top]
@@ -61,7 +98,7 @@ def embed(image: RGB, payload: int, *, strength: float = 1.0, key: bytes | None 
         change = np.rint(local[top : top + TILE] * factor).astype(np.int16)
         cut = image[top : top + TILE]
         marked[top : top + TILE] = cv2.add(cut, cv2.merge([change] * 3), dtype=cv2.CV_8U)
-    return marked
+    return marked, place
 
 
 def _check_arguments(image: RGB, payload: int, strength: float) -> None:
@@ -82,7 +119,7 @@ def _check_arguments(image: RGB, payload: int, strength: float) -> None:
 
 def _loudness(height: int, width: int, strength: float) -> float:
     # pictures under 512 x 512 have fewer tiles to add up: 1.2 dB more for each halving of their area, 4.8 at most
-    halvings = max(0.0, float(np.log2(512 * 512 / (height * width))))
+    halvings = max(0.0, float(np.log2(FULL / (height * width))))
     return float(strength * 10.0 ** (min(1.2 * halvings, 4.8) / 20.0))
 
 

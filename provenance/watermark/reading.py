@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from provenance.watermark import bounds, code, layout, shaping
-from provenance.watermark.layout import DIHEDRAL, HIGHEST, KX, PILOTS, RING, RINGS, ROWS, TILE
+from provenance.watermark.layout import DIHEDRAL, HIGHEST, KX, PILOTS, RING, RINGS, ROWS, TILE, Layout
 
 _LIMIT = 2.0  # whitened carriers are cut off here, in standard deviations
 _PEAKS = 2  # pilot peaks tried for each turn and weighting
@@ -129,16 +129,30 @@ def _pilot_peaks(values: Complex, weights: Floats, key: bytes, turn: int, fft: A
         surface[number, dy, dx] = -np.inf
 
 
-def _decode(values: Complex, peak: _Peak, key: bytes) -> Reading | None:
-    variant = layout.layouts(key)[peak.variant]
-    still = layout.shifted(values, -peak.shift[0], -peak.shift[1])
+def clarity(groups: Complex, variant: Layout, values: Complex, shift: tuple[int, int]) -> float:
+    """The margin with which a known pattern, its carriers `values` [n] shifted so, stands in the unturned picture."""
+    still = layout.shifted(whiten(groups).values, -shift[0], -shift[1])
+    strength = _ring_strengths(still, variant)
+    likeness = strength[RING] * (still * values.conj()).real
+    noise = 0.5 * (strength[RING] * np.abs(still)) ** 2
+    return float(likeness.sum() / np.sqrt(noise.sum()))
+
+
+def _ring_strengths(still: Complex, variant: Layout) -> npt.NDArray[np.float64]:
+    """[RINGS] how strongly the pilots of each ring agree."""
     agreement = (still[variant.pilot] * variant.pilot_values.conj()).real
     kernel = np.array([0.5, 1.0, 0.5])
     sums = np.convolve(np.bincount(RING[variant.pilot], agreement, minlength=RINGS), kernel, "same")
     counts = np.convolve(np.bincount(RING[variant.pilot], minlength=RINGS), kernel, "same")
     # shrunk towards the mean of all rings, as far as few pilots leave a ring's own mean uncertain
-    mean = agreement.mean()
-    strength = np.maximum((sums + 8.0 * mean) / (counts + 8.0), 0.02)
+    strengths: npt.NDArray[np.float64] = np.maximum((sums + 8.0 * agreement.mean()) / (counts + 8.0), 0.02)
+    return strengths
+
+
+def _decode(values: Complex, peak: _Peak, key: bytes) -> Reading | None:
+    variant = layout.layouts(key)[peak.variant]
+    still = layout.shifted(values, -peak.shift[0], -peak.shift[1])
+    strength = _ring_strengths(still, variant)
     dimensions = still[variant.data] * strength[RING[variant.data]]
     soft = np.concatenate([dimensions.real, dimensions.imag]) * variant.signs
     message = code.decode(np.bincount(variant.bits, soft, minlength=code.CODED_BITS).astype(np.float32))
