@@ -126,7 +126,7 @@ def brute(hashes: np.ndarray, distance: int) -> set[tuple[int, int]]:
     return {(int(i), int(j)) for i, j in np.argwhere(bits <= distance) if i < j}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(0, 11))
 def test_no_near_pair_is_missed(seed: int, distance: int) -> None:
     rng = np.random.default_rng(seed)

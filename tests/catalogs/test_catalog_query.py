@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from catalog_samples import DIM, SCHEMA, make_row
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogs.parts import drop_failed, publish_shard
@@ -195,7 +195,6 @@ def test_a_comment_can_not_hide_the_rest(shared: Catalog) -> None:
     assert shared.count("plan_index < 5 -- all of them") == 5
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_text_gets_past_as_anything_but_a_condition(shared: Catalog, text: str) -> None:
     try:
@@ -205,7 +204,6 @@ def test_no_text_gets_past_as_anything_but_a_condition(shared: Catalog, text: st
     assert 0 <= count <= 30
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="Aartis'\"%_() =<>|&", max_size=25))
 def test_quotes_never_break_out(shared: Catalog, text: str) -> None:
     quoted = "'" + text.replace("'", "''") + "'"

@@ -57,7 +57,7 @@ def told(log: PickLog) -> tuple[object, object]:
     return states, [(pair.who, pair.winner, pair.loser) for pair in log.pairs()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(script=st.lists(st.tuples(st.sampled_from(["ada", "bo"]), SAID), max_size=25))
 def test_undone_acts_count_as_never_said(
     tmp_path_factory: pytest.TempPathFactory, script: list[tuple[str, Said]]

@@ -19,7 +19,7 @@ from catalogs.query import Catalog
 from foundation.errors import InputError
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=4, max_size=40),
     st.integers(0, 2**32),

@@ -68,7 +68,7 @@ def test_images_never_compared_form_groups_of_their_own() -> None:
         assert np.mean(inside) == pytest.approx(0, abs=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.integers(0, 6), st.integers(0, 6)).filter(lambda p: p[0] != p[1]),

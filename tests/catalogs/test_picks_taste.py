@@ -255,7 +255,7 @@ def test_separable_images_do_not_break_the_fit() -> None:
     assert 0 <= best_ridge(features, liked, np.arange(40), 4, 0) < len(RIDGES)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40))
 def test_auc_is_the_share_of_pairs_in_order(said: list[tuple[int, bool]]) -> None:
     predicted = np.array([value for value, _ in said], float)
@@ -273,7 +273,7 @@ def test_auc_is_the_share_of_pairs_in_order(said: list[tuple[int, bool]]) -> Non
     assert all(b.low <= b.observed + 1e-9 and b.observed <= b.high + 1e-9 for b in bins)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=50), st.integers(0, 5))
 def test_folds_hold_whole_groups_once(groups: list[int], seed: int) -> None:
     of = np.array(groups)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -227,7 +227,6 @@ class TestComfyUI:
         assert len(made.left_out) == 1
         assert "12 VAELoader" in made.left_out[0]
 
-    @settings(deadline=None)
     @given(
         st.dictionaries(
             st.sampled_from(sorted(BASE)),

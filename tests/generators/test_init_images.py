@@ -37,7 +37,7 @@ def picture(path: Path, width: int = 96, height: int = 64) -> Path:
     return path
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     source=st.tuples(st.integers(8, 90), st.integers(8, 90)),
     wanted=st.tuples(st.integers(8, 90), st.integers(8, 90)),

@@ -30,7 +30,7 @@ def told(recipe: Recipe) -> dict[str, object]:
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     prompt=TEXT,
     negative=TEXT | st.just(""),

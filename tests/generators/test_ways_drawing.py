@@ -216,7 +216,7 @@ def test_frames_lead_from_one_recipe_to_another(pipelines: Pipelines, tmp_path: 
     assert all(np.abs(a - b).max() <= 2 for a, b in zip(images, alone, strict=True))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(at=st.floats(0, 1), seed=st.integers(0, 99))
 def test_noise_between_two_seeds_keeps_its_length(at: float, seed: int) -> None:
     import torch

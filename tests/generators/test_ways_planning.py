@@ -60,7 +60,7 @@ def test_the_other_end_of_frames_is_a_template(folder: Path) -> None:
     assert (told["owl", "0"].between, told["owl", "2"].prompt) == (None, "a owl by Monet")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(margins=st.tuples(*[st.integers(0, 60)] * 4), width=st.integers(8, 200), height=st.integers(8, 200))
 def test_a_picture_grows_by_its_margins(
     tmp_path_factory: pytest.TempPathFactory, margins: tuple[int, ...], width: int, height: int

@@ -234,7 +234,7 @@ def test_numbers_and_letters_that_columns_can_not_hold_are_kept_aside(tmp_path: 
     assert found["odd.png"]["prompt"] == "half ? of a letter"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.dictionaries(
         st.sampled_from(["parameters", "Comment", "Software", "prompt", "invokeai_metadata", "Dream", "x"]),

@@ -88,7 +88,7 @@ def test_the_xmp_packet_is_where_others_look_for_it(marked: dict[str, MarkedFile
     assert "AIPromptWriterName" not in values
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(1, 40),
     st.integers(1, 40),

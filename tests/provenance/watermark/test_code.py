@@ -11,7 +11,7 @@ from provenance.watermark import code
 PAYLOADS = st.integers(0, 2**64 - 1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(PAYLOADS, st.binary(min_size=1, max_size=40), st.integers(0, 2**32))
 def test_round_trip_through_noise(payload: int, key: bytes, seed: int) -> None:
     message = code.message_bits(payload, key)
@@ -22,7 +22,7 @@ def test_round_trip_through_noise(payload: int, key: bytes, seed: int) -> None:
     assert code.checked_payload(decoded, key) == payload
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(PAYLOADS, st.integers(0, code.MESSAGE_BITS - 1))
 def test_one_wrong_bit_fails_the_check(payload: int, place: int) -> None:
     message = code.message_bits(payload, b"key")
@@ -35,7 +35,7 @@ def test_check_depends_on_the_key(payload: int) -> None:
     assert code.checked_payload(code.message_bits(payload, b"one"), b"two") is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(PAYLOADS, PAYLOADS)
 def test_code_is_linear(one: int, other: int) -> None:
     a, b = code.message_bits(one, b""), code.message_bits(other, b"")

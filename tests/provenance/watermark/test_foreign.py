@@ -52,7 +52,7 @@ def test_small_pictures_have_none() -> None:
     assert read_foreign(np.zeros((255, 255, 3), np.uint8)) == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(-1, 1, allow_nan=False), min_size=8, max_size=12), st.floats(0, 12))
 def test_bound_holds_for_every_sign_pattern(means: list[float], agreement: float) -> None:
     values = np.array(means)
