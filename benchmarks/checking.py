@@ -3,8 +3,9 @@
     taskset -c 0 python -m benchmarks.checking [--repeats 9] [--json FILE]
 
 The pictures are photographs that scikit-image ships, scaled to 512 and 1024 pixels. Times are medians of processor
-times and, in brackets, of the best round: what a machine whose other tenants are quiet would need. A verdict reads the credential, the metadata and the watermark as the picture
-stands, from a file on disk, with everything imported and the trust list loaded, as for the second file of a folder.
+times and, in brackets, of the best round: what a machine whose other tenants are quiet would need. A verdict reads the
+credential, the metadata and the watermark as the picture stands, from a file on disk, with everything imported and the
+trust list loaded, as for the second file of a folder.
 """
 
 from __future__ import annotations

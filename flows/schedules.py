@@ -169,9 +169,8 @@ def _watch(schedule: Nightly, ended: threading.Event, tell: Callable[[str], None
             asked = monotonic()
         if removed:
             tell(f"{schedule.name}: removed")
-            os.kill(
-                os.getpid(), signal.SIGINT
-            )  # unlike _thread.interrupt_main, it wakes an event loop that waits
+            # unlike _thread.interrupt_main, a signal wakes an event loop that waits
+            os.kill(os.getpid(), signal.SIGINT)
             return
 
 
