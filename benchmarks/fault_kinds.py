@@ -157,9 +157,7 @@ def two_at_once(lab: Lab, count: int) -> Outcome:
         said = "".join(run.said() for run in both)
         if sorted(codes) == [0, 1] and "another run is writing here" in said:
             outcome.injected += 1
-        elif codes == [0, 0]:
-            continue  # they did not meet: the second began when the first had ended
-        else:
+        elif codes != [0, 0]:  # else they did not meet: the second began when the first had ended
             outcome.problems.append(f"two runs ended with {codes}: {said[-400:]}")
         lab.finish(outcome, file, out, IMAGES)
     return outcome

@@ -215,8 +215,11 @@ def _unread(
 
 
 def _json(options: Mapping[str, Any]) -> str:
-    """The options as JSON of at most MAX_OPTIONS characters: the longest values go first."""
-    kept = dict(options)
+    """The options as a JSON object of at most MAX_OPTIONS characters: the longest values go first.
+
+    A value that JSON can't hold (an infinity, too deep a nesting) becomes the text that Python has for it.
+    """
+    kept = {name: json.loads(_dumped(value)) for name, value in options.items()}
     text = _dumped(kept)
     while len(text) > MAX_OPTIONS:
         del kept[max(kept, key=lambda name: len(_dumped(kept[name])))]

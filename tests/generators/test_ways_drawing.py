@@ -59,7 +59,7 @@ def check_way(model: Path, plain: list[Recipe], way: list[Recipe]) -> list[np.nd
     assert len({one.id for one in plain + way}) == len(plain) + len(way)
     assert [Recipe.from_json(one.to_json()) for one in way] == way
     together = drawn(model, way)
-    before = drawn(model, plain)
+    before = drawn(model, plain, batch_size=1)
     for one, other in zip(together, before, strict=True):
         assert one.shape != other.shape or np.abs(one - other).max() > 1
     assert all(np.array_equal(a, b) for a, b in zip(together, drawn(model, way), strict=True))
@@ -193,7 +193,7 @@ def test_an_image_prompt_and_leaving_it_again(pipelines: Pipelines, tmp_path: Pa
     weaker = drawn(model, recipes(model, tmp_path, {"image_prompt": {**prompt, "scale": 0.2}}))
     assert np.abs(weaker[0] - images[0]).max() > 1
     mixed = drawn(model, [plain[0], prompted[0], plain[1]])
-    before = drawn(model, plain)
+    before = drawn(model, plain, batch_size=1)
     assert np.array_equal(mixed[0], before[0])
     assert np.array_equal(mixed[2], before[1])
 

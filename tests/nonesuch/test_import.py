@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -235,6 +235,7 @@ def test_numbers_and_letters_that_columns_can_not_hold_are_kept_aside(tmp_path: 
 
 
 @settings(max_examples=25)
+@example({"parameters": "", "invokeai_metadata": '{"prompt": null, "sui_image_params": Infinity}'})
 @given(
     st.dictionaries(
         st.sampled_from(["parameters", "Comment", "Software", "prompt", "invokeai_metadata", "Dream", "x"]),
