@@ -18,6 +18,7 @@ LEAST_SSIM = 0.9903  # by estimate, which is right to some 0.0002
 
 FULL = 512 * 512  # pixels from which a picture has room enough
 CLEAR = 20.0  # margin that smaller pictures are to be read with; messages are lost under 14
+RAISED_FROM = 96  # pixels on the shorter side; less of a tile is not read for certain at any strength
 MOST_RAISED = 1.9  # times the amplitude to reach it
 _STEEP = 1.6  # the margin grows as the amplitude to the power of 1 / 1.6, measured
 
@@ -39,7 +40,7 @@ def embed(image: RGB, payload: int, *, strength: float = 1.0, key: bytes | None 
     secret = layout.PUBLIC_KEY if key is None else key
     host = _host(image)
     marked, place = _marked(image, host, payload, strength, secret, None)
-    if host.plane.size >= FULL:
+    if host.plane.size >= FULL or min(host.plane.shape) < RAISED_FROM:
         return marked
     groups = luma.carriers(luma.folded(luma.grey(marked)))
     lacking = CLEAR * strength / max(reading.clarity(groups, place.variant, place.values, place.shift), 1.0)
