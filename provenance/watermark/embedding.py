@@ -31,8 +31,8 @@ def embed(image: RGB, payload: int, *, strength: float = 1.0, key: bytes | None 
     """A marked copy of `image`, uint8 [H, W, 3], that bears `payload` (64 bits).
 
     `strength` scales the amplitude: 1 keeps PSNR >= 44 dB and SSIM >= 0.99 from 512 x 512 up, and
-    is stronger in smaller pictures, which have less room, and once more in those of them where it could hardly be read. `key` makes a mark that only its holder
-    can read; None uses the public key. The same arguments give the same bytes; every picture gets
+    is stronger in smaller pictures, which have less room, and once more in those of them, from 96 pixels up,
+    where it could hardly be read. `key` makes a mark that only its holder can read; None uses the public key. The same arguments give the same bytes; every picture gets
     another pattern (see `informed`).
     Raises InputError for another kind of array, a payload out of range or a picture under 64 pixels.
     """
