@@ -31,6 +31,14 @@ def complaint(
         return InputError(f"unknown key {key!r}", where=source.where(place), hint=hint)
     if first["type"] == "missing":
         return InputError(f"the key {key!r} is missing", where=source.where(place))
+    if first["type"] == "model_type":
+        keys = _keys_of(Strict, first["ctx"]["class_name"])
+        hint = f"Its keys: {', '.join(keys)}." if keys else "Write it as KEY: VALUE."
+        return InputError(
+            f"{repr(first['input'])[:80]} is no mapping of keys to values",
+            where=source.where(place),
+            hint=hint,
+        )
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     given = first["input"]
     shown = (
@@ -39,6 +47,14 @@ def complaint(
         else ""
     )
     return InputError(f"{shown}{message}", where=source.where(place))
+
+
+def _keys_of(model: type[Strict], name: str) -> list[str]:
+    """The keys of the model of that name among the descendants of `model`; none where there is no such model."""
+    for heir in model.__subclasses__():
+        if found := list(heir.model_fields) if heir.__name__ == name else _keys_of(heir, name):
+            return found
+    return []
 
 
 def _place(loc: tuple[int | str, ...], data: Any) -> Place:

@@ -111,6 +111,7 @@ def test_a_complaint_names_line_and_key(
         ("by {artist}", "by {{artist}}", 7, "facets.artist", "changes nothing"),
         ("height: 256", "height: 20000", 9, "settings.height", "less than or equal to"),
         ("width: 512", "width: 16001, limit: 3", 9, "settings.limit", "unknown key"),
+        ("width: 512", "width: 512, loras: [a.safetensors]", 9, "settings.loras[0]", "no mapping"),
         ("name: night", "name: night\nlimit: 31", 2, "limit", "32 cells; the limit is 31"),
         ("name: night", "name: night\nzip: [[subject, mood]]", 2, "zip[0]", "zip names the facet 'mood'"),
         ("name: night", "name: night\nzip: [[subject, subject]]", 2, "zip[0]", "twice"),
