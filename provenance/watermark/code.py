@@ -48,10 +48,10 @@ def checked_payload(bits: Bits, key: bytes) -> int | None:
 
 @lru_cache(maxsize=1)
 def _output_signs() -> Floats:
-    # [6, 2 * STATES]: +1 for an output bit of 0; columns by dropped bit, then input bit, then kept bits,
-    # so that the two ways into a state lie half an array apart
-    dropped, entered, kept = np.meshgrid(np.arange(2), np.arange(2), np.arange(STATES // 2), indexing="ij")
-    registers = ((entered << MEMORY) | (kept << 1) | dropped).reshape(-1).tolist()
+    # [6, STATES]: +1 for an output bit of 0, when the dropped bit is 0; columns by input bit, then kept bits.
+    # All generators take both the newest and the oldest bit: dropping a 1 turns all six output bits round
+    entered, kept = np.meshgrid(np.arange(2), np.arange(STATES // 2), indexing="ij")
+    registers = ((entered << MEMORY) | (kept << 1)).reshape(-1).tolist()
     rows = [[1.0 - 2.0 * ((r & g).bit_count() & 1) for r in registers] for g in GENERATORS]
     return np.array(rows, np.float32)
 
@@ -69,15 +69,18 @@ def encode(message: Bits) -> Bits:
 def decode(soft: Floats) -> Bits:
     """The most likely message [96] for soft values [576], positive where a coded 0 is likely."""
     gains = soft.reshape(MESSAGE_BITS, len(GENERATORS)).astype(np.float32) @ _output_signs()
-    gains = gains.reshape(MESSAGE_BITS, 2, 2, STATES // 2)
+    gains = gains.reshape(MESSAGE_BITS, 2, STATES // 2)
     steps = [i % MESSAGE_BITS for i in range(-_WRAP, MESSAGE_BITS + _WRAP)]
-    metric = np.zeros(STATES, np.float32)
+    metric = np.zeros((2, STATES // 2), np.float32)
+    pairs = metric.reshape(STATES // 2, 2).T  # the two states that differ in the bit to be dropped
+    before, kept, turned = (np.empty_like(metric) for _ in range(3))
     choices = np.empty((len(steps), 2, STATES // 2), np.bool_)
     for number, step in enumerate(steps):
-        even = metric[0::2] + gains[step, 0]
-        odd = metric[1::2] + gains[step, 1]
-        np.greater(odd, even, out=choices[number])
-        metric = np.maximum(even, odd, out=even).reshape(-1)
+        before[...] = pairs
+        np.add(before[0], gains[step], out=kept)
+        np.subtract(before[1], gains[step], out=turned)
+        np.greater(turned, kept, out=choices[number])
+        np.maximum(kept, turned, out=metric)
     chosen = choices.reshape(len(steps), STATES)
     state = int(metric.argmax())
     message = np.empty(MESSAGE_BITS, np.uint8)

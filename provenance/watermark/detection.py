@@ -39,6 +39,20 @@ class Detection:
     transform: Transform
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    guess: geometry.Geometry
+    spare: int = 0  # peaks below the threshold that are believed when their check agrees
+    turns: int = len(layout.DIHEDRAL)  # a scan looks at unturned pictures only
+    other_window: bool = False
+
+    @property
+    def window(self) -> int:
+        # a picture made smaller has lost its fine structure, and shows none when it is made larger again
+        wide = (self.guess.scale < _SMALL) != self.other_window
+        return luma.WIDE if wide else luma.WINDOW
+
+
 def detect(
     image: RGB, *, key: bytes | None = None, search: Literal["aligned", "full"] = "full"
 ) -> Detection | None:
@@ -72,31 +86,29 @@ def detect(
         found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare, tries=4, fft=fft)
         if found is not None:
             return _detection(found, 1.0, 0.0, whole)
-    for guess, window, spare in _guesses(plane, secret):
-        upright = geometry.undo(plane, guess.scale, guess.rotation)
-        groups = luma.carriers(luma.folded(upright, window), fft)
-        found = reading.read(groups, secret, bounds.SEARCH_THRESHOLD, spare=spare, tries=1, fft=fft)
+    for look in _looks(plane, secret):
+        upright = geometry.undo(plane, look.guess.scale, look.guess.rotation)
+        groups = luma.carriers(luma.folded(upright, look.window), fft)
+        found = reading.read(
+            groups, secret, bounds.SEARCH_THRESHOLD, spare=look.spare, tries=1, turns=look.turns, fft=fft
+        )
         if found is not None:
-            return _detection(found, guess.scale, guess.rotation, whole)
+            return _detection(found, look.guess.scale, look.guess.rotation, whole)
     return None
 
 
-def _guesses(plane: luma.Floats, key: bytes) -> Iterator[tuple[geometry.Geometry, int, int]]:
-    """Guesses, likeliest first, the window to flatten with, and how many peaks below the threshold to decode."""
+def _looks(plane: luma.Floats, key: bytes) -> Iterator[_Look]:
+    """What to look at, likeliest first."""
     flat = luma.flatten(plane)
     lattices = geometry.candidates(flat, bounds.LATTICES)
-    yield from ((guess, _window(guess), 0) for guess in lattices[:4])
-    guesses = scan.scan(flat, key)
+    yield from map(_Look, lattices[:4])
+    scanned = scan.scan(flat, key)
     # only busy pictures come this far, whose pilot may stand just under the threshold
-    best = guesses[0]
-    yield best, _window(best), 1
-    yield best, luma.WIDE + luma.WINDOW - _window(best), 0
-    yield from ((guess, _window(guess), 0) for guess in [*guesses[1:], *lattices[4:]])
-
-
-def _window(guess: geometry.Geometry) -> int:
-    # a picture made smaller has lost its fine structure, and shows none when it is made larger again
-    return luma.WIDE if guess.scale < _SMALL else luma.WINDOW
+    best = scanned[0]
+    yield _Look(best, spare=1, turns=1)
+    yield _Look(best, other_window=True, turns=1)
+    yield from (_Look(guess, turns=1) for guess in scanned[1:])
+    yield from map(_Look, lattices[4:])
 
 
 def _detection(found: reading.Reading, scale: float, rotation: float, bound: float) -> Detection:

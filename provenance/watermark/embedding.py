@@ -93,12 +93,12 @@ def _marked(
         local[top : top + TILE] *= row[: height - top]
     # strength and tile may agree by chance: hold the PSNR by what is really added
     added = float(np.vdot(local, local)) / local.size
-    factor = np.float32(min(shape.factor, np.sqrt(shaping.power_allowed(psnr) / added)))
-    marked = np.empty_like(image)
+    factor = min(shape.factor, float(np.sqrt(shaping.power_allowed(psnr) / added)))
+    marked = np.empty(image.shape, np.uint8)
     for top in range(0, height, TILE):
-        change = np.rint(local[top : top + TILE] * factor).astype(np.int16)
-        cut = image[top : top + TILE]
-        marked[top : top + TILE] = cv2.add(cut, cv2.merge([change] * 3), dtype=cv2.CV_8U)
+        part = local[top : top + TILE]
+        change = cv2.addWeighted(part, factor, part, 0.0, 0.0, dtype=cv2.CV_16S)
+        cv2.add(image[top : top + TILE], cv2.merge([change] * 3), marked[top : top + TILE], dtype=cv2.CV_8U)
     return marked, place
 
 

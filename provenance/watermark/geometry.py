@@ -84,12 +84,18 @@ def _autocorrelation(power: Floats, size: tuple[int, int], low: float, high: flo
 
     rows = np.fft.fftfreq(size[0]).astype(np.float32)[:, None]
     columns = np.fft.rfftfreq(size[1]).astype(np.float32)[None, :]
+    columns = columns[:, columns[0] < high]
     radius = rows * rows + columns * columns
     inside = (radius >= low * low) & (radius < high * high) & (rows != 0) & (columns != 0)
-    level = float(power[inside].mean())
-    lags = fft.irfft2(np.where(inside, power - np.float32(level), np.float32(0.0)), s=size)
+    band = np.where(inside, power[:, : columns.shape[1]], np.float32(0.0))
+    band -= inside * np.float32(band.sum() / np.count_nonzero(inside))
+    # power is real, and lags repeat through the origin: real transforms of half the rows tell them all
+    lags = fft.irfft(fft.rfft(band, axis=0).conj(), n=size[1], axis=1)
     reach = min(int(_REACH * TILE * MOST_SCALE), size[0] // 2 - 1, size[1] // 2 - 1)
-    half = np.concatenate([lags[-reach:, : reach + 1], lags[: reach + 1, : reach + 1]])
+    half = np.empty((2 * reach + 1, reach + 1), np.float32)
+    half[reach:] = lags[: reach + 1, : reach + 1]
+    half[:reach, 0] = lags[reach:0:-1, 0]
+    half[:reach, 1:] = lags[reach:0:-1, : -reach - 1 : -1]
     # the standard deviation that the middle half of the lags shows, free of the peaks
     spread = np.subtract(*np.percentile(half[::3, ::3], (75, 25))) / 1.349
     half /= max(float(spread), 1e-12)
@@ -156,14 +162,22 @@ def _best_lattices(
 
 def undo(plane: Floats, scale: float, rotation: float) -> Floats:
     """Luma `plane` [H, W] at its size and angle when marked: its middle, at most LARGEST pixels a side."""
-    height, width = plane.shape
     if scale > 1.3:
         plane = np.asarray(cv2.GaussianBlur(plane, (0, 0), 0.35 * scale), dtype=np.float32)
+    way = cv2.INTER_CUBIC if scale < 1.3 else cv2.INTER_LINEAR
+    if not rotation:
+        return resized(middle(plane, round(LARGEST * scale)), 1.0 / scale, way)
+    height, width = plane.shape
     cosine, sine = abs(np.cos(np.radians(rotation))), abs(np.sin(np.radians(rotation)))
     rows = min(LARGEST, round((height * cosine + width * sine) / scale))
     columns = min(LARGEST, round((width * cosine + height * sine) / scale))
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -rotation, 1.0 / scale)
     matrix[:, 2] += ((columns - width) / 2, (rows - height) / 2)
-    way = cv2.INTER_LANCZOS4 if scale < 0.75 else cv2.INTER_CUBIC if scale < 1.3 else cv2.INTER_LINEAR
     turned = cv2.warpAffine(plane, matrix, (columns, rows), flags=way, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(turned, dtype=np.float32)
+
+
+def resized(plane: Floats, factor: float, way: int) -> Floats:
+    """`plane` [H, W] with `factor` times the pixels each way, by one of OpenCV's interpolations."""
+    size = (round(plane.shape[1] * factor), round(plane.shape[0] * factor))
+    return np.asarray(cv2.resize(plane, size, interpolation=way), dtype=np.float32)

@@ -82,6 +82,13 @@ def layouts(key: bytes) -> tuple[Layout, ...]:
     return tuple(_variant(key, number, pilot, data, dimension_ring) for number in range(PILOTS))
 
 
+@lru_cache(maxsize=8)
+def pilots(key: bytes) -> tuple[Ints, Complex]:
+    """Indices [m] of the pilot's carriers, and their conjugated values [PILOTS, m] in each variant."""
+    variants = layouts(key)
+    return variants[0].pilot, np.stack([variant.pilot_values.conj() for variant in variants])
+
+
 def _variant(key: bytes, number: int, pilot: Ints, data: Ints, dimension_ring: Ints) -> Layout:
     quarters = key_stream(key, f"pilot {number}", len(pilot)) & 3
     values: Complex = np.exp(0.5j * np.pi * (quarters + 0.5)).astype(np.complex64)

@@ -43,9 +43,14 @@ def luma(image: RGB) -> Floats:
     return grey(image).astype(np.float32)
 
 
-def local_mean(plane: Floats, window: int) -> Floats:
+def local_mean(plane: Floats | Bytes, window: int) -> Floats:
     """The mean over the square of side `window` pixels around each pixel of `plane` [H, W]."""
-    return np.asarray(cv2.blur(plane, (window, window)), dtype=np.float32)
+    return np.asarray(cv2.boxFilter(plane, cv2.CV_32F, (window, window)), dtype=np.float32)
+
+
+def local_square(plane: Floats | Bytes, window: int) -> Floats:
+    """The mean of the squares over the square of side `window` pixels around each pixel of `plane` [H, W]."""
+    return np.asarray(cv2.sqrBoxFilter(plane, cv2.CV_32F, (window, window)), dtype=np.float32)
 
 
 def equalised(plane: Floats) -> Floats:
@@ -82,19 +87,19 @@ def _gains(power: npt.NDArray[np.float64]) -> Floats:
     return np.asarray(gains, dtype=np.float32)
 
 
-def flatten(plane: Floats, window: int = WINDOW) -> Floats:
+def flatten(plane: Floats | Bytes, window: int = WINDOW) -> Floats:
     """[H, W] high-passed, divided by its local standard deviation and cut off at +-2.5."""
     return flattened(plane, window)[0]
 
 
-def flattened(plane: Floats, window: int = WINDOW) -> tuple[Floats, Floats]:
+def flattened(plane: Floats | Bytes, window: int = WINDOW) -> tuple[Floats, Floats]:
     """What `flatten` returns, and the local standard deviation [H, W] it divided by."""
     # fresh memory costs more than the arithmetic: every array is used again
     detail = local_mean(plane, window)
     np.subtract(plane, detail, out=detail)
-    deviation = local_mean(detail * detail, window)
+    deviation = local_square(detail, window)
     deviation += np.float32(_SILENCE)
-    np.sqrt(deviation, out=deviation)
+    cv2.sqrt(deviation, deviation)
     detail /= deviation
     return np.clip(detail, -_LIMIT, _LIMIT, out=detail), deviation
 
@@ -115,28 +120,28 @@ def fold(plane: Floats) -> Floats:
 
     The tile that starts at (0, 0) belongs to group 0; incomplete tiles count as far as they go.
     """
-    groups = np.zeros((4, TILE, TILE), np.float32)
+    sums = _sums(plane.shape[1])
     for number, top in enumerate(range(0, plane.shape[0], TILE)):
-        _fold_row(groups, number, plane[top : top + TILE])
-    return groups
+        _add_row(sums, number, plane[top : top + TILE])
+    return _grouped(sums)
 
 
 def folded(plane: Floats | Bytes, window: int = WINDOW) -> Floats:
     """`fold` of `flatten` of luma [H, W], without the flattened plane in between."""
-    groups = np.zeros((4, TILE, TILE), np.float32)
+    sums = _sums(plane.shape[1])
     for number, (flat, _) in enumerate(flattened_rows(plane, window)):
-        _fold_row(groups, number, flat)
-    return groups
+        _add_row(sums, number, flat)
+    return _grouped(sums)
 
 
 def folded_and_deviation(plane: Floats | Bytes, step: int) -> tuple[Floats, Floats]:
     """What `folded` returns, and every `step`-th local deviation each way; TILE is to be a multiple of `step`."""
-    groups = np.zeros((4, TILE, TILE), np.float32)
+    sums = _sums(plane.shape[1])
     deviations = []
     for number, (flat, deviation) in enumerate(flattened_rows(plane)):
-        _fold_row(groups, number, flat)
+        _add_row(sums, number, flat)
         deviations.append(deviation[::step, ::step])
-    return groups, np.concatenate(deviations)
+    return _grouped(sums), np.concatenate(deviations)
 
 
 def flattened_rows(plane: Floats | Bytes, window: int = WINDOW) -> Iterator[tuple[Floats, Floats]]:
@@ -144,20 +149,27 @@ def flattened_rows(plane: Floats | Bytes, window: int = WINDOW) -> Iterator[tupl
     halo = 2 * (window // 2)
     for top in range(0, plane.shape[0], TILE):
         first = max(0, top - halo)
-        flat, deviation = flattened(np.asarray(plane[first : top + TILE + halo], dtype=np.float32), window)
+        flat, deviation = flattened(plane[first : top + TILE + halo], window)
         inside = slice(top - first, top - first + TILE)
         yield flat[inside], deviation[inside]
 
 
-def _fold_row(groups: Floats, number: int, row: Floats) -> None:
+def _sums(width: int) -> Floats:
+    # [2, TILE, whole tiles]: rows of tiles with an even and with an odd number
+    return np.zeros((2, TILE, -(-width // TILE) * TILE), np.float32)
+
+
+def _add_row(sums: Floats, number: int, row: Floats) -> None:
     # adds row `number` of tiles, [TILE or fewer, W]
     height, width = row.shape
-    columns = -(-width // TILE)
-    if columns * TILE != width:
-        row = np.pad(row, ((0, 0), (0, columns * TILE - width)))
-    tiles = row.reshape(height, columns, TILE)
-    for odd in range(2):
-        groups[2 * (number % 2) + odd, :height] += tiles[:, odd::2].sum(axis=1)
+    sums[number % 2, :height, :width] += row
+
+
+def _grouped(sums: Floats) -> Floats:
+    groups = np.zeros((2, 2, TILE, TILE), np.float32)
+    for column in range(sums.shape[2] // TILE):
+        groups[:, column % 2] += sums[:, :, column * TILE : (column + 1) * TILE]
+    return groups.reshape(4, TILE, TILE)
 
 
 def carriers(tiles: Floats, fft: Any = np.fft) -> Complex:

@@ -76,18 +76,25 @@ def turned(values: Complex, turn: int) -> Complex:
 
 
 def read(
-    groups: Complex, key: bytes, threshold: float, *, spare: int = 0, tries: int = 2, fft: Any = np.fft
+    groups: Complex,
+    key: bytes,
+    threshold: float,
+    *,
+    spare: int = 0,
+    tries: int = 2,
+    turns: int = len(DIHEDRAL),
+    fft: Any = np.fft,
 ) -> Reading | None:
     """The first message to be believed, over turns, weightings, variants and shifts, or None.
 
     `groups` [4, n] are the carriers of four groups of tiles. Pilot peaks of at least `threshold`
     standard deviations are decoded, and after them the `tries` highest of the rest. Of these,
     the first `spare` are believed if their check agrees, the others if pilot and message agree
-    well enough too (see `bounds`). `fft` as for `luma.carriers`.
+    well enough too (see `bounds`). Only the first `turns` of DIHEDRAL are looked at. `fft` as for `luma.carriers`.
     """
     white = whiten(groups)
     rest: list[tuple[_Peak, Complex]] = []
-    for turn in range(len(DIHEDRAL)):
+    for turn in range(turns):
         values = turned(white.values, turn)
         for weights in white.weights:
             for peak in _pilot_peaks(values, weights, key, turn, fft):
@@ -112,16 +119,15 @@ def pilot_height(groups: Complex, key: bytes, fft: Any = np.fft) -> float:
 
 
 def _pilot_peaks(values: Complex, weights: Floats, key: bytes, turn: int, fft: Any) -> Iterator[_Peak]:
-    variants = layout.layouts(key)
-    pilot = variants[0].pilot
+    pilot, conjugates = layout.pilots(key)
     weighted = weights[pilot] * values[pilot]
     # the inverse transform adds each carrier and its mirror image: twice the real part
     weighted /= 2.0 * np.sqrt(0.5 * float(np.vdot(weighted, weighted).real) + 1e-12)
-    spectrum = np.zeros((PILOTS, TILE, int(HIGHEST)), np.complex64)
-    for number, variant in enumerate(variants):
-        spectrum[number, ROWS[pilot], KX[pilot]] = weighted * variant.pilot_values.conj()
-    columns = fft.ifft(spectrum, axis=1, norm="forward")
-    surface = fft.irfft(columns, n=TILE, axis=2, norm="forward")
+    spectrum = np.zeros((PILOTS, TILE, TILE // 2 + 1), np.complex64)
+    spectrum[:, ROWS[pilot], KX[pilot]] = weighted * conjugates
+    banded = spectrum[:, :, : int(HIGHEST)]  # the transforms of the other columns are zeros
+    banded[...] = fft.ifft(banded, axis=1, norm="forward")
+    surface = fft.irfft(spectrum, n=TILE, axis=2, norm="forward")
     for _ in range(_PEAKS):
         place = int(surface.argmax())
         number, dy, dx = (int(i) for i in np.unravel_index(place, surface.shape))

@@ -15,7 +15,7 @@ import numpy as np
 
 from provenance.watermark import luma, reading
 from provenance.watermark.bounds import SCAN_KEPT
-from provenance.watermark.geometry import Geometry, middle
+from provenance.watermark.geometry import Geometry, middle, resized
 from provenance.watermark.luma import Floats
 
 _SIDE = 512  # pixels looked at, at the size when marked
@@ -64,13 +64,12 @@ def _tried(planes: _Planes, scale: float, tilt: float, key: bytes) -> Geometry:
 
     source = planes.soft if scale > 1.3 else planes.usual
     plane = middle(source, round(_SIDE * scale))
-    height, width = plane.shape
     if tilt:
+        height, width = plane.shape
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -tilt, 1.0)
-        upright = cv2.warpAffine(plane, matrix, (width, height), flags=cv2.INTER_LINEAR)
+        turned = cv2.warpAffine(plane, matrix, (width, height), flags=cv2.INTER_LINEAR)
+        upright = np.asarray(turned, dtype=np.float32)
     else:
-        size = (round(width / scale), round(height / scale))
-        way = cv2.INTER_CUBIC if scale < 0.9 else cv2.INTER_LINEAR
-        upright = cv2.resize(plane, size, interpolation=way)
-    groups = luma.carriers(luma.fold(np.asarray(upright, dtype=np.float32)), fft)
+        upright = resized(plane, 1.0 / scale, cv2.INTER_CUBIC if scale < 0.9 else cv2.INTER_LINEAR)
+    groups = luma.carriers(luma.fold(upright), fft)
     return Geometry(scale, tilt, reading.pilot_height(groups, key, fft))

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from provenance.watermark.layout import KX, KY, RING, RING_SIZE, RING_WIDTH, RINGS, TILE
-from provenance.watermark.luma import Bytes, local_mean
+from provenance.watermark.luma import Bytes, local_mean, local_square
 
 _FAINT = 0.5  # variance in squared grey levels that a flat neighbourhood is taken to have
 _BARE = 0.65  # factor where nothing varies at all
@@ -52,20 +53,20 @@ class Sample:
     by_mean: Floats  # and for each that moves the window's mean
 
 
-def surroundings(plane: Floats) -> Surroundings:
+def surroundings(plane: Floats | Bytes) -> Surroundings:
     """Local mean and variance, and how far the place hides a mark apart from them, of luma [H, W]."""
     mean = local_mean(plane, _SSIM_WINDOW)
-    square = plane * plane
-    variance = local_mean(square, _SSIM_WINDOW)
-    variance -= np.multiply(mean, mean, out=square)
-    np.maximum(variance, 0.0, out=variance)
-    hiding = mean * np.float32(0.05)
+    variance = local_square(plane, _SSIM_WINDOW)
+    hiding = mean * mean
+    variance -= hiding
+    np.clip(variance, 0.0, None, out=variance)
+    np.multiply(mean, np.float32(0.05), out=hiding)
     hiding += np.float32(0.4)
     np.clip(hiding, 0.4, 1.0, out=hiding)
     # a painted surface without any grain shows the least change
-    grain = np.multiply(variance, np.float32(1.4), out=square)
+    grain = variance * np.float32(1.4)
     grain += np.float32(_BARE)
-    hiding *= np.minimum(grain, np.float32(1.0), out=grain)
+    hiding *= np.clip(grain, 0.0, 1.0, out=grain)
     return Surroundings(mean, variance, hiding)
 
 
@@ -89,7 +90,7 @@ def _surroundings_by_rows(plane: Floats | Bytes, count: int = TILE) -> Iterator[
     halo = _SSIM_WINDOW // 2
     for top in range(0, plane.shape[0], TILE):
         first = max(0, top - halo)
-        around = surroundings(np.asarray(plane[first : top + count + halo], dtype=np.float32))
+        around = surroundings(plane[first : top + count + halo])
         inside = slice(top - first, top - first + count)
         yield Surroundings(around.mean[inside], around.variance[inside], around.hiding[inside])
 
@@ -107,10 +108,10 @@ def local_strength(plane: Floats | Bytes, quarters: int) -> Floats:
 
 def _strength(variance: Floats, hiding: Floats, quarters: int) -> Floats:
     strength = variance + np.float32(_FAINT)
-    np.minimum(strength, np.float32(_STRONG), out=strength)
-    np.sqrt(strength, out=strength)
+    np.clip(strength, 0.0, _STRONG, out=strength)
+    cv2.sqrt(strength, strength)
     if quarters < 4:
-        np.sqrt(strength, out=strength)
+        cv2.sqrt(strength, strength)
         if quarters == 3:
             strength *= np.sqrt(strength)
     strength *= hiding
