@@ -9,7 +9,10 @@ from typing import Any
 from provenance.metadata.finding import Finding, excerpt, recipe
 from provenance.metadata.source import Source
 
-_DREAM = re.compile(r"\s-(?:s ?\d|S ?-?\d|W ?\d|H ?\d|C ?\d|A ?\w)")  # the flags of its old command line
+# the flags of its old command line
+_DREAM = re.compile(r"\s-(?:s ?\d|S ?-?\d|W ?\d|H ?\d|C ?\d|A ?\w)")
+_FLAG = re.compile(r"\s-([sSWHCA]) ?(-?\w[\w.]{0,40})")
+_NEGATIVE = re.compile(r"\s{0,8}\[([^\[\]]{1,8192})\]")  # what old prompts had in brackets
 
 
 class InvokeAI:
@@ -22,8 +25,7 @@ class InvokeAI:
         if "sd-metadata" in texts:
             return _finding(_older(json.loads(texts["sd-metadata"])))
         if _DREAM.search(texts.get("Dream", "")):
-            prompt = texts["Dream"].strip().strip('"').split('" -')[0]
-            return _finding((None, recipe(prompt=prompt, other={"Dream": texts["Dream"]})))
+            return _finding((None, _oldest(texts["Dream"].strip())))
         if "invokeai_graph" in texts or "invokeai_workflow" in texts:
             return Finding("invokeai", "ai-generated", "claimed", "an InvokeAI graph", "InvokeAI")
         return None
@@ -65,11 +67,13 @@ def _modern(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 def _older(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     image = data.get("image") if isinstance(data.get("image"), dict) else {}
     image = image or {}
-    prompt = image.get("prompt")
-    if isinstance(prompt, list) and prompt and isinstance(prompt[0], dict):
-        prompt = prompt[0].get("prompt")
+    text = image.get("prompt")
+    if isinstance(text, list) and text and isinstance(text[0], dict):
+        text = text[0].get("prompt")
+    prompt, negative = _split(text if isinstance(text, str) else "")
     return data.get("app_version"), recipe(
         prompt=prompt,
+        negative_prompt=negative,
         seed=image.get("seed"),
         steps=image.get("steps"),
         guidance_scale=image.get("cfg_scale"),
@@ -79,3 +83,27 @@ def _older(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         model=data.get("model_weights") or data.get("model"),
         model_hash=data.get("model_hash"),
     )
+
+
+def _oldest(command: str) -> dict[str, Any]:
+    # "prompt [negative prompt]" -s steps -S seed …
+    end = command.rfind('"') if command.startswith('"') else -1
+    start = _DREAM.search(command, max(end, 0))
+    cut = start.start() if start else len(command)
+    prompt, negative = _split(command[:cut].strip().strip('"'))
+    flags = dict(_FLAG.findall(command[cut:]))
+    return recipe(
+        prompt=prompt,
+        negative_prompt=negative,
+        seed=flags.get("S"),
+        steps=flags.get("s"),
+        guidance_scale=flags.get("C"),
+        scheduler=flags.get("A"),
+        width=flags.get("W"),
+        height=flags.get("H"),
+        other={"Dream": command},
+    )
+
+
+def _split(text: str) -> tuple[str, str]:
+    return _NEGATIVE.sub("", text).strip(), ", ".join(part.strip() for part in _NEGATIVE.findall(text))

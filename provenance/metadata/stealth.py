@@ -53,7 +53,8 @@ class StealthPnginfo:
                     return Finding(kind, found.says, "claimed", found.detail, found.generator, found.recipe)
         recipe = automatic1111.parse(text)
         detail = f"hidden parameters: “{excerpt(recipe.get('prompt') if recipe else text)}”"
-        return Finding(kind, "ai-generated", "claimed", detail, None, recipe)
+        generator = "AUTOMATIC1111" if recipe else None
+        return Finding(kind, "ai-generated", "claimed", detail, generator, recipe)
 
 
 def hidden_text(pixels: npt.NDArray[np.uint8]) -> str | None:

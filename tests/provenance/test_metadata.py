@@ -147,10 +147,16 @@ def test_invokeai_in_three_generations() -> None:
         "prompt": "p", "negative_prompt": "n", "seed": 3, "steps": 4, "guidance_scale": 5, "scheduler": "euler",
         "width": 8, "height": 9, "model": "m", "model_hash": "h", "other": {"strength": 0.5},
     }  # fmt: skip
-    older = {"image": {"prompt": [{"prompt": "old", "weight": 1}], "seed": 6}, "model_weights": "sd"}
-    assert findings(png({"sd-metadata": json.dumps(older)}))["invokeai"].recipe["prompt"] == "old"
-    dream = findings(png({"Dream": '"oldest" -s 50 -S 42'}))["invokeai"]
-    assert dream.recipe["prompt"] == "oldest"
+    older = {"image": {"prompt": [{"prompt": "old [bad, ugly]", "weight": 1}], "seed": 6}, "model_weights": "sd"}
+    recipe = findings(png({"sd-metadata": json.dumps(older)}))["invokeai"].recipe
+    assert recipe == {"prompt": "old", "negative_prompt": "bad, ugly", "seed": 6, "model": "sd"}
+    command = '"a -S 7 of \\"clubs [x], old [y]" -s 50 -S 2980747362 -W512 -H 768 -C 7.5 -A k_lms -cf 0.75 -U 4 0.95'
+    assert findings(png({"Dream": command}))["invokeai"].recipe == {
+        "prompt": 'a -S 7 of \\"clubs, old', "negative_prompt": "x, y", "seed": 2980747362, "steps": 50,
+        "guidance_scale": 7.5, "scheduler": "k_lms", "width": 512, "height": 768, "other": {"Dream": command},
+    }  # fmt: skip
+    bare = findings(png({"Dream": "unquoted words -s 50 -S 42"}))["invokeai"].recipe
+    assert (bare["prompt"], bare["steps"], bare["seed"]) == ("unquoted words", 50, 42)
 
 
 def test_swarmui_and_its_numbers_as_text() -> None:
@@ -230,6 +236,7 @@ def test_stealth_pnginfo_in_alpha_and_rgb(magic: bytes) -> None:
     found = findings(png({}, pixels=hide(base, magic, A1111.encode())))
     assert list(found) == ["stealth-pnginfo"]
     assert found["stealth-pnginfo"].recipe["steps"] == 20
+    assert found["stealth-pnginfo"].generator == "AUTOMATIC1111"
 
 
 def test_stealth_pnginfo_carries_a_novelai_signature() -> None:
