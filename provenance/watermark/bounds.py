@@ -29,7 +29,7 @@ import math
 from provenance.watermark.code import CHECK_BITS, PAYLOAD_BITS
 from provenance.watermark.layout import PILOTS, TILE
 
-SCAN_HYPOTHESES = 250  # scales and tilts that a scan tries
+SCAN_HYPOTHESES = 272  # scales and tilts that a scan tries, at most
 SCAN_KEPT = 4  # of them that are read
 
 TARGET = 1e-9  # false alarms a check, the whole search included

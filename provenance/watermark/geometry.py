@@ -165,8 +165,6 @@ def undo(plane: Floats, scale: float, rotation: float) -> Floats:
     if scale > 1.3:
         plane = np.asarray(cv2.GaussianBlur(plane, (0, 0), 0.35 * scale), dtype=np.float32)
     way = cv2.INTER_CUBIC if scale < 1.3 else cv2.INTER_LINEAR
-    if not rotation:
-        return resized(middle(plane, round(LARGEST * scale)), 1.0 / scale, way)
     height, width = plane.shape
     cosine, sine = abs(np.cos(np.radians(rotation))), abs(np.sin(np.radians(rotation)))
     rows = min(LARGEST, round((height * cosine + width * sine) / scale))
@@ -175,9 +173,3 @@ def undo(plane: Floats, scale: float, rotation: float) -> Floats:
     matrix[:, 2] += ((columns - width) / 2, (rows - height) / 2)
     turned = cv2.warpAffine(plane, matrix, (columns, rows), flags=way, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(turned, dtype=np.float32)
-
-
-def resized(plane: Floats, factor: float, way: int) -> Floats:
-    """`plane` [H, W] with `factor` times the pixels each way, by one of OpenCV's interpolations."""
-    size = (round(plane.shape[1] * factor), round(plane.shape[0] * factor))
-    return np.asarray(cv2.resize(plane, size, interpolation=way), dtype=np.float32)

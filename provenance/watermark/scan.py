@@ -15,14 +15,14 @@ import numpy as np
 
 from provenance.watermark import luma, reading
 from provenance.watermark.bounds import SCAN_KEPT
-from provenance.watermark.geometry import Geometry, middle, resized
+from provenance.watermark.geometry import Geometry, middle
 from provenance.watermark.luma import Floats
 
 _SIDE = 512  # pixels looked at, at the size when marked
 _STEP = 0.0065  # of log scale and, in radians, of angle: 0.8 of a pixel at the edge, half a step off
 _SCALES = (0.49, 2.04)
 _TILT = 5.5  # degrees each way
-_FINER = (-0.003, 0.003)
+_FINER = (0.003, 0.0015)  # steps by which a good guess is improved, one after the other
 _STEPS = int(np.log(_SCALES[1] / _SCALES[0]) / _STEP) + 1
 _TILTS = 2 * int(np.radians(_TILT) / _STEP) + 1
 
@@ -41,15 +41,19 @@ def scan(flat: Floats, key: bytes) -> list[Geometry]:
     planes = _Planes(flat, np.asarray(cv2.GaussianBlur(flat, (0, 0), 0.7), dtype=np.float32))
     guesses = [_tried(planes, scale, tilt, key) for scale, tilt in _hypotheses()]
     guesses.sort(key=lambda guess: -guess.score)
-    refined = []
-    for guess in guesses[:SCAN_KEPT]:
-        near = [guess]
-        for step in _FINER:
-            scale = guess.scale if guess.rotation else guess.scale * float(np.exp(step))
-            tilt = guess.rotation + float(np.degrees(step)) if guess.rotation else 0.0
-            near.append(_tried(planes, scale, tilt, key))
-        refined.append(max(near, key=lambda found: found.score))
+    refined = [_refined(planes, guess, key) for guess in guesses[:SCAN_KEPT]]
     return sorted(refined, key=lambda guess: -guess.score)
+
+
+def _refined(planes: _Planes, guess: Geometry, key: bytes) -> Geometry:
+    for step in _FINER:
+        near = [guess]
+        for way in (-step, step):
+            scale = guess.scale if guess.rotation else guess.scale * float(np.exp(way))
+            tilt = guess.rotation + float(np.degrees(way)) if guess.rotation else 0.0
+            near.append(_tried(planes, scale, tilt, key))
+        guess = max(near, key=lambda found: found.score)
+    return guess
 
 
 def _hypotheses() -> Iterator[tuple[float, float]]:
@@ -64,12 +68,14 @@ def _tried(planes: _Planes, scale: float, tilt: float, key: bytes) -> Geometry:
 
     source = planes.soft if scale > 1.3 else planes.usual
     plane = middle(source, round(_SIDE * scale))
+    height, width = plane.shape
     if tilt:
-        height, width = plane.shape
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -tilt, 1.0)
-        turned = cv2.warpAffine(plane, matrix, (width, height), flags=cv2.INTER_LINEAR)
-        upright = np.asarray(turned, dtype=np.float32)
+        upright = cv2.warpAffine(plane, matrix, (width, height), flags=cv2.INTER_LINEAR)
     else:
-        upright = resized(plane, 1.0 / scale, cv2.INTER_CUBIC if scale < 0.9 else cv2.INTER_LINEAR)
-    groups = luma.carriers(luma.fold(upright), fft)
+        columns, rows = round(width / scale), round(height / scale)
+        way = cv2.INTER_CUBIC if scale < 0.9 else cv2.INTER_LINEAR
+        upright = cv2.resize(plane, (columns, rows), interpolation=way)
+        scale = (width / columns + height / rows) / 2.0  # whole pixels allow no other
+    groups = luma.carriers(luma.fold(np.asarray(upright, dtype=np.float32)), fft)
     return Geometry(scale, tilt, reading.pilot_height(groups, key, fft))

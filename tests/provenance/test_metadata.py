@@ -147,7 +147,10 @@ def test_invokeai_in_three_generations() -> None:
         "prompt": "p", "negative_prompt": "n", "seed": 3, "steps": 4, "guidance_scale": 5, "scheduler": "euler",
         "width": 8, "height": 9, "model": "m", "model_hash": "h", "other": {"strength": 0.5},
     }  # fmt: skip
-    older = {"image": {"prompt": [{"prompt": "old [bad, ugly]", "weight": 1}], "seed": 6}, "model_weights": "sd"}
+    older = {
+        "image": {"prompt": [{"prompt": "old [bad, ugly]", "weight": 1}], "seed": 6},
+        "model_weights": "sd",
+    }
     recipe = findings(png({"sd-metadata": json.dumps(older)}))["invokeai"].recipe
     assert recipe == {"prompt": "old", "negative_prompt": "bad, ugly", "seed": 6, "model": "sd"}
     command = '"a -S 7 of \\"clubs [x], old [y]" -s 50 -S 2980747362 -W512 -H 768 -C 7.5 -A k_lms -cf 0.75 -U 4 0.95'

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from provenance.watermark import detect, embed, geometry, luma
+from provenance.watermark import bounds, detect, embed, geometry, layout, luma, reading, scan
 
 pytestmark = pytest.mark.slow
 
@@ -78,3 +78,18 @@ def test_autocorrelation_finds_the_lattice(calm: np.ndarray) -> None:
 def test_odd_shapes_are_searched_without_harm(shape: tuple[int, int]) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (*shape, 3)).astype(np.uint8)
     assert detect(noise) is None
+
+
+def test_a_scan_looks_at_no_more_than_its_bound_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    heights = []
+
+    def counted(*given: object) -> float:
+        heights.append(pilot_height(*given))
+        return heights[-1]
+
+    pilot_height = reading.pilot_height
+    monkeypatch.setattr(reading, "pilot_height", counted)
+    guesses = scan.scan(luma.flatten(luma.luma(np.ascontiguousarray(data.astronaut()))), layout.PUBLIC_KEY)
+    assert len(guesses) == bounds.SCAN_KEPT
+    assert guesses[0].score == max(heights)
+    assert bounds.SCAN_HYPOTHESES - 16 < len(heights) <= bounds.SCAN_HYPOTHESES
