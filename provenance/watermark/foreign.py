@@ -18,6 +18,7 @@ import numpy.typing as npt
 _STEP = 36.0
 _HAAR = 0.7071067811865476
 _BLOCK = 4
+_STRIP = 8  # rows of blocks at a time: memory that stays in the cache
 _LEAST_PIXELS = 256 * 256  # the package marks nothing smaller
 TARGET = 1e-9  # false alarms a check of one picture for one mark
 
@@ -78,17 +79,19 @@ def read_foreign(image: RGB) -> list[ForeignMark]:
 def _votes(image: RGB, channels: Literal["rgb", "bgr"]) -> Doubles:
     """What each block says, row by row: +1 for a bit of 1, -1 for 0."""
     code = cv2.COLOR_RGB2YUV if channels == "rgb" else cv2.COLOR_BGR2YUV
-    chroma = cv2.cvtColor(image, code)[..., 1].astype(np.float64)
-    height, width = (n // 4 * 4 for n in chroma.shape)
-    chroma = chroma[:height, :width]
-    # in the steps of PyWavelets, whose last digit decides where a value lies on a border between bits
-    across = chroma[0::2] * _HAAR + chroma[1::2] * _HAAR
-    low = across[:, 0::2] * _HAAR + across[:, 1::2] * _HAAR
-    rows, columns = low.shape[0] // _BLOCK, low.shape[1] // _BLOCK
-    blocks = low[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK)
-    values = blocks.transpose(0, 2, 1, 3).reshape(rows * columns, _BLOCK * _BLOCK)[:, 1:]
-    largest = np.abs(values).max(axis=1)
-    return np.where(largest % _STEP > _STEP / 2.0, 1.0, -1.0)
+    chroma = cv2.cvtColor(image, code)[..., 1]
+    side = 2 * _BLOCK  # of a block, in pixels
+    rows, columns = chroma.shape[0] // side, chroma.shape[1] // side
+    largest = np.empty((rows, columns))
+    for first in range(0, rows, _STRIP):
+        last = min(first + _STRIP, rows)
+        # in the steps of PyWavelets, whose last digit decides where a value lies on a border between bits
+        scaled = chroma[side * first : side * last, : side * columns] * _HAAR
+        across = (scaled[0::2] + scaled[1::2]) * _HAAR
+        low = (across[:, 0::2] + across[:, 1::2]).reshape(last - first, _BLOCK, columns, _BLOCK)
+        low[:, 0, :, 0] = 0.0
+        largest[first:last] = low.max(axis=1).max(axis=2)
+    return np.where(largest.ravel() % _STEP > _STEP / 2.0, 1.0, -1.0)
 
 
 def _agreement(votes: Doubles, mark: KnownMark, channels: Literal["rgb", "bgr"]) -> ForeignMark | None:
