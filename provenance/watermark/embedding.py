@@ -58,13 +58,14 @@ class _Host:
     deviation: luma.Floats  # local, every _STEP pixels
     carriers: luma.Complex  # [n]
     power: luma.Floats  # [RINGS]
+    sample: shaping.Sample
 
 
 def _host(image: RGB) -> _Host:
     plane = luma.grey(image)
     tiles, deviation = luma.folded_and_deviation(plane, _STEP)
     carriers = luma.carriers(tiles.sum(axis=0)) / luma.PASSED
-    return _Host(plane, deviation, carriers, shaping.ring_powers(carriers))
+    return _Host(plane, deviation, carriers, shaping.ring_powers(carriers), shaping.sampled(plane))
 
 
 def _marked(
@@ -75,13 +76,13 @@ def _marked(
     loudness = _loudness(height, width, strength)
     psnr = LEAST_PSNR - 20.0 * float(np.log10(loudness))
     shape = shaping.best_shape(
-        shaping.sampled(host.plane),
+        host.sample,
         host.power / (height * width),
         least_psnr=psnr,
         least_ssim=1.0 - (1.0 - LEAST_SSIM) * loudness**2,
         loudness=loudness,
     )
-    local = shaping.local_strength(host.plane, shape.quarters)
+    local = shaping.local_strength(host.plane, shape.quarters, host.sample.rows)
     # what one unit of the tile's carriers becomes after flattening and folding
     passed = float((local[::_STEP, ::_STEP] / host.deviation).mean())
     response = shape.factor * passed * height * width / TILE**2

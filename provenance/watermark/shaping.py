@@ -10,7 +10,7 @@ Proc. 13(4), 2004) above their floors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -51,6 +51,7 @@ class Sample:
     hiding: Floats
     by_variance: Floats  # 1 - SSIM lost for each squared grey level there that varies within SSIM's window
     by_mean: Floats  # and for each that moves the window's mean
+    rows: tuple[Surroundings, ...]  # of all rows of tiles, for `local_strength`; none of large pictures
 
 
 def surroundings(plane: Floats | Bytes) -> Surroundings:
@@ -73,16 +74,20 @@ def surroundings(plane: Floats | Bytes) -> Surroundings:
 def sampled(plane: Floats | Bytes) -> Sample:
     """Some 30,000 pixels of luma [H, W], evenly spread: they tell the means well enough."""
     step = max(1, round(float(np.sqrt(plane.size / 30_000))))
-    rows = []
-    for around in _surroundings_by_rows(plane, max(8, TILE // max(1, plane.size // _ENOUGH))):
+    count = max(8, TILE // max(1, plane.size // _ENOUGH))
+    kept, parts = [], []
+    for around in _surroundings_by_rows(plane, count):
         # every window that holds the pixel loses by its own variance: noise beside an edge is noise on calm ground
         lost = local_mean(np.reciprocal(2.0 * around.variance + np.float32(_SSIM_C2)), _SSIM_WINDOW)
         mean = around.mean[::step, ::step]
         moved = np.reciprocal(2.0 * mean * mean + np.float32(_SSIM_C1))
-        rows.append(
+        parts.append(
             (around.variance[::step, ::step], around.hiding[::step, ::step], lost[::step, ::step], moved)
         )
-    return Sample(*(np.concatenate(parts) for parts in zip(*rows, strict=True)))
+        if count == TILE:
+            kept.append(around)
+    variance, hiding, by_variance, by_mean = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Sample(variance, hiding, by_variance, by_mean, tuple(kept))
 
 
 def _surroundings_by_rows(plane: Floats | Bytes, count: int = TILE) -> Iterator[Surroundings]:
@@ -95,13 +100,16 @@ def _surroundings_by_rows(plane: Floats | Bytes, count: int = TILE) -> Iterator[
         yield Surroundings(around.mean[inside], around.variance[inside], around.hiding[inside])
 
 
-def local_strength(plane: Floats | Bytes, quarters: int) -> Floats:
+def local_strength(
+    plane: Floats | Bytes, quarters: int, rows: Iterable[Surroundings] | None = None
+) -> Floats:
     """Relative amplitude [H, W] the mark may have around each pixel of luma [H, W].
 
     It is the local deviation to the power of `quarters` / 4, 2 to 4, less where little hides the mark.
+    `rows` are the sample's, if there are any.
     """
     strength = np.empty(plane.shape, np.float32)
-    for number, around in enumerate(_surroundings_by_rows(plane)):
+    for number, around in enumerate(rows or _surroundings_by_rows(plane)):
         strength[number * TILE : (number + 1) * TILE] = _strength(around.variance, around.hiding, quarters)
     return strength
 
