@@ -2,7 +2,7 @@
 
     python benchmarks/fuzz_verify.py --mutations 50000 --seed 1 --out fuzz.json
 
-Seeds are built here (marked files, foreign metadata, AVIF, TIFF, GIF, heaps of chunks). A mutation flips bytes,
+Seeds are built here (marked files, foreign metadata, AVIF, HEIF, TIFF, GIF, heaps of chunks). A mutation flips bytes,
 cuts, repeats, splices two files, or lies about a length. Each runs in this process; a crash of native code ends
 the run and leaves the file in `--keep`. A credential of ours that is called intact must cover the pixels that it
 was made for (its own padding may change: C2PA leaves it unsigned).
@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -48,6 +49,7 @@ def seeds(home: Path) -> list[bytes]:
         found.append(mark_image(image, request, signer).data)
     parents = MarkRequest(2, {}, "child", "embedded", parents=(found[1],), source_type="humanEdits")
     found.append(mark_image(image, parents, signer).data)
+    pillow_heif.register_heif_opener()
     picture = Image.fromarray(image)
     for texts in ({"parameters": PARAMETERS}, {"prompt": json.dumps(GRAPH)}, {"Software": "NovelAI"}):
         info = PngInfo()
@@ -57,7 +59,7 @@ def seeds(home: Path) -> list[bytes]:
     exif = Image.Exif()
     exif[0x010F], exif[0x0110] = "Make", "Model"
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + PARAMETERS.encode("utf-16-be")
-    found += [_saved(picture, name, exif=exif) for name in ("JPEG", "WEBP", "AVIF", "TIFF")]
+    found += [_saved(picture, name, exif=exif) for name in ("JPEG", "WEBP", "AVIF", "TIFF", "HEIF")]
     found.append(_saved(picture, "GIF"))
     found.append(_with_iim(_saved(picture, "JPEG")))
     return found

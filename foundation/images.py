@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from foundation.limits import MAX_BYTES, MAX_PIXELS
 
 # What is opened at all: other formats of Pillow's are rare here, and some start other programs (EPS, Ghostscript).
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP")
+_HEVC_BRANDS = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"])
 
 RGB = npt.NDArray[np.uint8]  # [H, W, 3], sRGB, 0–255
 
@@ -36,6 +38,25 @@ def read_limited(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
         raise InputError(error.strerror or str(error), where=str(path)) from error
 
 
+def is_heif(data: bytes) -> bool:
+    """Whether the file says that it holds HEVC pictures, as phones take them (ISO/IEC 23008-12, annex B)."""
+    if data[4:8] != b"ftyp":
+        return False
+    box = data[8 : min(int.from_bytes(data[:4], "big"), 512)]
+    return not _HEVC_BRANDS.isdisjoint(box[start : start + 4] for start in range(0, len(box), 4))
+
+
+def known_formats(data: bytes) -> tuple[str, ...]:
+    """Pillow's names of the formats that `data` may be opened as: HEIF too where the extra `heif` is installed."""
+    if is_heif(data):
+        with suppress(ImportError):
+            import pillow_heif
+
+            pillow_heif.register_heif_opener(thumbnails=False)
+            return ("HEIF",)
+    return FORMATS
+
+
 def open_image(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """A Pillow image whose header has been read and whose size has been checked; pixels not decoded yet.
 
@@ -44,10 +65,17 @@ def open_image(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> Imag
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=known_formats(data))
     except UnidentifiedImageError as error:
+        known = known_formats(data)
+        if is_heif(data) and "HEIF" not in known:
+            raise InputError(
+                "is HEIF; its pixels and metadata are read where the extra heif is installed",
+                where=where,
+                hint="Install it: uv pip install 'nonesuch[heif]'.",
+            ) from error
         raise InputError(
-            "is not an image of a known format", where=where, hint=f"Known: {', '.join(FORMATS)}."
+            "is not an image of a known format", where=where, hint=f"Known: {', '.join(known)}."
         ) from error
     except Image.DecompressionBombError as error:
         raise InputError(f"has far more pixels than the limit of {max_pixels:,}", where=where) from error

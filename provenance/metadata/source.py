@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from foundation.images import FORMATS
+from foundation.images import known_formats
 from provenance.metadata.iim import PHOTOSHOP, iim_of_resources, parse_iim
 
 MAX_FIELD = 8 << 20  # bytes of one text field after decompression
@@ -199,7 +199,7 @@ def _read_webp(data: bytes, parts: _Parts) -> None:
 def _read_with_pillow(data: bytes, parts: _Parts) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=known_formats(data))
         values = [getattr(image, "tag_v2", {}).get(tag) for tag in _TIFF_IPTC]
     info: dict[Any, Any] = image.info
     for value in values:

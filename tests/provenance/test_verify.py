@@ -2,12 +2,14 @@ import dataclasses
 import io
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -21,6 +23,7 @@ from provenance.signing import Signer, open_signer
 from provenance.verdict import Verdict
 from provenance.verify import VerifyOptions, verify_file
 
+PARAMETERS = "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 64x64"
 KEYS = {
     "path", "verdict", "confidence", "integrity", "trust", "signed_by", "signed_at", "time", "generator",
     "digital_source_type", "watermark", "catalog", "recipe", "evidence", "trust_list", "error",
@@ -100,6 +103,28 @@ def test_a_stripped_file_is_known_by_its_watermark(
     assert found.catalog["found_by"] == "watermark"
     assert found.recipe == {"source": "catalog", **RECIPE}
     assert (found.verdict, found.confidence) == ("ai-generated", "strong")
+
+
+def test_a_phones_format_is_read_where_its_extra_is_installed(
+    marked: dict[str, MarkedFile], ask: Callable[..., Verdict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + PARAMETERS.encode("utf-16-be")
+    plain = again(picture(), "HEIF", exif=exif.tobytes())
+    verdict = ask(plain)
+    assert (verdict.verdict, verdict.confidence, verdict.error) == ("ai-generated", "claimed", None)
+    assert verdict.recipe is not None
+    assert verdict.recipe["prompt"] == "a fox"
+    stripped = ask(again(marked["png"].image, "HEIF", quality=80))
+    assert (stripped.verdict, stripped.confidence) == ("ai-generated", "strong")
+    assert ask(plain[: len(plain) // 2]).integrity == "unreadable"
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as where it is not installed
+    monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
+    without = ask(plain)
+    assert (without.verdict, without.integrity) == ("no-evidence", "unreadable")
+    assert without.error is not None
+    assert "extra heif" in without.error
 
 
 def test_an_untouched_file_is_found_by_its_digest(
