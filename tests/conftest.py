@@ -31,6 +31,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 
+# minutes each, on one core
+LONGEST = ["test_faults.py", "test_schedule_cli.py", "test_resweep_cli.py", "test_ray.py", "test_rescore.py"]
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
     """A real Prefect server in a temporary home; yields its API address, also for child processes."""
@@ -48,7 +52,8 @@ def examples() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what starts a Prefect server."""
+    """Mark as slow what starts a Prefect server; begin with the longest files, so that none is waited for alone."""
     for item in items:
         if "prefect_server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
