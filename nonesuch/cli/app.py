@@ -118,6 +118,12 @@ class _Ending:
         os._exit(self.code)
 
 
+_NO_SERVER = (
+    "Is the machine busy? Then set PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS higher. Was a first start cut short? "
+    "Then its database in PREFECT_HOME (by default ~/.prefect/prefect.db) is half made: move it away."
+)
+
+
 def _run() -> int:
     try:
         app(standalone_mode=True)
@@ -126,6 +132,15 @@ def _run() -> int:
     except NonesuchError as error:
         typer.echo(f"nonesuch: {error}", err=True)
         return error.exit_code
+    except RuntimeError as error:
+        if "ephemeral Prefect API server" not in str(error):  # Prefect gives it no class of its own
+            raise
+        seconds = os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS")
+        typer.echo(
+            f"nonesuch: the Prefect server of this run did not start within {seconds} s\n{_NO_SERVER}",
+            err=True,
+        )
+        return EXIT_FAILED
     except KeyboardInterrupt:
         typer.echo("nonesuch: interrupted", err=True)
         return EXIT_INTERRUPTED

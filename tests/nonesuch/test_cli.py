@@ -135,3 +135,18 @@ def test_verify_speaks_json_lines_and_counts_what_it_could_not_read(catalog: Pat
 def test_an_unknown_option_is_a_usage_error() -> None:
     assert nonesuch("query", "--nonsense").returncode == 2
     assert nonesuch("query", "/does/not/exist").returncode == 2
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_start_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(b"no picture")
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.setenv("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "1")
+    told = nonesuch("verify", tmp_path / "pictures", "--out", f"{tmp_path}/out/")
+    assert told.returncode == 1
+    assert told.stdout == ""
+    message, hint = told.stderr.strip().splitlines()
+    assert message == "nonesuch: the Prefect server of this run did not start within 1 s"
+    assert "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS" in hint
