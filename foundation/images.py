@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,9 @@ def read_limited(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     """The file's bytes. Raises InputError when it is missing, not a file, or over `max_bytes`."""
     try:
         if not path.is_file():
+            if path.is_dir():
+                with os.scandir(path):  # raises what is wrong with a folder that may not be read
+                    raise InputError("is a folder", where=str(path), hint="Name a file.")
             raise InputError("no such file", where=str(path))
         size = path.stat().st_size
         if size > max_bytes:

@@ -210,7 +210,9 @@ class _Walk:
         self._seen.add(label)
         here = (*path, label)
         self.reports.append(self._one(label, manifest, relationship, failures, successes, here))
-        for ingredient in manifest.get("ingredients") or ():
+        ingredients = [found for found in manifest.get("ingredients") or () if isinstance(found, dict)]
+        # parents first: what is a part here and the whole there counts as the whole
+        for ingredient in sorted(ingredients, key=lambda found: found.get("relationship") != "parentOf"):
             child = ingredient.get("active_manifest")
             if not isinstance(child, str):
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,6 +31,19 @@ class Evidence:
             "confidence": self.confidence,
             "detail": self.detail,
         }
+
+
+def plain(value: Any) -> Any:
+    """A JSON value from a stranger's file as every reader of JSON takes it: no lone surrogates, no NaN or infinity."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {plain(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return value
 
 
 def weakest(*grades: Confidence) -> Confidence:

@@ -86,9 +86,9 @@ def expand_paths(patterns: Iterable[str | Path]) -> Iterator[Path]:
     gives itself, so that it is reported as missing."""
     for pattern in patterns:
         path = Path(pattern)
-        if path.is_dir():
+        if os.path.isdir(path):
             yield from _images_below(path)
-        elif path.exists() or not glob.has_magic(str(pattern)):
+        elif os.path.lexists(path) or not glob.has_magic(str(pattern)):
             yield path
         else:
             for found in sorted(glob.glob(str(pattern), recursive=True)):
@@ -97,11 +97,13 @@ def expand_paths(patterns: Iterable[str | Path]) -> Iterator[Path]:
 
 
 def _images_below(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
+    closed: list[Path] = []  # folders that may not be read: each is reported in place of its files
+    for root, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         folders.sort()
         for name in sorted(names):
             if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
                 yield Path(root, name)
+    yield from closed
 
 
 class _Worker:

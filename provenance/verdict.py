@@ -147,7 +147,7 @@ def credential_evidence(report: CredentialReport) -> list[Evidence]:
 
 def _manifest_evidence(manifest: ManifestReport, chain: list[ManifestReport]) -> Evidence:
     kind = "credential" if manifest.relationship == "active" else "ingredient"
-    says = _says(manifest)
+    says = _says(manifest, chain)
     grade = weakest(*(_grade(link) for link in chain))
     if manifest.relationship == "loose":
         grade = "claimed"  # in the file, but no signature vouches for it
@@ -156,14 +156,15 @@ def _manifest_evidence(manifest: ManifestReport, chain: list[ManifestReport]) ->
     return Evidence(kind, says, grade if says != "nothing" else "none", _sentence(manifest, says))
 
 
-def _says(manifest: ManifestReport) -> Says:
+def _says(manifest: ManifestReport, chain: list[ManifestReport]) -> Says:
     origins = {vocabulary.origin_of(uri) for uri in manifest.source_types}
+    # What was a component or an input anywhere on the way speaks of parts of the image alone.
+    whole = all(link.relationship in ("active", "parentOf", "loose") for link in chain)
     if "generated" in origins:
-        # A generated component or input makes generated parts, not a generated image.
-        return "ai-generated" if manifest.relationship in ("active", "parentOf", "loose") else "ai-edited"
+        return "ai-generated" if whole else "ai-edited"
     if "partly-generated" in origins:
         return "ai-edited"
-    return "captured" if "captured" in origins else "nothing"
+    return "captured" if "captured" in origins and whole else "nothing"
 
 
 def _grade(manifest: ManifestReport) -> Confidence:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from foundation.errors import InputError
 from foundation.images import read_limited
 from provenance import catalog_match
 from provenance.credentials import CredentialReport, read_credentials, sniff_mime
-from provenance.evidence import Evidence
+from provenance.evidence import Evidence, plain
 from provenance.lookup import CatalogLookup
 from provenance.mark_evidence import marks_evidence, marks_json
 from provenance.marks import Marks, find_marks
@@ -63,7 +64,7 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
     pixels = Pixels(data, path, options.max_pixels)
     rgb = pixels.rgb()
     source = read_source(data, mime, pixels.rgba)
-    findings = list(read_metadata(source))
+    findings = [_plain(finding) for finding in read_metadata(source)]
     evidence = credential_evidence(credential)
     evidence += [Evidence(f"metadata:{f.kind}", f.says, f.confidence, f"{f.detail}.") for f in findings]
     digest = hashlib.sha256(data).hexdigest()
@@ -103,6 +104,16 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
     )
 
 
+def _plain(finding: Finding) -> Finding:
+    return replace(
+        finding,
+        detail=plain(finding.detail),
+        generator=plain(finding.generator),
+        recipe=plain(finding.recipe),
+        source_types=tuple(plain(finding.source_types)),
+    )
+
+
 def _generator(
     credential: CredentialReport, findings: list[Finding], match: catalog_match.Match | None
 ) -> str | None:
@@ -127,12 +138,12 @@ def _recipe(
     for manifest in credential.manifests:
         inner = (manifest.recipe or {}).get("recipe")
         if isinstance(inner, dict):
-            return {"source": "credential", **inner}
+            return {**plain(inner), "source": "credential"}
     if match is not None and match.record.recipe is not None:
-        return {"source": "catalog", **match.record.recipe}
+        return {**match.record.recipe, "source": "catalog"}
     for finding in findings:
         if finding.recipe:
-            return {"source": finding.kind, **finding.recipe}
+            return {**finding.recipe, "source": finding.kind}
     return None
 
 

@@ -37,6 +37,8 @@ _IPTC: dict[str, Origin] = {
     "softwareImage": "other",
 }
 _C2PA: dict[str, Origin] = {"trainedAlgorithmicData": "generated", "empty": "other"}
+_LOWER_IPTC = {name.lower(): origin for name, origin in _IPTC.items()}
+_LOWER_C2PA = {name.lower(): origin for name, origin in _C2PA.items()}
 
 
 def source_type_uri(name: str) -> str:
@@ -58,13 +60,9 @@ def by_model(uri: str) -> bool:
 def origin_of(uri: str) -> Origin | None:
     """What a source type, by URI or bare name, says of an image's origin; None when it is not of the vocabulary.
 
-    Accepts http and https, since both are found in files.
+    Accepts http and https, IPTC's short form digsrctype:NAME, any case and a slash at the end, since all are found in files.
     """
-    plain = uri.strip().replace("https://", "http://", 1)
-    if plain in _IPTC:
-        return _IPTC[plain]
-    if plain.startswith(IPTC_BASE):
-        return _IPTC.get(plain[len(IPTC_BASE) :])
-    if plain.startswith(C2PA_BASE):
-        return _C2PA.get(plain[len(C2PA_BASE) :])
-    return None
+    plain = uri.strip().rstrip("/").lower().replace("https://", "http://", 1).removeprefix("digsrctype:")
+    if plain.startswith(C2PA_BASE.lower()):
+        return _LOWER_C2PA.get(plain[len(C2PA_BASE) :])
+    return _LOWER_IPTC.get(plain.removeprefix(IPTC_BASE.lower()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import sys
 import threading
@@ -88,6 +89,9 @@ for room in (
 
 def main() -> None:
     """Run the command line; ends the process with 0 ok, 1 failed, 2 usage or bad input, 3 partly failed, 130 interrupted."""
+    # a file's name may hold bytes that are no UTF-8: JSON has an escape for what Python makes of them
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     ending = _Ending()
     # The first to be registered runs last, when every library has ended what it began.
     atexit.register(ending.leave)

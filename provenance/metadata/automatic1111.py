@@ -18,10 +18,16 @@ _MAX_LAST_LINE = 64 << 10
 # The web UI's own pattern, with its repeats bounded so that hostile text can't make it crawl.
 _PAIR = re.compile(r'\s{0,8}(\w[\w \-/]{1,60}):\s{0,8}("(?:\\.|[^\\"]){1,8192}"|[^,]*)(?:,|$)')
 _NEGATIVE = "Negative prompt:"
+_IMAGE_DESCRIPTION = 0x010E
 # What samplers are told. Size, Model and Version stand in cameras' and other programs' settings too, Steps and Seed
 # in those of simulations: two of these, one of which only samplers have.
 _TOLD = frozenset({"Steps", "Sampler", "CFG scale", "Seed", "Model hash"})
-_UNMISTAKABLE = frozenset({"Sampler", "CFG scale", "Model hash"})
+_UNMISTAKABLE = frozenset({"CFG scale", "Model hash"})
+# A sampler is also what draws water, or from a posterior: these are names of diffusion's.
+_SAMPLER = re.compile(
+    r"\b(?:Euler|Heun|DPM|DPM2|LMS|DDIM|DDPM|PLMS|UniPC|LCM|DEIS|TCD|Restart|IPNDM)\b", re.IGNORECASE
+)
+_AFTER = ("Template:", "Negative Template:")  # lines that an extension for wildcards adds below
 
 
 class Automatic1111:
@@ -33,31 +39,42 @@ class Automatic1111:
             source.user_comment,
             texts.get("parameters"),
             texts.get("comment"),
+            source.exif.get(_IMAGE_DESCRIPTION),
             source.iptc.get("caption"),
         ):
             parsed = parse(text) if text else None
             if parsed is not None:
-                version = parsed.get("other", {}).get("Version")
                 return Finding(
                     "automatic1111",
                     "ai-generated",
                     "claimed",
                     f"AUTOMATIC1111 parameters: “{excerpt(parsed.get('prompt'))}”",
-                    generator=f"AUTOMATIC1111 {version}" if version else "AUTOMATIC1111",
+                    generator=program(parsed),
                     recipe=parsed,
                 )
         return None
 
 
+def program(parsed: dict[str, Any]) -> str:
+    """The program that wrote the parameters, with its version: others than AUTOMATIC1111 say so."""
+    version, app = (str(parsed.get("other", {}).get(key, "")) for key in ("Version", "App"))
+    if version.startswith("Fooocus"):
+        return version
+    return f"{app or 'AUTOMATIC1111'} {version}".strip()
+
+
 def parse(text: str) -> dict[str, Any] | None:
     """The recipe in an A1111 text; None when its last line is not one of at least three pairs, a sampler's."""
-    if len(text) > MAX_TEXT or text.lstrip().startswith("{"):
+    if len(text) > MAX_TEXT:
         return None
     *lines, last = text.strip().split("\n")
-    if len(last) > _MAX_LAST_LINE:
+    while lines and last.startswith(_AFTER):
+        last = lines.pop()
+    if len(last) > _MAX_LAST_LINE or last.startswith("{"):
         return None
     pairs = {key.strip(): _unquote(value.strip()) for key, value in _PAIR.findall(last)}
-    if len(pairs) < 3 or len(_TOLD & pairs.keys()) < 2 or not _UNMISTAKABLE & pairs.keys():
+    of_diffusion = _UNMISTAKABLE & pairs.keys() or _SAMPLER.search(pairs.get("Sampler", ""))
+    if len(pairs) < 3 or len(_TOLD & pairs.keys()) < 2 or not of_diffusion:
         return None
     prompt, negative = _split_prompt(lines)
     size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", pairs.pop("Size", ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from provenance.metadata.finding import Finding
 from provenance.metadata.source import Source
+from provenance.metadata.xmp import xmp_values
 
 _MAKE, _MODEL, _SOFTWARE = 0x010F, 0x0110, 0x0131
 _EXPOSURE = (0x9003, 0x9290, 0xA434)  # DateTimeOriginal, sub-seconds, lens model
@@ -13,7 +14,7 @@ _EXPOSURE = (0x9003, 0x9290, 0xA434)  # DateTimeOriginal, sub-seconds, lens mode
 GENERATORS = (
     "midjourney", "dall-e", "dall·e", "stable diffusion", "novelai", "adobe firefly", "invokeai", "comfyui",
     "dreamstudio", "google imagen", "ideogram", "leonardo.ai", "flux.1", "flux.2",
-    "black forest labs", "bing image creator", "draw things", "fooocus",
+    "black forest labs", "bing image creator", "draw things", "fooocus", "gpt-image-1", "openai",
 )  # fmt: skip
 
 
@@ -21,12 +22,16 @@ class Exif:
     """Reads who says to have made the file; a camera's name is a claim that verdicts never rest on."""
 
     def read(self, source: Source) -> Finding | None:
-        software = (source.exif.get(_SOFTWARE) or source.texts.get("Software") or "").strip()
-        name = next((g for g in GENERATORS if has_word(software.lower(), g)), None)
-        if name:
-            detail = f"EXIF names the software “{software[:120]}”"
-            return Finding("exif", "ai-generated", "claimed", detail, software[:120])
         make, model = source.exif.get(_MAKE, ""), source.exif.get(_MODEL, "")
+        named = {
+            "software": source.exif.get(_SOFTWARE) or source.texts.get("Software") or "",
+            "creator tool": xmp_values(source.xmp).get("CreatorTool", ""),
+            "maker": f"{make} {model}" if "{" not in make + model else "",
+        }
+        for what, said in named.items():
+            if any(has_word(said.lower(), generator) for generator in GENERATORS):
+                told = said.strip()[:120]
+                return Finding("exif", "ai-generated", "claimed", f"metadata names the {what} “{told}”", told)
         if make and model and not make.startswith(("workflow:", "prompt:")):
             detail = f"EXIF names the camera {make[:60]} {model[:60]}"
             return Finding("exif", "captured", "claimed", detail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 from provenance.metadata.finding import Finding, excerpt, recipe
@@ -20,10 +21,10 @@ class InvokeAI:
 
     def read(self, source: Source) -> Finding | None:
         texts = source.texts
-        if "invokeai_metadata" in texts:
-            return _finding(_modern(json.loads(texts["invokeai_metadata"])))
-        if "sd-metadata" in texts:
-            return _finding(_older(json.loads(texts["sd-metadata"])))
+        for key, parse in (("invokeai_metadata", _modern), ("sd-metadata", _older)):
+            if key in texts:
+                with suppress(ValueError, AttributeError, RecursionError):  # a broken text hides no other
+                    return _finding(parse(json.loads(texts[key])))
         if _DREAM.search(texts.get("Dream", "")):
             return _finding((None, _oldest(texts["Dream"].strip())))
         if "invokeai_graph" in texts or "invokeai_workflow" in texts:

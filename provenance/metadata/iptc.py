@@ -23,7 +23,12 @@ _PHRASES: tuple[tuple[str, Says, str | None], ...] = (
     ("ai generated", "ai-generated", None),
     ("edited with ai", "ai-edited", None),
 )
-_NEGATION = re.compile(r"\b(?:not|no|non|never|nothing|without|isn't|wasn't)\b")  # "not AI-generated"
+_NEGATION = re.compile(
+    r"\b(?:not|no|non|never|nothing|without|isn't|wasn't|free of|zero)\b|\b0 ?%"
+)  # "not AI-generated"
+_NEGATED = re.compile(
+    r"-free\b|\W{0,3}(?:no|none|false|0 ?%|captions?|keywords?|alt text)\b"
+)  # "AI-generated: no"
 # Names that are a generator's wherever they stand; others (Flux, Imagen) may be a person's or an agency's.
 _UNMISTAKABLE = frozenset(
     ("midjourney", "dall-e", "dall·e", "stable diffusion", "novelai", "adobe firefly", "bing image creator")
@@ -37,7 +42,9 @@ class Iptc:
         values = xmp_values(source.xmp)
         credit = source.iptc.get("credit") or values.get("Credit") or ""
         for phrase, says, generator in _PHRASES:
-            if has_word(credit.lower(), phrase) and not _NEGATION.search(credit.lower().partition(phrase)[0]):
+            before, _, after = credit.lower().partition(phrase)
+            denied = _NEGATION.search(before) or _NEGATED.match(after)
+            if has_word(credit.lower(), phrase) and not denied:
                 return Finding("iptc", says, "claimed", f"IPTC credit line: “{excerpt(credit)}”", generator)
         program = source.iptc.get("program", "")
         name = next((g for g in GENERATORS if has_word(program.lower(), g)), None)

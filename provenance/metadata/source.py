@@ -26,6 +26,9 @@ MAX_FIELD = 8 << 20  # bytes of one text field after decompression
 MAX_TOTAL = 32 << 20  # bytes of all text fields of a file together
 MAX_CHUNKS = 4096  # containers with more parts than this are read no further
 
+_MAX_IDAT = 1 << 17  # chunks of a PNG that are stepped over, those of the picture included
+_TOO_MANY = b"more"  # told in place of a chunk that is over a limit
+
 _XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 _EXIF_HEADER = b"Exif\0\0"
 _USER_COMMENT = 0x9286
@@ -119,6 +122,14 @@ class _Parts:
             self.xmp = self.xmp or value
         elif key in ("Raw profile type iptc", "Raw profile type 8bim"):
             self.profile(_raw_profile(text))
+        elif key in ("Raw profile type exif", "Raw profile type APP1"):
+            raw = _raw_profile(text)
+            if raw.startswith(_XMP_HEADER):
+                self.xmp = self.xmp or raw.removeprefix(_XMP_HEADER)
+            else:
+                self.exif = self.exif or raw.removeprefix(_EXIF_HEADER)
+        elif key == "Raw profile type xmp":
+            self.xmp = self.xmp or _raw_profile(text)
         else:
             self.texts.setdefault(key, text)
 
@@ -137,6 +148,8 @@ def _read_png(data: bytes, parts: _Parts) -> None:
             compressed = rest[:1] == b"\x01"
             value = rest[2:].split(b"\0", 2)[-1]
             (parts.packed_text if compressed else parts.text)(key.decode("latin-1"), value, "utf-8")
+        elif kind == _TOO_MANY:
+            parts.error = parts.error or f"there are more than {MAX_CHUNKS:,} chunks; the rest was left out"
         elif kind == b"eXIf":
             parts.exif = parts.exif or body
         elif kind == b"comf" and len(body) <= MAX_FIELD:
@@ -144,17 +157,21 @@ def _read_png(data: bytes, parts: _Parts) -> None:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = 8
-    for _ in range(MAX_CHUNKS):
-        if position + 8 > len(data):
+    position = others = 0
+    for _ in range(_MAX_IDAT):
+        if position + 16 > len(data):
             return
-        (size,) = struct.unpack_from(">I", data, position)
-        kind = data[position + 4 : position + 8]
-        if position + 8 + size > len(data) or kind == b"IEND":
+        (size,) = struct.unpack_from(">I", data, 8 + position)
+        kind = data[position + 12 : position + 16]
+        if position + 16 + size > len(data) or kind == b"IEND":
             return
         if kind != b"IDAT":
-            yield kind, data[position + 8 : position + 8 + size]
+            others += 1
+            if others > MAX_CHUNKS:
+                break
+            yield kind, data[position + 16 : position + 16 + size]
         position += 12 + size
+    yield _TOO_MANY, b""
 
 
 def _read_jpeg(data: bytes, parts: _Parts) -> None:
@@ -207,6 +224,8 @@ def _read_with_pillow(data: bytes, parts: _Parts) -> None:
             value = b"".join(int(number).to_bytes(4, _byte_order(data)) for number in value)
         if isinstance(value, bytes) and len(value) <= MAX_FIELD:
             parts.profile(value)
+    if image.format == "TIFF":
+        parts.exif = data  # EXIF is a TIFF file's own structure
     exif, xmp = info.get("exif"), info.get("xmp")
     if isinstance(exif, bytes):
         parts.exif = exif.removeprefix(_EXIF_HEADER)
@@ -240,7 +259,7 @@ def inflate(data: bytes, *, wbits: int = zlib.MAX_WBITS) -> bytes:
 
 
 def _exif_texts(raw: bytes) -> dict[int, str]:
-    if not raw or len(raw) > MAX_FIELD:
+    if not raw:
         return {}
     exif = Image.Exif()
     with warnings.catch_warnings():
@@ -265,6 +284,8 @@ def _exif_texts(raw: bytes) -> dict[int, str]:
 def _user_comment(value: bytes) -> str:
     """EXIF 2.3, 4.6.5: eight bytes name the character code; UNICODE does not say which byte order."""
     code, body = value[:8], value[8:]
+    if code == b"UNICODE\0" and body.isascii() and b"\0" not in body:
+        return body.decode()  # not what it says, but found
     if code == b"UNICODE\0":
         even, odd = body[0::2].count(0), body[1::2].count(0)
         return body.decode("utf-16-be" if even >= odd else "utf-16-le", "replace").strip("\0")

@@ -53,7 +53,7 @@ class StealthPnginfo:
                     return Finding(kind, found.says, "claimed", found.detail, found.generator, found.recipe)
         recipe = automatic1111.parse(text)
         detail = f"hidden parameters: “{excerpt(recipe.get('prompt') if recipe else text)}”"
-        generator = "AUTOMATIC1111" if recipe else None
+        generator = automatic1111.program(recipe) if recipe else None
         return Finding(kind, "ai-generated", "claimed", detail, generator, recipe)
 
 

@@ -239,7 +239,7 @@ def test_stealth_pnginfo_in_alpha_and_rgb(magic: bytes) -> None:
     found = findings(png({}, pixels=hide(base, magic, A1111.encode())))
     assert list(found) == ["stealth-pnginfo"]
     assert found["stealth-pnginfo"].recipe["steps"] == 20
-    assert found["stealth-pnginfo"].generator == "AUTOMATIC1111"
+    assert found["stealth-pnginfo"].generator == "AUTOMATIC1111 v1.9.4"
 
 
 def test_stealth_pnginfo_carries_a_novelai_signature() -> None:
