@@ -29,7 +29,7 @@ class Marking(Strict):
         bool | Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9._-]*$")],
         Field(description="true for nonesuch's own, false for none, or a name: nonesuch, trustmark"),
     ] = True
-    strength: Annotated[float, Field(gt=0, le=10, description="of the watermark; 1 is the default")] = 1.0
+    strength: Annotated[float, Field(ge=0.5, le=10, description="of the watermark; 1 is the default")] = 1.0
     watermark_key: (
         Annotated[
             str,

@@ -27,6 +27,7 @@ from provenance.request import MarkedFile, SignerChoice, TimestampPolicy
 from provenance.sidecar import write_pack
 from provenance.signing import Signer, open_chosen
 from provenance.stamping import STAMPABLE, timestamp_state
+from provenance.vocabulary import source_type_uri
 
 _INTEGERS = ("seed", "steps")
 _LARGEST = 2**63 - 1  # that an integer column holds
@@ -82,6 +83,8 @@ def mark_files(
     One bad file is an error in its Mark. Raises InputError for a bad certificate, watermark or catalog,
     DependencyError for a watermark whose package or weights are missing.
     """
+    if source_type is not None:
+        source_type_uri(source_type)  # a mistake in it is not one of the first file's
     check_choice(watermark, strength, secret=watermark_key is not None)
     open_algorithm(watermark)
     choice = signer or SignerChoice()
@@ -125,6 +128,11 @@ def _mark(path: Path, work: _Work) -> Mark:
             hint="Use another timestamp policy, or convert it to PNG or JPEG first.",
         )
     target = target.with_suffix(marked.suffix)
+    if target.exists() and f"image {marked.watermark_payload:016x}".encode() not in read_limited(target):
+        raise InputError(
+            f"{target} is there already and is no marked copy of this picture",
+            hint="Choose another --out for it.",
+        )
     atomic_write(target, marked.data)
     if work.catalog is not None:
         row = _row(original, path, target, marked, work) | {"timestamp": stamp}

@@ -55,7 +55,22 @@ def check_pair(pair: KeyPair, *, now: dt.datetime | None = None) -> None:
 def check_chain(chain: Sequence[x509.Certificate], *, where: str, now: dt.datetime | None = None) -> None:
     """Refuse a chain whose first certificate is unfit, or which is out of order. Raises InputError."""
     check_leaf(chain[0], where=where, now=now)
+    now = now or dt.datetime.now(dt.UTC)
     for issued, issuer in itertools.pairwise(chain):
+        if not issuer.not_valid_before_utc <= now <= issuer.not_valid_after_utc:
+            raise InputError(
+                f"the chain's certificate {name_of(issuer)!r} is valid from {issuer.not_valid_before_utc:%Y-%m-%d} to "
+                f"{issuer.not_valid_after_utc:%Y-%m-%d} only",
+                where=where,
+                hint="Ask the issuer for a chain that is valid now.",
+            )
+        digest = issued.signature_hash_algorithm
+        if digest is not None and digest.name in ("md5", "sha1"):
+            raise InputError(
+                f"the certificate {name_of(issued)!r} is signed with {digest.name.upper()}, which no validator accepts",
+                where=where,
+                hint="Ask the issuer for one signed with SHA-256 or better.",
+            )
         if not _issued(issued, issuer):
             raise InputError(
                 f"the chain is broken: {name_of(issuer)!r} did not issue {name_of(issued)!r}",

@@ -72,18 +72,28 @@ def as_cose(signature: bytes, certificate: x509.Certificate) -> bytes:
 
 def check_external(sign: SignBytes, certificate: x509.Certificate, algorithm: str, *, where: str) -> None:
     """Let it sign a message and verify that with the certificate. Raises InputError when they don't belong together."""
-    message = b"nonesuch checks that this signer belongs to its certificate"
     try:
-        signature = as_cose(sign(message), certificate)
-        _verify(certificate.public_key(), signature, message, algorithm)
+        checked_signature(
+            sign, b"nonesuch checks that this signer belongs to its certificate", certificate, algorithm
+        )
     except ProvenanceError as error:
-        raise InputError(error.message, where=where) from error
+        raise InputError(error.message, where=where, hint=error.hint) from error
+
+
+def checked_signature(
+    sign: SignBytes, message: bytes, certificate: x509.Certificate, algorithm: str
+) -> bytes:
+    """The signature as COSE wants it. Raises ProvenanceError unless it verifies with the certificate."""
+    signature = as_cose(sign(message), certificate)
+    try:
+        _verify(certificate.public_key(), signature, message, algorithm)
     except (InvalidSignature, TypeError, ValueError) as error:
-        raise InputError(
+        raise ProvenanceError(
             f"the external signer's signature does not verify with the certificate ({algorithm})",
-            where=where,
-            hint="Does the key belong to the certificate, and does the signer hash the message itself?",
+            hint="Does the key belong to the certificate, does the signer hash the message itself, and is an RSA "
+            "signature PSS with a salt as long as the digest?",
         ) from error
+    return signature
 
 
 def _verify(key: Any, signature: bytes, message: bytes, algorithm: str) -> None:
@@ -95,7 +105,7 @@ def _verify(key: Any, signature: bytes, message: bytes, algorithm: str) -> None:
         key.verify(utils.encode_dss_signature(*pair), message, ec.ECDSA(_HASHES[algorithm]))
     elif isinstance(key, rsa.RSAPublicKey):
         digest = _HASHES[algorithm]
-        pss = padding.PSS(mgf=padding.MGF1(digest), salt_length=padding.PSS.AUTO)
+        pss = padding.PSS(mgf=padding.MGF1(digest), salt_length=digest.digest_size)  # RFC 8230
         key.verify(signature, message, pss, digest)
     else:
         raise TypeError(type(key).__name__)

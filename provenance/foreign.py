@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from foundation.errors import InputError, ProvenanceError
 from foundation.images import open_image, read_limited
 from provenance import encoding, manifest, vocabulary
 from provenance.credentials import check_parent, sniff_mime
+from provenance.metadata.iim import PHOTOSHOP
 from provenance.metadata.source import Source, read_source
 from provenance.payloads import without_origin
 from provenance.request import ImageFormat, MarkedFile, MarkSeconds, TrainingUse
@@ -27,6 +28,7 @@ from provenance.signing import Ingredient, Signer
 from provenance.xmp import XmpFields, xmp_packet
 
 _FORMATS: dict[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
+_BITS_PER_SAMPLE = 258  # TIFF tag
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits a channel
 _METADATA = "c2pa.metadata"
 
@@ -116,11 +118,14 @@ def _story(
 
 def _open(data: bytes, path: Path) -> Image.Image:
     image = open_image(data, where=str(path))
-    if getattr(image, "n_frames", 1) > 1:
-        raise InputError("is an animation", where=str(path), hint="Only still pictures can be marked.")
-    if image.mode not in _MODES:
+    # of a phone's MPO, whose further pictures are a gain map or a depth map, the first is the picture
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        what = "has several pages" if image.format == "TIFF" else "is an animation"
+        raise InputError(what, where=str(path), hint="Only single still pictures can be marked.")
+    deep = _bits(image, data) > 8
+    if image.mode not in _MODES or deep:
         raise InputError(
-            f"has pixels of kind {image.mode}",
+            "has more than 8 bits a channel" if deep else f"has pixels of kind {image.mode}",
             where=str(path),
             hint="Save it with 8 bits a channel first: marking would lose the rest.",
         )
@@ -129,6 +134,28 @@ def _open(data: bytes, path: Path) -> Image.Image:
     except Exception as error:  # broken pixel data, in whatever form the plugin says so
         raise InputError(f"broken image data ({error})", where=str(path)) from error
     return image
+
+
+def _with_resources(jpeg: bytes, resources: bytes) -> bytes:
+    # Photoshop's blocks, IPTC-IIM among them, in segments behind those that Pillow wrote first
+    room = 0xFFFF - 2 - len(PHOTOSHOP)
+    segments = b""
+    for start in range(0, len(resources), room):
+        body = PHOTOSHOP + resources[start : start + room]
+        segments += b"\xff\xed" + (len(body) + 2).to_bytes(2, "big") + body
+    at = 2
+    while jpeg[at : at + 1] == b"\xff" and 0xE0 <= jpeg[at + 1] <= 0xEF:
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return jpeg[:at] + segments + jpeg[at:]
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    # a channel; Pillow opens 16-bit RGB as if it had 8
+    if image.format == "PNG":
+        return data[24]
+    if image.format == "TIFF":
+        return int(max(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))))
+    return 8
 
 
 def _watermarked(
@@ -174,6 +201,8 @@ def _encode(
         options["icc_profile"] = profile
     if isinstance(exif, bytes):
         options["exif"] = exif
+    if target != "webp" and "dpi" in original.info:
+        options["dpi"] = original.info["dpi"]
     file = io.BytesIO()
     try:
         if target == "png":
@@ -186,9 +215,14 @@ def _encode(
             lossless = quality is None and original.format != "JPEG"
             marked.save(file, "WEBP", lossless=lossless, quality=quality or 95, method=2, xmp=xmp, **options)
         else:
+            if source.texts.get("comment"):
+                options["comment"] = source.texts["comment"]
+            if original.format in ("JPEG", "MPO"):
+                options["subsampling"] = JpegImagePlugin.get_sampling(original)
             marked.convert("RGB").save(
                 file, "JPEG", quality=quality or encoding.DEFAULT_JPEG_QUALITY, xmp=xmp, **options
             )
+            return _with_resources(file.getvalue(), source.resources)
     except (OSError, ValueError) as error:
         raise ProvenanceError(f"could not be encoded as {target} ({error})") from error
     return file.getvalue()

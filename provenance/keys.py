@@ -99,8 +99,15 @@ def init_keys(home: Path | None = None, *, algorithm: str = "es256") -> Path:
     """
     folder = keys_dir(home)
     _known(algorithm)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".keys-", dir=folder.parent))  # mkdtemp makes it 0700
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".keys-", dir=folder.parent))  # mkdtemp makes it 0700
+    except OSError as error:
+        raise InputError(
+            f"no keys can be made there ({error.strerror or error})",
+            where=str(folder.parent),
+            hint="Set NONESUCH_HOME to a folder that may be written.",
+        ) from error
     try:
         authority = _make_authority("es256")
         _write_authority(draft, authority)
@@ -111,7 +118,9 @@ def init_keys(home: Path | None = None, *, algorithm: str = "es256") -> Path:
             if (folder / "authority.pem").exists():
                 return folder  # another process was first
             raise ProvenanceError(
-                "can't be made: something else is there", where=str(folder), hint="Move it away."
+                "is there, but has no authority.pem",
+                where=str(folder),
+                hint="Make a new authority beside its old anchors: nonesuch keys rotate --authority",
             ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -124,7 +133,7 @@ def rotate_keys(home: Path | None = None, *, algorithm: str = "es256", authority
     Old authorities stay among the anchors: images signed under them still count as one's own.
     """
     folder = keys_dir(home)
-    if not (folder / "authority.pem").exists():
+    if not folder.is_dir() or not (authority or (folder / "authority.pem").exists()):
         return load_or_make(home, algorithm=algorithm)
     if authority:
         _write_authority(folder, _make_authority("es256"))

@@ -168,6 +168,11 @@ def open_signer(
             "a certificate and its key go together",
             hint="Give a certificate with one of: a private key's path, a signing command, a plug-in.",
         )
+    if timestamp_url is None and timestamp_policy != "fail":
+        raise InputError(
+            f"the timestamp policy {timestamp_policy!r} speaks of an authority that is not named",
+            hint="Name its address, or leave the policy out.",
+        )
     timestamps = (timestamp_url, timestamp_policy)
     if certificate is None:
         return make_signer(keys.load_or_make(home, algorithm=algorithm or "es256"), algorithm, *timestamps)
@@ -230,7 +235,7 @@ def make_external_signer(
 
     def callback(message: bytes) -> bytes:
         try:
-            return external.as_cose(sign(message), chain[0])
+            return external.checked_signature(sign, message, chain[0], wanted)
         except Exception as error:  # the SDK would only say that signing failed
             errors.append(error)
             return b""

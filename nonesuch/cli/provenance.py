@@ -159,7 +159,7 @@ def mark(
         typer.Option("--watermark", metavar="NAME", help="nonesuch, or trustmark (see docs/watermark.md)."),
     ] = "nonesuch",
     strength: Annotated[
-        float, typer.Option(min=0.1, max=10, help="Of the watermark; 1 is imperceptible.")
+        float, typer.Option(min=0.5, max=10, help="Of the watermark; 1 is imperceptible.")
     ] = 1.0,
     watermark_key: WatermarkKey = None,
     certificate: Certificate = None,
@@ -236,7 +236,10 @@ def recover(
     else:
         print(f"{path}: found by {told['found_by']} as {told['image_id']}")
         print(f"  prompt {told['prompt']}")
-        print(f"  original {'written to ' + str(written) if written else told['original']}")
+        restored = written is not None and written == out
+        print(f"  original {f'written to {written}' if restored else told['original']}")
+        if written is not None and not restored:
+            print(f"  manifest alone written to {written}")
         print(f"  manifest {told['manifest_digest'] or 'not kept'}")
 
 

@@ -19,7 +19,11 @@ _MAX_REPLY = 96 << 20  # bytes of one answer
 
 
 class WorkerFailed(Exception):
-    """An image that broke or overran its worker; the message says which."""
+    """An image that broke or overran its worker; the message says which, and `late` too."""
+
+    def __init__(self, message: str, *, late: bool = False) -> None:
+        super().__init__(message)
+        self.late = late
 
 
 class Pool:
@@ -46,7 +50,7 @@ class Pool:
                     reply = await _exchange(process, header, data)
             except TimeoutError as error:
                 await _end(process)
-                raise WorkerFailed(f"took longer than {self._seconds:g} s") from error
+                raise WorkerFailed(f"took longer than {self._seconds:g} s", late=True) from error
             except (OSError, ValueError, EOFError) as error:
                 await _end(process)
                 raise WorkerFailed("the file broke the process that read it") from error

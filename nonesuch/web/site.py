@@ -48,6 +48,8 @@ class Site:
     async def matches(self, request: Request, algorithm: str | None, top: int) -> list[tuple[str, int]]:
         """The manifest ids, with scores, for the image that a request carries. Raises Refused."""
         _, answer = await self._ask(request, "match", algorithm=algorithm, top=top)
+        if answer.get("late"):
+            raise Refused(503, f"the image could not be searched for now: it {answer['failed']}; try again")
         if "failed" in answer:
             raise Refused(400, f"the image can't be searched for: {answer['failed']}")
         return [(name, score) for name, score in answer["matches"]]
@@ -61,7 +63,7 @@ class Site:
             try:
                 answer = await self.pool.ask(job, upload.data, name=upload.name, **details)
             except WorkerFailed as error:
-                answer = {"failed": str(error)}
+                answer = {"failed": str(error), "late": error.late}
         finally:
             self.uploads -= 1
         if "refused" in answer:

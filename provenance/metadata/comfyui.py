@@ -45,7 +45,9 @@ class ComfyUI:
 
 
 def _fields(source: Source) -> dict[str, Any]:
-    fields: dict[str, Any] = {key: _json(source.texts[key]) for key in ("prompt", "workflow") if key in source.texts}
+    fields: dict[str, Any] = {
+        key: _json(source.texts[key]) for key in ("prompt", "workflow") if key in source.texts
+    }
     carried = [source.exif[tag] for tag in _CARRIERS if tag in source.exif]
     if "comf" in source.chunks:
         carried.append(source.chunks["comf"].decode("utf-8", "replace").replace("\0", ":", 1))

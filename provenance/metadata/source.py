@@ -45,6 +45,7 @@ class Source:
     exif: dict[int, str] = field(default_factory=dict)  # IFD0 and Exif tags whose values are text
     xmp: bytes = b""
     iptc: dict[str, str] = field(default_factory=dict)  # texts of IPTC-IIM, see iim.FIELDS
+    resources: bytes = field(default=b"", repr=False)  # Photoshop's image resource blocks of a JPEG
     chunks: dict[str, bytes] = field(default_factory=dict)  # private PNG chunks, by type
     rgba: Callable[[], npt.NDArray[np.uint8] | None] = lambda: None  # uint8 [H, W, 4], decoded when asked for
     error: str | None = None  # what was left out
@@ -66,7 +67,9 @@ def read_source(
         readers.get(mime, _read_with_pillow)(data, parts)
     with suppress(Exception):  # Pillow raises many kinds on broken TIFF structures
         exif = _exif_texts(parts.exif)
-    return Source(mime, parts.texts, exif, parts.xmp, parts.iptc(), parts.chunks, rgba, parts.error)
+    return Source(
+        mime, parts.texts, exif, parts.xmp, parts.iptc(), parts.resources, parts.chunks, rgba, parts.error
+    )
 
 
 class _Parts:

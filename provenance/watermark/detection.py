@@ -60,12 +60,14 @@ def detect(
 
     "aligned" finds it at its own scale, cropped anywhere, mirrored or turned by quarters; "full"
     goes on to scales from 0.5 to 2 and any rotation. `key` as given to `embed`.
-    Raises InputError for another kind of array.
+    Raises InputError for another kind of array or search.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(
             f"a picture to check is {image.dtype} {list(image.shape)}", hint="Pass uint8 [H, W, 3]."
         )
+    if search not in ("aligned", "full"):
+        raise InputError(f"there is no search {search!r}", hint='It is "aligned" or "full".')
     if min(image.shape[:2]) < SMALLEST:
         return None
     secret = layout.PUBLIC_KEY if key is None else key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +13,8 @@ from foundation.errors import InputError
 from provenance.watermark import code, informed, layout, luma, reading, shaping
 from provenance.watermark.layout import KX, ROWS, TILE
 
+# A mark so faint that rounding to whole grey levels alone spends what SSIM allows is none: that happens under 0.39.
+LEAST_STRENGTH, MOST_STRENGTH = 0.5, 10.0
 SMALLEST = 64  # pixels on the shorter side
 LEAST_PSNR = 44.02  # dB at strength 1, for pictures of 512 x 512 and up
 LEAST_SSIM = 0.9903  # by estimate, which is right to some 0.0002
@@ -39,6 +42,7 @@ def embed(image: RGB, payload: int, *, strength: float = 1.0, key: bytes | None 
     _check_arguments(image, payload, strength)
     secret = layout.PUBLIC_KEY if key is None else key
     host = _host(image)
+    payload = operator.index(payload)
     marked, place = _marked(image, host, payload, strength, secret, None)
     if host.plane.size >= FULL or min(host.plane.shape) < RAISED_FROM:
         return marked
@@ -113,10 +117,19 @@ def _check_arguments(image: RGB, payload: int, strength: float) -> None:
             f"a picture of {image.shape[1]}x{image.shape[0]} pixels can't bear a watermark",
             hint=f"Each side needs at least {SMALLEST} pixels.",
         )
+    try:
+        operator.index(payload)
+    except TypeError as error:
+        raise InputError(
+            f"watermark payload {payload!r} is no whole number", hint="It holds 64 bits, unsigned."
+        ) from error
     if not 0 <= payload < 1 << code.PAYLOAD_BITS:
         raise InputError(f"watermark payload {payload} is out of range", hint="It holds 64 bits, unsigned.")
-    if not 0.1 <= strength <= 10.0:
-        raise InputError(f"watermark strength {strength} is out of range", hint="Use 0.1 to 10; 1 is usual.")
+    if not LEAST_STRENGTH <= strength <= MOST_STRENGTH:
+        raise InputError(
+            f"watermark strength {strength} is out of range",
+            hint=f"Use {LEAST_STRENGTH} to {MOST_STRENGTH:.0f}; 1 is usual, and under it much less is survived.",
+        )
 
 
 def _loudness(height: int, width: int, strength: float) -> float:

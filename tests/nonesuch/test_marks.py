@@ -219,6 +219,21 @@ def test_single_files_are_stamped_in_place(tmp_path: Path) -> None:
         list(stamp_paths([tmp_path], SignerChoice(timestamp_url=url)))
 
 
+def test_no_marked_copy_takes_another_files_place(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    first, other = drawn(tmp_path / "a", "x.png", 3), drawn(tmp_path / "b", "x.png", 4)
+    out = tmp_path / "out"
+    done, refused = mark_files([first, other], out)
+    assert done.error is None
+    assert refused.error is not None
+    assert "is no marked copy of this picture" in refused.error
+    (again,) = mark_files([first], out)
+    assert again.error is None
+    with pytest.raises(InputError, match="unknown digital source type"):
+        list(mark_files([first], out, source_type="bogus"))
+
+
 def test_bad_signing_options_are_refused_before_anything_is_marked(tmp_path: Path) -> None:
     path = drawn(tmp_path)
     for options, said in (

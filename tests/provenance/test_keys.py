@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from foundation.errors import InputError
+from foundation.errors import InputError, ProvenanceError
 from provenance import keys
 from provenance.trustlist import parse_certificates
 
@@ -77,6 +77,23 @@ def test_processes_that_start_together_end_with_one_authority(tmp_path: Path) ->
         roots = set(pool.map(_fingerprint, [str(tmp_path)] * 6))
     assert len(roots) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["keys"]
+
+
+def test_a_home_that_can_hold_no_keys_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="no keys can be made there"):
+        keys.load_or_make(tmp_path / "file")
+
+
+def test_a_lost_authority_is_replaced_beside_its_anchors(tmp_path: Path) -> None:
+    before = keys.load_or_make(tmp_path)
+    (tmp_path / "keys" / "authority.pem").unlink()
+    (tmp_path / "keys" / "signer-es256.pem").unlink()
+    with pytest.raises(ProvenanceError, match=r"has no authority\.pem"):
+        keys.load_or_make(tmp_path)
+    after = keys.rotate_keys(tmp_path, authority=True)
+    assert after.leaf != before.leaf
+    assert keys.own_anchors(tmp_path).count("BEGIN CERTIFICATE") == 2
 
 
 def test_own_files_that_are_not_keys_are_named(tmp_path: Path) -> None:

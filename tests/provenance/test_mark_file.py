@@ -2,9 +2,10 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, JpegImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from provenance_samples import picture
 
@@ -105,12 +106,46 @@ def test_what_would_be_lost_is_refused(tmp_path: Path, signer: Signer) -> None:
     deep = saved(tmp_path, "deep.png", Image.fromarray(np.zeros((80, 80), np.uint16)))
     with pytest.raises(InputError, match="8 bits"):
         mark_file(deep, signer)
+    colours = tmp_path / "deep colours.png"
+    cv2.imwrite(str(colours), np.zeros((80, 80, 3), np.uint16))
+    with pytest.raises(InputError, match="more than 8 bits"):
+        mark_file(colours, signer)
+    pages = saved(tmp_path, "pages.tiff", frames[0], save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match="several pages"):
+        mark_file(pages, signer)
     (tmp_path / "no.png").write_text("no picture")
     with pytest.raises(InputError):
         mark_file(tmp_path / "no.png", signer)
     tiny = saved(tmp_path, "tiny.png", Image.fromarray(picture(3)[:20, :20]))
     with pytest.raises(InputError, match="64"):
         mark_file(tiny, signer)
+
+
+def test_a_phones_jpeg_is_marked_with_all_that_it_says(tmp_path: Path, signer: Signer) -> None:
+    iim = b"\x1c\x02\x50\x00\x03Ada"  # the by-line
+    block = b"8BIM" + (0x0404).to_bytes(2) + b"\0\0" + len(iim).to_bytes(4) + iim
+    main, gain = Image.fromarray(picture(3)), Image.fromarray(picture(4))
+    path = saved(
+        tmp_path,
+        "phone.jpg",
+        main,
+        format="MPO",
+        save_all=True,
+        append_images=[gain],
+        dpi=(300, 300),
+        subsampling=0,
+    )
+    data = path.read_bytes()
+    body = b"Photoshop 3.0\0" + block + bytes(len(block) % 2)
+    path.write_bytes(data[:2] + b"\xff\xed" + (len(body) + 2).to_bytes(2) + body + data[2:])
+    file = mark_file(path, signer)
+    image = Image.open(io.BytesIO(file.data))
+    assert (file.mime, image.info["dpi"], JpegImagePlugin.get_sampling(image)) == (
+        "image/jpeg",
+        (300, 300),
+        0,
+    )
+    assert read_source(file.data, file.mime).iptc == {"byline": "Ada"}
 
 
 def test_other_formats_become_png(tmp_path: Path, signer: Signer, ask: Callable[..., Verdict]) -> None:

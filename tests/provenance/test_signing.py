@@ -15,7 +15,7 @@ from provenance_samples import picture, request
 from timestamp_authority import authority
 
 from foundation.errors import InputError, ProvenanceError
-from provenance import keys
+from provenance import certificates, keys
 from provenance.marking import MarkedFile, mark_image
 from provenance.signing import Signer, make_external_signer, make_signer, open_signer
 from provenance.trustlist import load_trust
@@ -260,6 +260,42 @@ def test_external_signers_are_checked_before_the_sweep(tmp_path: Path) -> None:
         open_signer(certificate=chain, plugin="vault")
     with pytest.raises(InputError, match="go together"):
         open_signer(certificate=chain, private_key=key, command=["true"])
+
+
+def test_an_rsa_signer_with_another_salt_is_refused(tmp_path: Path) -> None:
+    pair = keys.load_or_make(tmp_path, algorithm="ps256")
+    assert isinstance(pair.key, rsa.RSAPrivateKey)
+    key, longest = pair.key, padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.MAX_LENGTH)
+    with pytest.raises(InputError, match="does not verify"):
+        make_external_signer(lambda message: key.sign(message, longest, hashes.SHA256()), pair.chain)
+
+
+def test_an_external_signer_that_returns_nonsense_later_is_noticed(tmp_path: Path) -> None:
+    pair = keys.load_or_make(tmp_path)
+    assert isinstance(pair.key, ec.EllipticCurvePrivateKey)
+    key, calls = pair.key, []
+
+    def sign(message: bytes) -> bytes:
+        calls.append(message)
+        return key.sign(message, ec.ECDSA(hashes.SHA256())) if len(calls) < 3 else bytes(range(64))
+
+    signer = make_external_signer(sign, pair.chain)
+    with pytest.raises(ProvenanceError, match="does not verify"):
+        signed_by(signer)
+
+
+def test_a_policy_without_an_authority_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not named"):
+        open_signer(tmp_path, timestamp_policy="queue")
+
+
+def test_a_chain_that_ran_out_above_the_leaf_is_refused(tmp_path: Path) -> None:
+    chain, _, root = write_pair(tmp_path, Profile(ends=dt.timedelta(days=900)))
+    whole = keys.load_chain(chain) + keys.load_chain(root)  # the root's 400 days end first
+    certificates.check_chain(whole, where="chain")
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=401)
+    with pytest.raises(InputError, match="'root' is valid from"):
+        certificates.check_chain(whole, where="chain", now=later)
 
 
 def test_an_external_signer_that_fails_later_says_why(tmp_path: Path) -> None:

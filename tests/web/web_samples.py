@@ -90,7 +90,8 @@ def hostile_png() -> bytes:
     """A PNG whose AUTOMATIC1111 parameters hold markup and a character that turns the text's direction."""
     info = PngInfo()
     info.add_itxt(
-        "parameters", f"{HOSTILE}\nNegative prompt: {HOSTILE}\nSteps: 20, Sampler: {HOSTILE}, Seed: 1"
+        "parameters",
+        f"{HOSTILE}\nNegative prompt: {HOSTILE}\nSteps: 20, Sampler: {HOSTILE}, CFG scale: 7, Seed: 1",
     )
     return encoded(np.full((64, 64, 3), 90, np.uint8), pnginfo=info)
 

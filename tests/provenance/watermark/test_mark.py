@@ -131,5 +131,23 @@ def test_refuses_what_it_cannot_mark(shape: tuple[int, ...], payload: int) -> No
         embed(np.zeros(shape, np.uint8), payload)
 
 
+@pytest.mark.parametrize("level", [0, 20, 128, 255])
+@pytest.mark.parametrize("side", [64, 512])
+def test_the_least_strength_leaves_every_picture_whole(level: int, side: int) -> None:
+    flat = np.full((side, side, 3), level, np.uint8)
+    faint = embed(flat, 7, strength=0.5)
+    assert np.abs(faint.astype(int) - flat).max() <= 4
+    with pytest.raises(InputError, match="strength"):
+        embed(flat, 7, strength=0.49)
+
+
+def test_arguments_of_other_kinds_are_refused(photo: np.ndarray) -> None:
+    assert np.array_equal(embed(photo, np.uint64(PAYLOAD)), embed(photo, PAYLOAD))
+    with pytest.raises(InputError, match="whole number"):
+        embed(photo, 5.0)
+    with pytest.raises(InputError, match="no search"):
+        detect(photo, search="everywhere")
+
+
 def test_tiny_pictures_are_simply_unmarked() -> None:
     assert detect(np.zeros((20, 20, 3), np.uint8)) is None
