@@ -66,9 +66,11 @@ class _Host:
 
 
 def _host(image: RGB) -> _Host:
+    from scipy import fft
+
     plane = luma.grey(image)
     tiles, deviation = luma.folded_and_deviation(plane, _STEP)
-    carriers = luma.carriers(tiles.sum(axis=0)) / luma.PASSED
+    carriers = luma.carriers(tiles.sum(axis=0), fft) / luma.PASSED
     return _Host(plane, deviation, carriers, shaping.ring_powers(carriers), shaping.sampled(plane))
 
 

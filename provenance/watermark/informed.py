@@ -47,7 +47,7 @@ def best_place(host: Complex, power: Floats, amplitudes: Floats, payload: int, k
     whisper = (noise[: len(host)] + 1j * noise[len(host) :]) * 1e-5
     weighted = (host / level + whisper) * amplitudes / level
     variants = layout.layouts(key)
-    candidates = np.stack([layout.pattern(variant, coded) for variant in variants])
+    candidates = layout.patterns(key, coded)
     spectrum = np.zeros((len(candidates), TILE, TILE // 2 + 1), np.complex64)
     spectrum[:, ROWS, KX] = weighted * candidates.conj()
     banded = spectrum[:, :, : int(KX.max()) + 1]  # the transforms of the other columns are zeros

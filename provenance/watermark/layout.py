@@ -104,13 +104,33 @@ def _variant(key: bytes, number: int, pilot: Ints, data: Ints, dimension_ring: I
 
 def pattern(layout: Layout, coded: npt.NDArray[np.uint8]) -> Complex:
     """Unit-magnitude carrier values [n] of one variant that bears `coded` [CODED_BITS] of 0 and 1."""
-    turned = np.where(coded, -_HALF_POWER, _HALF_POWER)
-    soft = turned[layout.bits] * layout.signs
-    half = len(layout.data)
     values = np.empty(len(RING), np.complex64)
     values[layout.pilot] = layout.pilot_values
-    values.real[layout.data] = soft[:half]
-    values.imag[layout.data] = soft[half:]
+    values[layout.data] = _data_values(coded, layout.bits, layout.signs)
+    return values
+
+
+def patterns(key: bytes, coded: npt.NDArray[np.uint8]) -> Complex:
+    """`pattern` of every variant of `key` [PILOTS, n]."""
+    variants, (pilot, conjugates) = layouts(key), pilots(key)
+    bits, signs = _stacked(key)
+    values = np.empty((PILOTS, len(RING)), np.complex64)
+    values[:, pilot] = conjugates.conj()
+    values[:, variants[0].data] = _data_values(coded, bits, signs)
+    return values
+
+
+@lru_cache(maxsize=8)
+def _stacked(key: bytes) -> tuple[Ints, Floats]:
+    variants = layouts(key)
+    return np.stack([one.bits for one in variants]), np.stack([one.signs for one in variants])
+
+
+def _data_values(coded: npt.NDArray[np.uint8], bits: Ints, signs: Floats) -> Complex:
+    soft = np.where(coded, -_HALF_POWER, _HALF_POWER)[bits] * signs
+    real, imaginary = np.split(soft, 2, axis=-1)
+    values = np.empty(real.shape, np.complex64)
+    values.real, values.imag = real, imaginary
     return values
 
 

@@ -59,8 +59,7 @@ def surroundings(plane: Floats | Bytes) -> Surroundings:
     mean = local_mean(plane, _SSIM_WINDOW)
     variance = local_square(plane, _SSIM_WINDOW)
     hiding = mean * mean
-    variance -= hiding
-    np.clip(variance, 0.0, None, out=variance)
+    variance -= hiding  # by rounding it may fall a hundredth below 0
     np.multiply(mean, np.float32(0.05), out=hiding)
     hiding += np.float32(0.4)
     np.clip(hiding, 0.4, 1.0, out=hiding)
