@@ -45,26 +45,31 @@ class ComfyUI:
 
 
 def _fields(source: Source) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        key: _json(source.texts[key]) for key in ("prompt", "workflow") if key in source.texts
-    }
+    """`prompt` and `workflow` from whatever carries them; what is no JSON hides nothing."""
+    found: dict[str, Any] = {}
+
+    def offer(key: str, value: Any) -> None:
+        parsed = _json(value) if isinstance(value, str) else value
+        if key in ("prompt", "workflow") and parsed is not None:
+            found.setdefault(key, parsed)
+
+    for key, text in source.texts.items():
+        offer(key, text)
     carried = [source.exif[tag] for tag in _CARRIERS if tag in source.exif]
     if "comf" in source.chunks:
         carried.append(source.chunks["comf"].decode("utf-8", "replace").replace("\0", ":", 1))
     for text in carried:
         key, _, value = text.partition(":")
-        if key.lower() in ("prompt", "workflow"):
-            fields.setdefault(key.lower(), _json(value))
+        offer(key.lower(), value)
     # other nodes that save write both, or the bare graph, as one text
     for comment in (source.user_comment, source.texts.get("comment")):
         whole = _json(comment) if comment and comment.lstrip().startswith("{") else None
         if _is_graph(whole):
-            fields.setdefault("prompt", whole)
+            offer("prompt", whole)
         elif isinstance(whole, dict):
-            for key in ("prompt", "workflow"):
-                held = whole.get(key)
-                fields.setdefault(key, _json(held) if isinstance(held, str) else held)
-    return fields
+            for key, value in whole.items():
+                offer(key, value)
+    return found
 
 
 def _json(text: str | None) -> Any:

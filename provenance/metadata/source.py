@@ -160,19 +160,19 @@ def _read_png(data: bytes, parts: _Parts) -> None:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = others = 0
+    position, others = 8, 0
     for _ in range(_MAX_IDAT):
-        if position + 16 > len(data):
+        if position + 8 > len(data):
             return
-        (size,) = struct.unpack_from(">I", data, 8 + position)
-        kind = data[position + 12 : position + 16]
-        if position + 16 + size > len(data) or kind == b"IEND":
+        (size,) = struct.unpack_from(">I", data, position)
+        kind = data[position + 4 : position + 8]
+        if position + 8 + size > len(data) or kind == b"IEND":
             return
         if kind != b"IDAT":
             others += 1
             if others > MAX_CHUNKS:
                 break
-            yield kind, data[position + 16 : position + 16 + size]
+            yield kind, data[position + 8 : position + 8 + size]
         position += 12 + size
     yield _TOO_MANY, b""
 

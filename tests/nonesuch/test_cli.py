@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,18 @@ def test_verify_speaks_json_lines_and_counts_what_it_could_not_read(catalog: Pat
     assert good["catalog"]["image_id"]
     assert bad["error"]
     assert nonesuch("verify", path).stdout.count("AI-generated") >= 1
+
+
+def test_verdicts_are_json_whatever_files_are_called(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"not \xff utf-8.png")).write_bytes(b"no picture")
+    told = nonesuch("verify", tmp_path, "x" * 300 + ".png", "--json")
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [os.fsencode(line["path"])[-13:] for line in lines] == [
+        b"not \xff utf-8.png"[-13:],
+        b"xxxxxxxxx.png",
+    ]
+    assert "too long" in lines[1]["error"]
+    assert told.returncode == 1
 
 
 def test_an_unknown_option_is_a_usage_error() -> None:

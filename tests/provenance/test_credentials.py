@@ -136,6 +136,13 @@ def test_a_generated_component_makes_generated_parts(
     )
     verdict = ask(mark_image(picture(1), collage, signer).data)
     assert verdict.verdict == "ai-edited"
+    # what a component was made from is a part too
+    edited = request(parents=(drawn,), source_type="humanEdits", watermark=None, recipe={}, generator="x")
+    deeper = request(
+        parents=(photo, mark_image(picture(4), edited, signer).data),
+        source_type="composite", watermark=None, recipe={}, generator="x",
+    )  # fmt: skip
+    assert ask(mark_image(picture(1), deeper, signer).data).verdict == "ai-edited"
 
 
 def test_a_stranger_cannot_borrow_a_proven_parent(
