@@ -33,16 +33,24 @@ class Evidence:
         }
 
 
-def plain(value: Any) -> Any:
-    """A JSON value from a stranger's file as every reader of JSON takes it: no lone surrogates, no NaN or infinity."""
+_DEEPEST = 64  # values within one another that a verdict tells
+
+
+def plain(value: Any, deep: int = _DEEPEST) -> Any:
+    """A JSON value from a stranger's file as every reader of JSON takes it.
+
+    No lone surrogates, no NaN or infinity, no more than `deep` values within one another: null stands for the rest.
+    """
+    if not deep:
+        return None
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {plain(key): plain(one) for key, one in value.items()}
+        return {plain(key): plain(one, deep - 1) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [plain(one, deep - 1) for one in value]
     return value
 
 

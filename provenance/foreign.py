@@ -28,6 +28,7 @@ from provenance.signing import Ingredient, Signer
 from provenance.xmp import XmpFields, xmp_packet
 
 _FORMATS: dict[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
+_LONGEST_COMMENT = 0xFFFF - 2  # bytes of a JPEG's segment
 _BITS_PER_SAMPLE = 258  # TIFF tag
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits a channel
 _METADATA = "c2pa.metadata"
@@ -201,8 +202,9 @@ def _encode(
         options["icc_profile"] = profile
     if isinstance(exif, bytes):
         options["exif"] = exif
-    if target != "webp" and "dpi" in original.info:
-        options["dpi"] = original.info["dpi"]
+    dpi = original.info.get("dpi", ())
+    if target != "webp" and dpi and all(0 < number < 1 << 16 for number in dpi):
+        options["dpi"] = dpi
     file = io.BytesIO()
     try:
         if target == "png":
@@ -215,8 +217,8 @@ def _encode(
             lossless = quality is None and original.format != "JPEG"
             marked.save(file, "WEBP", lossless=lossless, quality=quality or 95, method=2, xmp=xmp, **options)
         else:
-            if source.texts.get("comment"):
-                options["comment"] = source.texts["comment"]
+            if comment := source.texts.get("comment"):
+                options["comment"] = comment.encode()[:_LONGEST_COMMENT]
             if original.format in ("JPEG", "MPO"):
                 options["subsampling"] = JpegImagePlugin.get_sampling(original)
             marked.convert("RGB").save(

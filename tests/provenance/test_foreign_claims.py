@@ -215,6 +215,13 @@ def test_what_is_no_json_never_reaches_a_verdict(ask: Callable[..., Verdict]) ->
     assert verdict.generator == "SwarmUI 0.9\ufffd"
 
 
+def test_a_tower_of_values_is_cut_and_still_told(ask: Callable[..., Verdict]) -> None:
+    tower = '{"sui_image_params": {"prompt": "a fox", "deep": ' + "[" * 900 + "]" * 900 + "}}"
+    verdict = ask(png({"parameters": tower}))
+    assert (verdict.verdict, verdict.generator) == ("ai-generated", "SwarmUI")
+    assert "null" in json.dumps(verdict.to_json()["recipe"])
+
+
 def test_programs_that_write_a1111s_text_are_named(ask: Callable[..., Verdict]) -> None:
     for end, program in (
         ("Version: Fooocus v2.5.5", "Fooocus v2.5.5"),
