@@ -1,10 +1,14 @@
 """Prefect flows, thin: plan a sweep, run its shards, collect what came out.
 
 Importing this package turns usage reporting of Prefect, of Ray and of the model hub's client off unless the
-person has said otherwise in the environment; it must happen before either is imported.
+person has said otherwise in the environment; it must happen before either is imported. It also sees to it that
+the Prefect server of a run ends with it, and that a flow run which Prefect starts for a schedule does.
 """
 
 import os
+
+from flows import embedded_server
+from foundation import children
 
 for _name, _value in {
     "DO_NOT_TRACK": "1",
@@ -16,3 +20,6 @@ for _name, _value in {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }.items():
     os.environ.setdefault(_name, _value)
+
+children.end_with_parent()
+embedded_server.prepare()

@@ -1,28 +1,45 @@
-"""Prefect's embedded server ends with the run that started it, however that run ends."""
+"""Prefect as this program uses it: no settings from the current folder, and a server that ends with its run.
+
+Prefect starts its embedded server by `python -m uvicorn`; here that becomes `flows.prefect_process`, which runs
+the same in the way of foundation.children, before anything of it can be left behind; and elsewhere, since its
+migrations import from the current folder.
+"""
 
 from __future__ import annotations
 
 import subprocess
-import sys
-from typing import Final
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
 
-# Blocks until its stdin closes, which the operating system does when the run is gone.
-_WATCH: Final = 'read -r _; kill -TERM "$0" 2>/dev/null'
-_watches: dict[int, subprocess.Popen[bytes]] = {}
+from foundation import children
+from foundation.imported import when_imported
 
 
-def end_with_this_process() -> None:
-    """Have the embedded servers of this process end after a SIGKILL too; Prefect itself sees to every other end."""
-    module = sys.modules.get("prefect.server.api.server")  # heavy, and there when a server was started
-    if module is None:
-        return
-    for server in module.SubprocessASGIServer._instances.values():
-        process = server.server_process
-        if process is not None and process.pid not in _watches:
-            _watches[process.pid] = subprocess.Popen(
-                ["/bin/sh", "-c", _WATCH, str(process.pid)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+def prepare() -> None:
+    """See to it, in this process, for whatever imports Prefect later."""
+    when_imported("prefect.server.api.server", _start_in_our_way)
+    if children.is_ours():
+        when_imported("prefect.settings.sources", _leave_out_the_folder)
+
+
+def _start_in_our_way(server: Any) -> None:
+    """Exchange what `prefect.server.api.server` starts its process with."""
+
+    class Popen(subprocess.Popen[Any]):
+        def __init__(self, args: Sequence[str], env: Mapping[str, str], **options: Any) -> None:
+            command = children.command("flows.prefect_process", *args[2:])  # after python -m
+            super().__init__(command, env=children.environment(env), cwd=children.NOBODYS_FOLDER, **options)
+
+    server.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": Popen})
+
+
+def _leave_out_the_folder(sources: Any) -> None:
+    """Have Prefect read nothing from the current folder's .env, prefect.toml and pyproject.toml.
+
+    They may name modules to import and servers to send to. Its profile and the environment count.
+    """
+    sources.TomlConfigSettingsSourceBase._read_files = lambda self, files, **options: {}
+    sources.FilteredDotEnvSettingsSource._read_env_files = lambda self: {}
+    sources._get_profiles_path_from_toml = lambda path, keys: None
+    sources.dotenv = SimpleNamespace(dotenv_values=lambda path: {})

@@ -1,7 +1,8 @@
 """A Prefect server of this machine's own, for schedules where no PREFECT_API_URL names one.
 
 Prefect's embedded server runs no scheduler, so the first schedule starts a whole server on loopback, which
-the others share. Each of them holds a shared lock; the last one to leave stops the server.
+the others share. Each of them holds a shared lock, which the operating system drops with its process; the server
+waits for the lock and ends when it gets it (flows.prefect_process).
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from flows.prefect_process import NOTE
+from foundation import children
 from foundation.errors import DependencyError
 from foundation.files import atomic_write, config_dir, storage_error
 
+_IN_USE = "server.in-use"  # the file whose lock each schedule shares
 _STARTING = 300.0  # seconds that a server may take to answer; an idle machine needs ten
 
 
@@ -46,13 +49,13 @@ def prefect_server() -> Iterator[str]:
     folder = schedules_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        in_use = os.open(folder / "server.in-use", os.O_RDWR | os.O_CREAT, 0o600)
+        in_use = os.open(folder / _IN_USE, os.O_RDWR | os.O_CREAT, 0o600)
         starting = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise storage_error(error, folder) from error
     with ExitStack() as stack:
         stack.callback(os.close, starting)
-        stack.callback(_leave, in_use, starting)
+        stack.callback(os.close, in_use)  # the last one to close it ends the server
         fcntl.flock(in_use, fcntl.LOCK_SH)
         with _locked(starting):
             url = running_server() or _start(folder)
@@ -64,7 +67,7 @@ def prefect_server() -> Iterator[str]:
 def running_server() -> str | None:
     """The address of the shared server, None when it is not running."""
     noted = _noted()
-    return noted[1] if noted is not None and _answers(noted[1]) else None
+    return noted if noted is not None and _answers(noted) else None
 
 
 def _start(folder: Path) -> str:
@@ -73,21 +76,23 @@ def _start(folder: Path) -> str:
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
     # The server calls itself through this address.
-    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_LOGGING_SERVER_LEVEL": "WARNING"}
-    command = [
-        sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port),
-    ]  # fmt: skip
+    changes = {"PREFECT_API_URL": url, "PREFECT_LOGGING_SERVER_LEVEL": "WARNING"}
+    command = children.command(
+        "flows.prefect_process", "--while-held", str(folder.absolute() / _IN_USE),
+        "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port),
+    )  # fmt: skip
     log = folder / "server.log"
     with log.open("wb") as told:
         server = subprocess.Popen(
             command,
-            env=environment,
+            env=children.environment(changes, bound=False),
+            cwd=children.NOBODYS_FOLDER,
             stdout=told,
             stderr=told,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C in one schedule's terminal is not for the others' server
         )
-    atomic_write(folder / "server.json", json.dumps({"pid": server.pid, "url": url}).encode(), mode=0o600)
+    atomic_write(folder / NOTE, json.dumps({"url": url}).encode(), mode=0o600)
     until = time.monotonic() + _STARTING
     while time.monotonic() < until and server.poll() is None:
         if _answers(url):
@@ -100,26 +105,9 @@ def _start(folder: Path) -> str:
     )
 
 
-def _leave(in_use: int, starting: int) -> None:
-    """Stop the server unless another schedule uses it."""
-    with _locked(starting):
-        try:
-            fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(in_use)
-            return
-        noted = _noted()
-        if noted is not None and _answers(noted[1]):  # so the process of that id is still the server
-            with suppress(ProcessLookupError):
-                os.killpg(noted[0], signal.SIGTERM)
-        (schedules_dir() / "server.json").unlink(missing_ok=True)
-        os.close(in_use)
-
-
-def _noted() -> tuple[int, str] | None:
+def _noted() -> str | None:
     try:
-        said = json.loads((schedules_dir() / "server.json").read_text("utf-8"))
-        return int(said["pid"]), str(said["url"])
+        return str(json.loads((schedules_dir() / NOTE).read_text("utf-8"))["url"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

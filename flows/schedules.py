@@ -22,6 +22,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from flows.local_server import prefect_server, schedules_dir
+from foundation import children
 from foundation.errors import InputError, StorageError
 from foundation.files import atomic_write, is_held, storage_error
 
@@ -95,6 +96,7 @@ def serve(schedule: Nightly, tell: Callable[[str], None] = lambda line: None) ->
 
     when = times(schedule.cron, schedule.interval, schedule.timezone)
     tell(f"{schedule.name}: reaching Prefect's server, which may have to start first")
+    os.chdir(children.NOBODYS_FOLDER)  # Prefect runs flows in the current folder, and imports from it
     with _served(schedule), prefect_server() as url:
         tell(f"{schedule.name}: {told(schedule)}; Prefect at {url.removesuffix('/api')}; Ctrl-C stops it")
         ended = threading.Event()

@@ -24,7 +24,6 @@ from prefect.artifacts import (
 from catalogs.parts import drop_failed, published_ids
 from flows import figures, resident
 from flows.adaptive import rounds
-from flows.embedded_server import end_with_this_process
 from flows.ending import Ending
 from flows.engines import open_engine
 from flows.job import pending, prepare
@@ -56,7 +55,6 @@ def sweep(
     sweep names to be fetched; `engine` holds keys of generators.run_engine.RunEngine that replace the sweep
     file's. Raises InputError, StorageError or DrawingError with what to do.
     """
-    end_with_this_process()
     job = prepare(Path(sweep_file), Path(out), online=online, policy=policy)
     engine_of_run = open_engine(job.sweep.engine.changed(engine))
     resident.signer_for(job)  # a bad certificate ends the run before anything is drawn

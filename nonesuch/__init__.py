@@ -7,10 +7,29 @@ The public Python API; each name is imported when it is first used.
     best = Catalog("out").query("artist = 'Edvard Munch'", order="aesthetic", top=20)
 """
 
-from __future__ import annotations
+# No `from __future__` here, and no other import yet: in a folder with such a file it would run.
+import os
+import sys
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+def _leave_the_folder() -> None:
+    """Take the current folder from sys.path, where `python -m` or a relative entry of PYTHONPATH has put it."""
+    ours = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    if sys.argv[0] == "-m" and not sys.flags.safe_path and os.path.realpath(sys.path[0]) != ours:
+        del sys.path[0]
+    named = os.environ.get("PYTHONPATH")
+    for entry in named.split(os.pathsep) if named else ():
+        folder = os.path.realpath(entry)
+        if folder != ours and (not os.path.isabs(entry) or folder == os.path.realpath("")):
+            sys.path[:] = [path for path in sys.path if os.path.realpath(path) != folder]
+
+
+# `python -m nonesuch…`, or the command; a program of someone else's decides for itself what it imports from where.
+if sys.argv[0] == "-m" or os.path.basename(sys.argv[0]) == "nonesuch":
+    _leave_the_folder()
+
+from importlib import import_module  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
     from catalogs.query import Catalog as Catalog

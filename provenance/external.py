@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
+from foundation import children
 from foundation.errors import InputError, ProvenanceError
 from foundation.registry import Registry
 
@@ -37,7 +38,13 @@ def by_command(command: Sequence[str], *, seconds: float = _SECONDS) -> SignByte
 
     def sign(message: bytes) -> bytes:
         try:
-            done = subprocess.run(list(command), input=message, capture_output=True, timeout=seconds)
+            done = subprocess.run(
+                list(command),
+                input=message,
+                capture_output=True,
+                timeout=seconds,
+                env=children.outside_environment(),
+            )
         except OSError as error:
             raise ProvenanceError(f"the signing command can't run ({error})", where=command[0]) from error
         except subprocess.TimeoutExpired as error:

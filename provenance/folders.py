@@ -13,13 +13,13 @@ import os
 import pickle
 import selectors
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+from foundation import children
 from provenance.options import VerifyOptions
 from provenance.verdict import Verdict, failed
 
@@ -110,17 +110,13 @@ class _Worker:
     """One child process (provenance.worker) and the file it is busy with."""
 
     def __init__(self, options: VerifyOptions) -> None:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-            "OMP_NUM_THREADS": "1",  # one core a worker; the workers are the parallelism
-            "OPENBLAS_NUM_THREADS": "1",
-        }
+        # one core a worker; the workers are the parallelism
+        one_core = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "provenance.worker"],
+            children.command("provenance.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=children.environment(one_core),
         )
         self._buffer = bytearray()
         self.index: int | None = None  # of the path it works on

@@ -16,6 +16,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foundation import children
+
 if TYPE_CHECKING:
     from provenance.options import VerifyOptions
     from provenance.trustlist import TrustSet
@@ -26,6 +28,8 @@ CATALOG_MEMORY = 2 << 30  # on top, for a catalog's own engine and indexes
 
 def main() -> None:
     """Serve until the parent closes the pipe."""
+    children.end_with_parent()
+    children.begin()
     warnings.simplefilter("ignore")  # libraries remark on every oddity of a stranger's file
     # Native code that prints must not end up between the verdicts.
     out = os.fdopen(os.dup(1), "wb")

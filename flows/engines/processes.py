@@ -11,7 +11,6 @@ import pickle
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -27,6 +26,7 @@ from flows.engines.handing import Handing
 from flows.job import Job
 from flows.progress import Counter
 from flows.shard import ShardReport
+from foundation import children
 from foundation.errors import InputError
 from generators.run_engine import RunEngine
 from generators.shards import Shard
@@ -128,8 +128,8 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.engines.worker_process", str(theirs.fileno())],
-                env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                children.command("flows.engines.worker_process", str(theirs.fileno())),
+                env=children.environment(environment),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
@@ -181,7 +181,8 @@ def _environment(device: str, cards: list[str], workers: int) -> dict[str, str]:
 def _cards() -> list[str]:
     """The CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     # Asked in a process of its own: this one draws nothing, and torch would take half a gigabyte of its memory.
-    asked = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
-    count = int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+    asked = children.command("flows.engines.cards")
+    told = subprocess.run(asked, env=children.environment(), capture_output=True, text=True, check=True)
+    count = int(told.stdout)
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     return visible[:count] if visible else [str(number) for number in range(count)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, chdir
 from itertools import chain
 from time import monotonic
 from typing import Any
@@ -28,6 +28,7 @@ from flows.engines.working import work
 from flows.job import Job
 from flows.progress import Counter
 from flows.shard import ShardReport
+from foundation import children
 from foundation.errors import DependencyError, InputError
 from foundation.files import config_dir
 from generators.run_engine import RunEngine
@@ -229,11 +230,13 @@ def _connect(address: str | None) -> bool:
     if ray.is_initialized():
         return False
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "namespace": "nonesuch"}
+    # Ray's workers start in the current folder, and import from it in any case.
     try:
-        if address is None:
-            ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-        else:
-            ray.init(address, **quiet)
+        with chdir(children.NOBODYS_FOLDER):
+            if address is None:
+                ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            else:
+                ray.init(address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise InputError(
             f"no Ray cluster answers ({str(error).splitlines()[0]})",

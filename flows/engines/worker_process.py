@@ -15,11 +15,13 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
+from foundation import children
 from generators.shards import Shard
 
 
 def main(descriptor: int) -> None:
     """Serve until the pipe closes."""
+    children.begin()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
     os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"  # errors are told to the runner, which prints them
     os.set_inheritable(descriptor, False)
@@ -27,7 +29,6 @@ def main(descriptor: int) -> None:
     greeting = desk.pipe.recv_bytes()
     threading.Thread(target=desk.listen, name="listen", daemon=True).start()
 
-    import flows  # noqa: F401  sets Prefect's environment before anything imports Prefect
     from flows.engines.working import work
 
     job, context = pickle.loads(greeting)

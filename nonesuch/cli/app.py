@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from foundation import children
 from foundation.errors import NonesuchError
 from nonesuch.cli import (
     animate,
@@ -89,6 +90,7 @@ for room in (
 
 def main() -> None:
     """Run the command line; ends the process with 0 ok, 1 failed, 2 usage or bad input, 3 partly failed, 130 interrupted."""
+    children.begin()
     # a file's name may hold bytes that are no UTF-8: JSON has an escape for what Python makes of them
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+
+from foundation import children
 
 _START_SECONDS = 120.0  # that a worker may take to load its libraries
 _MAX_REPLY = 96 << 20  # bytes of one answer
@@ -73,14 +73,9 @@ class Pool:
         return await self._start()
 
     async def _start(self) -> Process:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
+        environment = children.environment({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "nonesuch.web.worker",
+            *children.command("nonesuch.web.worker"),
             stdin=PIPE, stdout=PIPE, env=environment, limit=_MAX_REPLY,
         )  # fmt: skip
         try:

@@ -14,6 +14,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foundation import children
+
 if TYPE_CHECKING:
     from nonesuch.web.repository import Repository
     from provenance.options import VerifyOptions
@@ -101,6 +103,8 @@ class Jobs:
 
 def main() -> None:
     """Serve until the parent closes the pipe."""
+    children.end_with_parent()
+    children.begin()
     warnings.simplefilter("ignore")  # libraries remark on every oddity of a stranger's file
     # Native code that prints must not end up among the answers.
     out = os.fdopen(os.dup(1), "wb")

@@ -1,0 +1,148 @@
+"""How every process of this program is started: without the code of the folder it is in, and never for longer than it.
+
+A folder that is only looked at may hold a `resource.py`; `python -m` and `python -c` would run it in place of the
+standard library's. `begin` keeps the current folder out of this process and, by PYTHONSAFEPATH, out of what libraries
+start. `command` and `environment` start a module of ours in the same way. `end_with_parent` ends such a process when
+the one that started it is gone, however that ended, SIGKILL included.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final
+
+_SAFE: Final = "PYTHONSAFEPATH"
+_OURS: Final = "nonesuch"  # its value where we have set it; the interpreter takes any text
+_PARENT: Final = "NONESUCH_PARENT"  # id of the process that a child ends with
+_ROOT: Final = os.path.dirname(
+    os.path.dirname(os.path.realpath(__file__))
+)  # what our own code is loaded from
+NOBODYS_FOLDER: Final = (
+    "/"  # for processes whose libraries import from the current folder whatever they are told
+)
+_NAMED: Final = ("NONESUCH_HOME", "NONESUCH_CACHE", "PREFECT_HOME", "PREFECT_PROFILES_PATH", "HF_HOME")
+_LOOK_EVERY: Final = 1.0  # seconds between two looks at the parent, where the system can't report its end
+_GRACE: Final = 5.0  # seconds that a process without parent has to end in good order
+
+
+def begin() -> None:
+    """Make this process one of the program's own; call it first thing in a program or worker.
+
+    The current folder leaves sys.path as `nonesuch/__init__.py` has it, and PYTHONPATH; Python processes that any
+    library starts from now on leave it out too, and may watch this one.
+    """
+    path = _python_path(os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    if path:
+        os.environ["PYTHONPATH"] = path
+    else:
+        os.environ.pop("PYTHONPATH", None)
+    for name in _NAMED:  # a child may have another current folder
+        if os.environ.get(name):
+            os.environ[name] = os.path.abspath(os.environ[name])
+    os.environ.setdefault(_SAFE, _OURS)
+    os.environ[_PARENT] = str(os.getpid())
+
+
+def is_ours() -> bool:
+    """Whether this process is the program or was started by it, and not someone's own that imports this package."""
+    return _PARENT in os.environ
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """The command line that runs a module in a Python process of its own; it goes with `environment`."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def environment(changes: Mapping[str, str] | None = None, *, bound: bool = True) -> dict[str, str]:
+    """The environment of a child: this process's with `changes`, and the folders from which this one imports.
+
+    The current folder is not among them unless it holds this program. A child that is `bound` ends with this process.
+    """
+    return {
+        **os.environ,
+        **(changes or {}),
+        "PYTHONPATH": _python_path(sys.path),
+        _SAFE: os.environ.get(_SAFE, _OURS),
+        _PARENT: str(os.getpid()) if bound else "",
+    }
+
+
+def outside_environment() -> dict[str, str]:
+    """The environment for a command of someone else's: what only our own children should have is left out.
+
+    A script started under PYTHONSAFEPATH would not find the modules beside it.
+    """
+    inner = {_PARENT, _SAFE} if os.environ.get(_SAFE) == _OURS else {_PARENT}
+    return {name: value for name, value in os.environ.items() if name not in inner}
+
+
+def end_with_parent() -> None:
+    """From now on, end this process when the one that started it is gone.
+
+    It gets a SIGTERM, and five seconds later it leaves without further ado. Does nothing where no parent is named
+    (`environment`, `begin`).
+    """
+    named = os.environ.get(_PARENT, "")
+    if named.isdecimal() and int(named) != os.getpid():
+        threading.Thread(target=_outlive, args=(int(named),), name="parent", daemon=True).start()
+
+
+def end_soon() -> None:
+    """End this process: in good order if it can, otherwise without."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os._exit(1)
+
+
+def _outlive(parent: int) -> None:
+    _wait_for_end(parent)
+    end_soon()
+
+
+def _wait_for_end(process: int) -> None:
+    """Return when a process has ended."""
+    try:
+        if sys.platform == "linux":
+            handle = os.pidfd_open(process)
+            select.select([handle], [], [])
+            return
+        if hasattr(select, "kqueue"):
+            wanted = select.kevent(process, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
+            select.kqueue().control([wanted], 1, None)
+            return
+    except ProcessLookupError:
+        return
+    except OSError:  # an old kernel, or one that forbids it
+        pass
+    while _runs(process):
+        time.sleep(_LOOK_EVERY)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _python_path(folders: list[str]) -> str:
+    """Those of some folders that lie somewhere for certain and are not the current one, as PYTHONPATH has them."""
+    try:
+        here: str | None = os.path.realpath(os.getcwd())
+    except FileNotFoundError:  # it was deleted
+        here = None
+    return os.pathsep.join(folder for folder in folders if os.path.isabs(folder) and not _is(folder, here))
+
+
+def _is(folder: str, here: str | None) -> bool:
+    real = os.path.realpath(folder)
+    return real == here and real != _ROOT
