@@ -40,6 +40,6 @@ def _leave_out_the_folder(sources: Any) -> None:
     They may name modules to import and servers to send to. Its profile and the environment count.
     """
     sources.TomlConfigSettingsSourceBase._read_files = lambda self, files, **options: {}
-    sources.FilteredDotEnvSettingsSource._read_env_files = lambda self: {}
+    sources.DotEnvSettingsSource._read_env_files = lambda self: {}
     sources._get_profiles_path_from_toml = lambda path, keys: None
     sources.dotenv = SimpleNamespace(dotenv_values=lambda path: {})

@@ -14,8 +14,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Final
+
+from foundation.imported import when_imported
 
 _SAFE: Final = "PYTHONSAFEPATH"
 _OURS: Final = "nonesuch"  # its value where we have set it; the interpreter takes any text
@@ -26,6 +28,7 @@ _ROOT: Final = os.path.dirname(
 NOBODYS_FOLDER: Final = (
     "/"  # for processes whose libraries import from the current folder whatever they are told
 )
+_SEARCHED: Final = ("PYTHONPATH", "PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _NAMED: Final = ("NONESUCH_HOME", "NONESUCH_CACHE", "PREFECT_HOME", "PREFECT_PROFILES_PATH", "HF_HOME")
 _LOOK_EVERY: Final = 1.0  # seconds between two looks at the parent, where the system can't report its end
 _GRACE: Final = 5.0  # seconds that a process without parent has to end in good order
@@ -34,14 +37,12 @@ _GRACE: Final = 5.0  # seconds that a process without parent has to end in good 
 def begin() -> None:
     """Make this process one of the program's own; call it first thing in a program or worker.
 
-    The current folder leaves sys.path as `nonesuch/__init__.py` has it, and PYTHONPATH; Python processes that any
-    library starts from now on leave it out too, and may watch this one.
+    `nonesuch/__init__.py` has taken the current folder from sys.path; here it leaves the environment, so that Python
+    processes which any library starts from now on leave it out too. They may watch this process.
     """
-    path = _python_path(os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    if path:
-        os.environ["PYTHONPATH"] = path
-    else:
-        os.environ.pop("PYTHONPATH", None)
+    _leave_the_folder(os.environ)
+    # OpenCV adds an empty entry to LD_LIBRARY_PATH, by which children would load libraries from the current folder.
+    when_imported("cv2", lambda module: _leave_the_folder(os.environ))
     for name in _NAMED:  # a child may have another current folder
         if os.environ.get(name):
             os.environ[name] = os.path.abspath(os.environ[name])
@@ -64,13 +65,15 @@ def environment(changes: Mapping[str, str] | None = None, *, bound: bool = True)
 
     The current folder is not among them unless it holds this program. A child that is `bound` ends with this process.
     """
-    return {
+    made = {
         **os.environ,
         **(changes or {}),
-        "PYTHONPATH": _python_path(sys.path),
+        "PYTHONPATH": os.pathsep.join(sys.path),
         _SAFE: os.environ.get(_SAFE, _OURS),
         _PARENT: str(os.getpid()) if bound else "",
     }
+    _leave_the_folder(made)
+    return made
 
 
 def outside_environment() -> dict[str, str]:
@@ -134,13 +137,20 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _python_path(folders: list[str]) -> str:
-    """Those of some folders that lie somewhere for certain and are not the current one, as PYTHONPATH has them."""
+def _leave_the_folder(environment: MutableMapping[str, str]) -> None:
+    """Take the current folder, and every entry that is relative to it, from the lists of folders that run code."""
     try:
         here: str | None = os.path.realpath(os.getcwd())
     except FileNotFoundError:  # it was deleted
         here = None
-    return os.pathsep.join(folder for folder in folders if os.path.isabs(folder) and not _is(folder, here))
+    for name in _SEARCHED:
+        if name in environment:
+            folders = environment[name].split(os.pathsep)
+            kept = [folder for folder in folders if os.path.isabs(folder) and not _is(folder, here)]
+            if kept:
+                environment[name] = os.pathsep.join(kept)
+            else:
+                del environment[name]
 
 
 def _is(folder: str, here: str | None) -> bool:
