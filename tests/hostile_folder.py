@@ -45,17 +45,16 @@ class HostileFolder:
         (self.path / "prefect.toml").write_text(f'[api]\nurl = "{NOWHERE}"\n')
         (self.path / "pyproject.toml").write_text(f'[tool.prefect.api]\nurl = "{NOWHERE}"\n')
         (self.path / "s.yaml").write_text(SWEEP)
-        Image.radial_gradient("L").convert("RGB").save(self.path / "a.png")
+        (self.path / "pictures").mkdir()
+        for file in ("a.png", "pictures/b.png"):
+            Image.radial_gradient("L").convert("RGB").save(self.path / file)
         command = [str(Path(sys.executable).with_name("nonesuch"))]
         self.command = [sys.executable, "-m", "nonesuch"] if way == "module" else command
         self.environment = {
             **os.environ,
             "NONESUCH_HOME": str(folder / "home"),
             "PREFECT_HOME": str(folder / "prefect"),
-            "PYTHONPATH": os.pathsep.join(["", os.curdir]),  # as many a shell's profile leaves it behind
         }
-        if way == "module":
-            del self.environment["PYTHONPATH"]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Run nonesuch in the folder."""

@@ -1,0 +1,57 @@
+"""No process outlives its run, whenever and however that is killed.
+
+NONESUCH_KILLS=50 kills each kind of run so often with each signal.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.descendants import descendants
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
+
+KILLS = int(os.environ.get("NONESUCH_KILLS", "1"))
+START = 30.0  # seconds within which a run is killed: its start, and some of its work
+SWEEP = """\
+name: endless
+model: noise
+prompt: "x"
+seeds: {count: 1000000}
+settings: {width: 64, height: 64, steps: 1}
+scoring: {scorers: [technical]}
+"""
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("engine", ["here", "processes"])
+def test_a_run_that_is_killed_leaves_nothing(
+    tmp_path: Path, engine: str, end: signal.Signals, kill: int
+) -> None:
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    after = random.uniform(0, START)
+    with descendants() as marked:
+        environment = {
+            **os.environ,
+            **marked.environment,
+            "NONESUCH_HOME": str(tmp_path / "home"),
+            "PREFECT_HOME": str(tmp_path / "prefect"),
+        }
+        run = subprocess.Popen(
+            [sys.executable, "-m", "nonesuch", "run", "s.yaml", "--out", "out", "--engine", engine],
+            cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(after)
+        assert run.poll() is None
+        run.send_signal(end)
+        run.wait()
+        assert marked.left() == {}, f"killed after {after:.2f} s"
