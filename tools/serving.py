@@ -22,7 +22,7 @@ def serving(*options: str | Path, home: Path | None = None, temporary: Path | No
     folders = {"NONESUCH_HOME": home, "TMPDIR": temporary}
     environment = {**os.environ, **{name: str(path) for name, path in folders.items() if path}}
     process = subprocess.Popen(
-        [sys.executable, "-m", "nonesuch", "serve", "--port", "0", *map(str, options)],
+        [sys.executable, "-P", "-m", "nonesuch", "serve", "--port", "0", *map(str, options)],
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
