@@ -14,7 +14,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import Final
 
 from foundation.imported import when_imported
@@ -76,6 +77,19 @@ def environment(changes: Mapping[str, str] | None = None, *, bound: bool = True)
     return made
 
 
+@contextmanager
+def within_environment() -> Iterator[None]:
+    """Let what a library starts inside the block have the `environment` of a child."""
+    before = dict(os.environ)
+    os.environ.update(environment())
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
 def outside_environment() -> dict[str, str]:
     """The environment for a command of someone else's: what only our own children should have is left out.
 
@@ -91,9 +105,19 @@ def end_with_parent() -> None:
     It gets a SIGTERM, and five seconds later it leaves without further ado. Does nothing where no parent is named
     (`environment`, `begin`).
     """
+    if (process := parent()) is not None:
+        threading.Thread(target=_outlive, args=(process,), name="parent", daemon=True).start()
+
+
+def parent() -> int | None:
+    """The id of the process that this one ends with."""
     named = os.environ.get(_PARENT, "")
-    if named.isdecimal() and int(named) != os.getpid():
-        threading.Thread(target=_outlive, args=(int(named),), name="parent", daemon=True).start()
+    return int(named) if named.isdecimal() and int(named) != os.getpid() else None
+
+
+def is_child_of(process: int, environment: Mapping[str, str]) -> bool:
+    """Whether a process with that environment was started by another one of that id, or by what that one started."""
+    return environment.get(_PARENT) == str(process)
 
 
 def end_soon() -> None:
@@ -103,12 +127,12 @@ def end_soon() -> None:
     os._exit(1)
 
 
-def _outlive(parent: int) -> None:
-    _wait_for_end(parent)
+def _outlive(process: int) -> None:
+    wait_for_end(process)
     end_soon()
 
 
-def _wait_for_end(process: int) -> None:
+def wait_for_end(process: int) -> None:
     """Return when a process has ended."""
     try:
         if sys.platform == "linux":

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, chdir
+from contextlib import ExitStack, chdir, contextmanager
 from itertools import chain
 from time import monotonic
 from typing import Any
@@ -72,6 +73,8 @@ class RayCluster:
         if first is None:
             return
         if self._handing is None:
+            if self._choice.address is None:
+                self._connection.enter_context(_guard())
             if _connect(self._choice.address):
                 self._connection.callback(ray.shutdown)
             runner: Any = self._connection.enter_context(RayTaskRunner())
@@ -225,6 +228,19 @@ class _ShelfDesk:
         ray.get(self._shelf.tell.remote(self._number, kind, value))
 
 
+@contextmanager
+def _guard() -> Iterator[None]:
+    """See to it that Ray's processes on this machine end if this one is killed inside the block."""
+    guard = subprocess.Popen(
+        children.command("flows.engines.ray_guard"), env=children.environment(), stdin=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        guard.kill()
+        guard.wait()
+
+
 def _connect(address: str | None) -> bool:
     """Connect to a cluster, or start Ray on this machine, for loopback only; False where the process is connected."""
     if ray.is_initialized():
@@ -232,7 +248,7 @@ def _connect(address: str | None) -> bool:
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "namespace": "nonesuch"}
     # Ray's workers start in the current folder, and import from it in any case.
     try:
-        with chdir(children.NOBODYS_FOLDER):
+        with chdir(children.NOBODYS_FOLDER), children.within_environment():
             if address is None:
                 ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
             else:

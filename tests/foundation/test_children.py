@@ -83,7 +83,7 @@ def test_a_process_without_a_system_that_reports_ends_is_watched_by_looking(
     assert children._runs(process.pid)
     process.stdin.close()
     process.wait()
-    children._wait_for_end(process.pid)
+    children.wait_for_end(process.pid)
     assert not children._runs(process.pid)
 
 
