@@ -43,6 +43,7 @@ def test_a_run_with_workers_on_its_own_prefect_server(hostile: HostileFolder) ->
     assert list(pd.read_parquet(hostile.path / "out" / "catalog")["status"]) == ["ok"] * 4
 
 
+@pytest.mark.parametrize("hostile", ["module"], indirect=True)  # Ray knows nothing of the way
 def test_a_run_on_a_ray_cluster_of_its_own(hostile: HostileFolder, prefect_server: str) -> None:
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     hostile.environment["PREFECT_API_URL"] = prefect_server
