@@ -76,7 +76,7 @@ def create_app(
     size = limits.workers or min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
     site = Site(
         limits=limits,
-        pool=Pool(settings, size=size, seconds=limits.seconds),
+        pool=Pool(settings, size=size, seconds=limits.seconds, wait=limits.wait_seconds),
         trust=load_trust(trust),
         catalog=catalog,
         repository=None if catalog is None else Repository(catalog),
@@ -119,9 +119,12 @@ def create_app(
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return gallery.told(request, error.status, error.message) or JSONResponse(
+    answer = gallery.told(request, error.status, error.message) or JSONResponse(
         {"error": error.message}, error.status
     )
+    if error.retry is not None:
+        answer.headers["Retry-After"] = str(error.retry)
+    return answer
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
