@@ -7,9 +7,10 @@ Uploads are not written to disk and nothing is fetched; of a catalog, thumbnails
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from catalogs.remote import located
 from foundation.errors import InputError, NonesuchError
+from nonesuch.web import warming
 from nonesuch.web.gallery.room import open_room
 from nonesuch.web.guard import Guard
 from nonesuch.web.limits import Limits, Refused
@@ -86,11 +88,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if site.room is not None:
-            with suppress(Refused, NonesuchError):  # whoever comes then is told
-                await site.room.threads.ask(site.room.warm)
-        await site.pool.warm()
+        await warming.first(site.room, site.pool)
+        behind = None if site.room is None else asyncio.create_task(warming.further(site.room))
         yield
+        if behind is not None:
+            behind.cancel()
         if site.room is not None:
             site.room.threads.stop()
         await site.pool.stop()

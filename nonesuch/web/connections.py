@@ -146,7 +146,7 @@ class Guarded(H11Protocol):
         if not self._answering and not unsent:
             if now - self._since > limits.header_seconds:
                 self.drop()
-        elif not sending and not unsent:  # it is our turn
+        elif unsent > self._unsent or not (sending or unsent):  # the application wrote, or it is its turn
             self._restart()
         elif now - self._begun > limits.slow_seconds:
             least = limits.slow_rate * limits.slow_seconds

@@ -55,7 +55,7 @@ async def original(request: Request, recipe_id: str) -> Response:
 @router.get("/image/{recipe_id}")
 async def image_page(request: Request, recipe_id: str) -> HTMLResponse:
     room, params = room_of(request), checked_query(request)
-    values = await room.threads.ask(_whole, room, checked_recipe(recipe_id), params)
+    values = await room.ask(params, _whole, checked_recipe(recipe_id), params)
     return page(request, "gallery_image.html", **values)
 
 
