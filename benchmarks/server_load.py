@@ -202,11 +202,11 @@ async def attack(base: str, kind: str, start: bytes, seen: Seen) -> None:
             reader, writer = await asyncio.open_connection(where.hostname, where.port)
             writer.write(start)
             ended = asyncio.ensure_future(reader.read())
+            ended.add_done_callback(lambda done: done.cancelled() or done.exception())  # however it ends
             while not ended.done():
                 await asyncio.wait([ended], timeout=1)
                 writer.write(b"x")
                 await writer.drain()
-            await ended
         seen.closed[kind] += 1
         with suppress(OSError):
             writer.close()

@@ -1,8 +1,8 @@
 """uvicorn's HTTP protocol with what it lacks: an end for connections that don't move, and room for everybody else.
 
 A connection either waits (it sends no complete header) or is busy (its request is being sent or answered). One that
-waits too long is closed, and when too many wait, the longest waiting one of the address with the most goes: an honest
-client sends its header at once, so those who only hold connections lose them. A busy connection on which too few bytes
+waits too long is closed, and when too many wait, the longest waiting one of the address with the most goes, first of
+those that never sent a request: an honest client sends its header at once, so those who only hold connections lose them. A busy connection on which too few bytes
 come or go is closed too, whichever side of it is slow. Too many busy ones are answered with 503.
 """
 
@@ -19,6 +19,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nonesuch.web.limits import RETRY, ConnectionLimits
 
+_YOUNG = 1.0  # seconds for which a connection may keep its place: its header may be in the socket already
+
 
 class Crowd:
     """All connections of one server, by who waits and who is busy."""
@@ -32,9 +34,15 @@ class Crowd:
     def wait(self, connection: Guarded, address: str) -> None:
         """Count a connection as waiting, and close another one when too many wait."""
         self._waiting[connection] = address
-        if len(self._waiting) > self.limits.waiting:
-            busiest, _ = Counter(self._waiting.values()).most_common(1)[0]
-            next(one for one, other in self._waiting.items() if other == busiest).drop()
+        over = len(self._waiting) - self.limits.waiting
+        if over <= 0:
+            return
+        # One that has asked before may ask again at any moment.
+        never = {one: where for one, where in self._waiting.items() if not one.asked} or self._waiting
+        busiest, _ = Counter(never.values()).most_common(1)[0]
+        longest = next(one for one, where in never.items() if where == busiest)
+        if longest.waited() > _YOUNG or over > self.limits.waiting:
+            longest.drop()
 
     def leave(self, connection: Guarded) -> None:
         """Count a connection as waiting no more."""
@@ -78,6 +86,7 @@ class Guarded(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.asked = False  # whether it ever sent a whole header
         self._address = address_of(self.client[0] if self.client else "")
         self._answering = False
         self._since = self._begun = (
@@ -106,7 +115,7 @@ class Guarded(H11Protocol):
         self.app = self.config.loaded_app if self.crowd.has_room(self._address) else _too_many
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete and not self._answering:
-            self._answering = True
+            self._answering = self.asked = True
             self.crowd.leave(self)
             self.crowd.begin(self._address)
             self._restart()
@@ -115,6 +124,10 @@ class Guarded(H11Protocol):
         if not self.transport.get_write_buffer_size():
             self._rest()
         super().on_response_complete()
+
+    def waited(self) -> float:
+        """Seconds for which it has waited."""
+        return self.loop.time() - self._since
 
     def drop(self) -> None:
         """Close the connection without a word."""

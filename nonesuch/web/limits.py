@@ -24,7 +24,7 @@ class Limits:
 class ConnectionLimits:
     """Bounds on the connections of `nonesuch serve`: each must move on, and none may keep the others out."""
 
-    waiting: int = 256  # connections without a request; the longest waiting of the busiest address goes first
+    waiting: int = 256  # connections without a request, for a second twice as many; see connections.Crowd
     busy: int = 256  # requests being sent or answered at once; further ones are answered with 503
     per_address: int = 64  # of those from one address; 0 for no limit. Loopback addresses have none
     header_seconds: float = 10.0  # until a request's header is there

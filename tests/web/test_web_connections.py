@@ -125,8 +125,8 @@ def test_three_hundred_half_headers_leave_room_for_an_honest_visitor() -> None:
 
 def test_the_address_with_the_most_waiting_connections_loses_one() -> None:
     class Connection:
-        def __init__(self) -> None:
-            self.dropped = False
+        def __init__(self, asked: bool = False, waited: float = 60) -> None:
+            self.asked, self.dropped, self.waited = asked, False, lambda: waited
 
         def drop(self) -> None:
             self.dropped = True
@@ -137,6 +137,16 @@ def test_the_address_with_the_most_waiting_connections_loses_one() -> None:
     for one in many:
         crowd.wait(one, "192.0.2.2")  # type: ignore[arg-type]
     assert [one.dropped for one in (honest, *many)] == [False, True, False, False]
+    crowd = Crowd(ConnectionLimits(waiting=2))
+    known, young, new = Connection(asked=True), Connection(waited=0.1), Connection(waited=0)
+    for one in (known, young, new):
+        crowd.wait(one, "192.0.2.1")  # type: ignore[arg-type]
+    assert not (known.dropped or young.dropped or new.dropped)  # its header may be on the way
+    old, last = Connection(), Connection(waited=0)
+    crowd = Crowd(ConnectionLimits(waiting=2))
+    for one in (known, old, last):
+        crowd.wait(one, "192.0.2.1")  # type: ignore[arg-type]
+    assert [one.dropped for one in (known, old, last)] == [False, True, False]
 
 
 def test_requests_of_one_address_are_limited_and_those_of_this_machine_only_together() -> None:
