@@ -2,8 +2,9 @@
 
 A connection either waits (it sends no complete header) or is busy (its request is being sent or answered). One that
 waits too long is closed, and when too many wait, the longest waiting one of the address with the most goes, first of
-those that never sent a request: an honest client sends its header at once, so those who only hold connections lose them. A busy connection on which too few bytes
-come or go is closed too, whichever side of it is slow. Too many busy ones are answered with 503.
+those that never sent a request: an honest client sends its header at once, so those who only hold connections lose
+them. A busy connection on which too few bytes come or go is closed too, whichever side of it is slow. Too many busy
+ones are answered with 503.
 """
 
 from __future__ import annotations
