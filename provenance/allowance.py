@@ -32,7 +32,7 @@ class Allowance:
         used, active = processor_time(self._pid)
         if self._seen is None or active or used > self._seen[0]:
             self._seen = used, now
-        if used - self._used >= self._seconds or now - self._seen[1] >= _STILL:
+        if used - self._used >= self._seconds or now - self._seen[1] >= min(_STILL, self._seconds):
             return f"took longer than {self._seconds:g} s"
         if now - self._begun > PATIENCE * self._seconds:
             return f"took longer than {PATIENCE * self._seconds:g} s while other programs had the processor"

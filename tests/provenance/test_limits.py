@@ -119,12 +119,10 @@ def test_a_process_is_given_up_for_its_own_time_or_for_doing_nothing() -> None:
         while short.over() is None:
             time.sleep(0.02)
         child.send_signal(signal.SIGSTOP)
-        halted = Allowance(
-            child.pid, 0.2
-        )  # has no more processor time, and would run for 1.2 s if it only waited
+        halted = Allowance(child.pid, 0.5)  # it neither has processor time nor waits for it
         while (why := halted.over()) is None:
             time.sleep(0.02)
-        assert why == "took longer than 0.2 s"
+        assert why == "took longer than 0.5 s"
         assert long.over() is None
     finally:
         child.kill()
