@@ -19,12 +19,21 @@ SCORES = {"alignment": "float32", "aesthetic": "float32", "sharpness": "float32"
 BYTES_IN_HEX = 32
 
 
-def build(out: Path, count: int, per: int, dim: int, rng: np.random.Generator) -> None:
-    """Write `count` rows in parts of `per`, with what a sweep of 100 subjects and 40 artists would hold."""
+def build(
+    out: Path, count: int, per: int, dim: int, rng: np.random.Generator, *, encoder: str | None = None
+) -> None:
+    """Write `count` rows in parts of `per`, with what a sweep of 100 subjects and 40 artists would hold.
+
+    `encoder` is what the rows say of where their random embeddings are from.
+    """
     schema = catalog_schema({"subject": "string", "artist": "string"}, SCORES, dim or None)
     prepare_catalog(out, schema)
     for number, start in enumerate(range(0, count, per)):
         table = synthetic(schema, start, min(per, count - start), dim, rng)
+        if encoder is not None:
+            place = schema.get_field_index("encoder")
+            words = _words(np.zeros(len(table)), [encoder])
+            table = table.set_column(place, schema.field(place), words.cast(schema.field(place).type))
         pq.write_table(table, out / "catalog" / f"bench-{number:06d}.parquet", **write_options(schema))
 
 

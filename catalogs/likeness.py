@@ -7,6 +7,7 @@ others from Parquet, once.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,7 +189,7 @@ def _nearest(
 
 
 def _products(matrix: npt.NDArray[np.float16], wanted: Vector) -> npt.NDArray[np.float32]:
-    if matrix.size < _LARGE:
+    if matrix.size < _LARGE and "torch" not in sys.modules:
         return np.asarray(matrix, np.float32) @ wanted
     import torch
 

@@ -1,7 +1,7 @@
 """Verifying many files on all cores, in processes that are killed when a file hangs or breaks them.
 
-A file that crashes its worker, takes too long or eats too much memory costs one verdict with an `error`,
-nothing else. Verdicts come in the order of the paths.
+A file that crashes its worker, takes too long or eats too much memory costs one verdict with an `error`, which
+tells what had been found until then, and nothing else. Verdicts come in the order of the paths.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import os
 import pickle
 import selectors
 import subprocess
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from foundation import children
+from provenance.allowance import Allowance
 from provenance.options import VerifyOptions
-from provenance.verdict import Verdict, failed
+from provenance.steps import Step, cut_short
+from provenance.verdict import Verdict
 
 SUFFIXES = frozenset(
     [
@@ -42,7 +43,6 @@ SUFFIXES = frozenset(
     ]
 )
 SECONDS = 10.0  # that one file may take, of a core that others leave to it
-_PATIENCE = 6  # times as long on the clock, while others have the cores
 _START_SECONDS = 300.0  # that a worker may take to load its libraries
 _LOOKAHEAD = 256  # verdicts kept waiting for an earlier one
 
@@ -121,10 +121,9 @@ class _Worker:
         self._buffer = bytearray()
         self.index: int | None = None  # of the path it works on
         self.path = Path()
+        self.last: Step | None = None  # what it has found in that file so far
         self._seconds = 0.0
-        self._begun = 0.0  # on the clock
-        self._used = 0.0  # processor time of the child before it began with the file
-        self.deadline = 0.0
+        self._allowance = Allowance(self._process.pid, _START_SECONDS)
         self._ready = False
         self._send(base64.b64encode(pickle.dumps(options)))
 
@@ -134,42 +133,37 @@ class _Worker:
         return self._process.stdout.fileno()
 
     def give(self, index: int, path: Path, seconds: float) -> None:
-        self.index, self.path, self._seconds = index, path, seconds
-        self._begin(seconds if self._ready else _START_SECONDS)
+        self.index, self.path, self.last, self._seconds = index, path, None, seconds
+        if self._ready:
+            self._allowance = Allowance(self._process.pid, seconds)
         self._send(json.dumps(os.fsencode(path).decode("utf-8", "surrogateescape")).encode())
 
-    def take(self) -> Verdict | None:
-        """A verdict when a whole one has come, None when not yet. Raises EOFError when the child has died."""
+    def take(self) -> tuple[Step | None, str] | None:
+        """The last step and why it is not complete (empty when it is), None when the child is still at it.
+
+        Raises EOFError when the child has died.
+        """
         data = os.read(self.fd, 1 << 20)
         if not data:
             raise EOFError
-        self._buffer += data
-        if not self._ready and b"\n" in self._buffer:  # its first line says that it has loaded
-            del self._buffer[: self._buffer.index(b"\n") + 1]
-            self._ready = True
-            self._begin(self._seconds)
-        if not self._buffer.endswith(b"\n"):
-            return None
-        verdict = Verdict.from_json(json.loads(self._buffer))
-        self._buffer.clear()
-        return verdict
+        *lines, rest = (self._buffer + data).split(b"\n")
+        self._buffer = rest
+        for line in lines:
+            if not self._ready:  # its first line says that it has loaded
+                self._ready = True
+                self._allowance = Allowance(self._process.pid, self._seconds)
+                continue
+            answer = json.loads(line)
+            if "failed" in answer:
+                return self.last, answer["failed"]
+            self.last = Step.from_json(answer)
+            if not self.last.left:
+                return self.last, ""
+        return None
 
-    def _begin(self, seconds: float) -> None:
-        self._begun = time.monotonic()
-        self._used = _processor_time(self._process.pid)[0]
-        self.deadline = self._begun + seconds
-
-    def late(self) -> bool:
-        """Whether the child has had its time; while others have the cores it has longer on the clock."""
-        now = time.monotonic()
-        if now <= self.deadline:
-            return False
-        used, running = _processor_time(self._process.pid)
-        left = self._seconds - (used - self._used)
-        if not running or left <= 0 or now > self._begun + _PATIENCE * self._seconds:
-            return True
-        self.deadline = now + left
-        return False
+    def late(self) -> str | None:
+        """Why the child is given up, as a phrase; None as long as it is not."""
+        return self._allowance.over()
 
     def stop(self) -> None:
         self._process.kill()
@@ -184,16 +178,6 @@ class _Worker:
         with suppress(BrokenPipeError):  # a dead child is noticed when it is read from
             self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
-
-
-def _processor_time(pid: int) -> tuple[float, bool]:
-    """Seconds that a process has had, and whether it would run now; (0, False) where the system doesn't tell."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            state, *fields = file.read().rpartition(")")[2].split()
-        return (int(fields[10]) + int(fields[11])) / os.sysconf("SC_CLK_TCK"), state == "R"
-    except (OSError, ValueError, IndexError):
-        return 0.0, False
 
 
 def _in_workers(
@@ -211,9 +195,13 @@ def _in_workers(
         selector.register(worker.fd, selectors.EVENT_READ, worker)
         worker.give(index, path, seconds)
 
-    def fault(worker: _Worker, message: str) -> Verdict:
-        # the workers load the trust list; this process does only when one of them can't speak for itself
-        return failed(str(worker.path), message, options.load_trust().to_json())
+    def settle(worker: _Worker, last: Step | None, why: str) -> None:
+        assert worker.index is not None
+        if last is not None and not why:
+            done[worker.index] = last.verdict
+        else:  # the workers load the trust list; this process does only when one of them can't speak for itself
+            done[worker.index] = cut_short(last, str(worker.path), why, options.load_trust())
+        worker.index = None
 
     def retire(worker: _Worker) -> None:
         selector.unregister(worker.fd)
@@ -227,19 +215,19 @@ def _in_workers(
             for key, _ in selector.select(timeout=0.2):
                 worker: _Worker = key.data
                 try:
-                    verdict = worker.take()
+                    answer = worker.take()
                 except (EOFError, ValueError):
-                    verdict = fault(worker, "the file broke the process that read it")
                     retire(worker)
-                if verdict is None or worker.index is None:
+                    if worker.index is not None:
+                        settle(worker, worker.last, "the file broke the process that read it")
                     continue
-                done[worker.index] = verdict
-                worker.index = None
-            for worker in [w for w in workers if w.index is not None and w.late()]:
-                assert worker.index is not None
-                message = f"took longer than {seconds:g} s"
-                done[worker.index] = fault(worker, message)
-                retire(worker)
+                if answer is not None and worker.index is not None:
+                    settle(worker, *answer)
+            for worker in [w for w in workers if w.index is not None]:
+                why = worker.late()
+                if why is not None:
+                    retire(worker)
+                    settle(worker, worker.last, why)
             while following in done:
                 yield done.pop(following)
                 following += 1
@@ -256,6 +244,6 @@ def _in_workers(
             yield done.pop(following)
             following += 1
     finally:
-        for worker in workers:
-            retire(worker)
+        while workers:
+            retire(workers[0])
         selector.close()

@@ -1,6 +1,6 @@
 """The watermarks in a picture: nonesuch's own, the other algorithms that are installed, and programs' defaults.
 
-Whoever looks an image up by its watermark goes through here: `find_marks` for a verdict, `Payloads` for a look-up.
+Whoever looks an image up by its watermark goes through here: `search_marks` for a verdict, `Payloads` for a look-up.
 """
 
 from __future__ import annotations
@@ -82,24 +82,28 @@ class Payloads:
         yield from (mark.payload for mark in others)
 
 
-def find_marks(
+def search_marks(
     rgb: RGB, *, search: Search, key: bytes | None, settled: bool, named: frozenset[str] = frozenset()
-) -> Marks:
-    """The watermarks of uint8 [H, W, 3]; the full search is made when `settled` is False and nothing was found.
+) -> Iterator[Marks]:
+    """The watermarks of uint8 [H, W, 3], as known after each part of the search, the last one complete.
 
-    `key`, a secret one, is looked for besides the public key. Other algorithms are looked for where they are
-    installed, when they are among `named`, those that the credential names, or the full search found nothing.
+    The full search, which takes longest, is made when `settled` is False and nothing was found. `key`, a secret one,
+    is looked for besides the public key. Other algorithms are looked for where they are installed, when they are
+    among `named`, those that the credential names, or the full search found nothing.
     """
     from provenance.watermark.foreign import read_foreign
 
     small = rgb.shape[0] * rgb.shape[1] <= _FULL_SEARCH_PIXELS
     whole = search == "full" and not settled
-    own = find_own(rgb, key=key, search="aligned")
-    foreign = tuple(read_foreign(rgb)) if own is None and small else ()
-    if own is None and not foreign and whole and small:
-        own = find_own(rgb, key=key, search="full")
-    others, unread = find_others(rgb, None if whole and own is None else named)
-    return Marks(own, others, unread, foreign)
+    marks = Marks(find_own(rgb, key=key, search="aligned"))
+    if marks.own is None and small:
+        yield marks
+        marks = dataclasses.replace(marks, foreign=tuple(read_foreign(rgb)))
+        if not marks.foreign and whole:
+            marks = dataclasses.replace(marks, own=find_own(rgb, key=key, search="full"))
+    yield marks
+    others, unread = find_others(rgb, None if whole and marks.own is None else named)
+    yield dataclasses.replace(marks, others=others, unread=unread)
 
 
 def find_own(rgb: RGB, *, key: bytes | None, search: Search) -> Any:

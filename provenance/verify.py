@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,18 @@ from provenance.credentials import CredentialReport, read_credentials, sniff_mim
 from provenance.evidence import Evidence, plain
 from provenance.lookup import CatalogLookup
 from provenance.mark_evidence import marks_evidence, marks_json
-from provenance.marks import Marks, find_marks
+from provenance.marks import Marks, search_marks
 from provenance.metadata import Finding, read_metadata
 from provenance.metadata.source import Source, read_source
 from provenance.options import Search, VerifyOptions
 from provenance.pixels import Pixels
+from provenance.steps import Step
 from provenance.trustlist import TrustSet
 from provenance.verdict import Verdict, credential_evidence, failed, weigh
 
 __all__ = ["VerifyOptions", "verify_bytes", "verify_file", "verify_path"]
+
+_PIXELS = "its pixels were not searched to the end"
 
 
 def verify_file(
@@ -50,58 +54,111 @@ def verify_file(
 
 def verify_path(path: Path, options: VerifyOptions, trust: TrustSet) -> Verdict:
     """As `verify_file`, with a trust set that was loaded before."""
+    *_, last = verify_path_steps(path, options, trust)
+    return last.verdict
+
+
+def verify_path_steps(path: Path, options: VerifyOptions, trust: TrustSet) -> Iterator[Step]:
+    """`verify_steps` for the file at `path`; one that can't be read at all is a single step."""
     try:
         data = read_limited(path)
     except InputError as error:
-        return failed(str(path), error.message, trust.to_json())
-    return verify_bytes(data, str(path), options, trust)
+        yield Step(failed(str(path), error.message, trust.to_json()), "")
+        return
+    yield from verify_steps(data, str(path), options, trust)
 
 
 def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet) -> Verdict:
     """The verdict on an encoded image in memory; `path` is only a name for it."""
+    *_, last = verify_steps(data, path, options, trust)
+    return last.verdict
+
+
+def verify_steps(data: bytes, path: str, options: VerifyOptions, trust: TrustSet) -> Iterator[Step]:
+    """As `verify_bytes`, with the verdict so far after each part of the work: what is cheap and safe comes first."""
     mime = sniff_mime(data)
     credential = read_credentials(data, mime, trust)
+    known = _Known(path, credential, trust)
+    yield Step(known.verdict(), "its metadata and pixels were not searched")
     pixels = Pixels(data, path, options.max_pixels)
+    asked = False
+
+    def not_yet() -> None:
+        """For readers that look into the pixels: decoding is where a file can break its process."""
+        nonlocal asked
+        asked = True
+
+    source = read_source(data, mime, not_yet)
+    known = replace(known, findings=_findings(source), error=source.error)
+    yield Step(known.verdict(), "its pixels were not searched")
     rgb = pixels.rgb()
-    source = read_source(data, mime, pixels.rgba)
-    findings = [_plain(finding) for finding in read_metadata(source)]
-    evidence = credential_evidence(credential)
-    evidence += [Evidence(f"metadata:{f.kind}", f.says, f.confidence, f"{f.detail}.") for f in findings]
-    digest = hashlib.sha256(data).hexdigest()
-    settled = weigh(evidence)[1] in ("strong", "proven")
-    marks = Marks()
+    known = replace(known, decoded=rgb is not None, error=_error(pixels.error, source.error))
+    if asked and rgb is not None:
+        known = replace(known, findings=_findings(replace(source, rgba=pixels.rgba)))
+        yield Step(known.verdict(), _PIXELS)
+    settled = weigh(known.evidence())[1] in ("strong", "proven")
     if rgb is not None:
         named = frozenset(alg for manifest in credential.manifests for alg, _ in manifest.soft_bindings)
-        marks = find_marks(
+        for marks in search_marks(
             rgb, search=options.search, key=options.watermark_key, settled=settled, named=named
-        )
-    match = None
+        ):
+            known = replace(known, marks=marks)
+            yield Step(known.verdict(), _PIXELS)
     if options.catalog is not None:
-        match = catalog_match.find(options.catalog, digest, marks.payloads, pixels.view())
-    evidence += marks_evidence(marks, credential, match)
-    if match is not None:
-        evidence.append(match.evidence)
-    answer, confidence = weigh(evidence)
-    active = credential.active
-    unreadable = rgb is None and credential.integrity in ("unsigned", "unreadable")
-    return Verdict(
-        path=path,
-        verdict=answer,
-        confidence=confidence,
-        integrity="unreadable" if unreadable else credential.integrity,
-        trust=active.trust if active else "none",
-        signed_by=active.signed_by if active else None,
-        signed_at=active.signed_at if active else None,
-        time=active.time if active else "unknown",
-        generator=_generator(credential, findings, match) or marks.generator,
-        digital_source_type=_source_types(credential, findings),
-        watermark=marks_json(marks),
-        catalog=match.to_json() if match is not None else None,
-        recipe=_recipe(credential, findings, match),
-        evidence=tuple(evidence),
-        trust_list=trust.to_json(),
-        error=_error(pixels, source, credential),
-    )
+        yield Step(known.verdict(), "the catalog was not searched to the end")
+        digest = hashlib.sha256(data).hexdigest()
+        match = catalog_match.find(options.catalog, digest, known.marks.payloads, pixels.view())
+        known = replace(known, match=match)
+    yield Step(known.verdict(), "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What has been found in an image so far."""
+
+    path: str
+    credential: CredentialReport
+    trust: TrustSet
+    findings: tuple[Finding, ...] = ()  # of its metadata
+    marks: Marks = field(default_factory=Marks)
+    match: catalog_match.Match | None = None
+    decoded: bool = True  # False when its pixels can't be read
+    error: str | None = None  # what else can't be read
+
+    def evidence(self) -> list[Evidence]:
+        found = credential_evidence(self.credential)
+        found += [Evidence(f"metadata:{f.kind}", f.says, f.confidence, f"{f.detail}.") for f in self.findings]
+        found += marks_evidence(self.marks, self.credential, self.match)
+        return found if self.match is None else [*found, self.match.evidence]
+
+    def verdict(self) -> Verdict:
+        credential, findings, match = self.credential, self.findings, self.match
+        evidence = self.evidence()
+        answer, confidence = weigh(evidence)
+        active = credential.active
+        unreadable = not self.decoded and credential.integrity in ("unsigned", "unreadable")
+        return Verdict(
+            path=self.path,
+            verdict=answer,
+            confidence=confidence,
+            integrity="unreadable" if unreadable else credential.integrity,
+            trust=active.trust if active else "none",
+            signed_by=active.signed_by if active else None,
+            signed_at=active.signed_at if active else None,
+            time=active.time if active else "unknown",
+            generator=_generator(credential, findings, match) or self.marks.generator,
+            digital_source_type=_source_types(credential, findings),
+            watermark=marks_json(self.marks),
+            catalog=match.to_json() if match is not None else None,
+            recipe=_recipe(credential, findings, match),
+            evidence=tuple(evidence),
+            trust_list=self.trust.to_json(),
+            error=_error(self.error, _unreadable(credential)),
+        )
+
+
+def _findings(source: Source) -> tuple[Finding, ...]:
+    return tuple(_plain(finding) for finding in read_metadata(source))
 
 
 def _plain(finding: Finding) -> Finding:
@@ -115,7 +172,7 @@ def _plain(finding: Finding) -> Finding:
 
 
 def _generator(
-    credential: CredentialReport, findings: list[Finding], match: catalog_match.Match | None
+    credential: CredentialReport, findings: Sequence[Finding], match: catalog_match.Match | None
 ) -> str | None:
     generated = [m for m in credential.manifests if m.source_types and m.generator]
     candidates = [m.generator for m in generated]
@@ -125,14 +182,14 @@ def _generator(
     return next((name for name in candidates if name), None)
 
 
-def _source_types(credential: CredentialReport, findings: list[Finding]) -> tuple[str, ...]:
+def _source_types(credential: CredentialReport, findings: Sequence[Finding]) -> tuple[str, ...]:
     found = [uri for manifest in credential.manifests for uri in manifest.source_types]
     found += [uri for finding in findings for uri in finding.source_types]
     return tuple(dict.fromkeys(found))
 
 
 def _recipe(
-    credential: CredentialReport, findings: list[Finding], match: catalog_match.Match | None
+    credential: CredentialReport, findings: Sequence[Finding], match: catalog_match.Match | None
 ) -> dict[str, Any] | None:
     """The best recipe known, with where it comes from; foreign parameters under nonesuch's names."""
     for manifest in credential.manifests:
@@ -147,8 +204,9 @@ def _recipe(
     return None
 
 
-def _error(pixels: Pixels, source: Source, credential: CredentialReport) -> str | None:
-    errors = [pixels.error, source.error]
-    if credential.integrity == "unreadable":
-        errors.append(f"unreadable credential ({credential.detail})")
+def _unreadable(credential: CredentialReport) -> str | None:
+    return f"unreadable credential ({credential.detail})" if credential.integrity == "unreadable" else None
+
+
+def _error(*errors: str | None) -> str | None:
     return "; ".join(error for error in errors if error) or None

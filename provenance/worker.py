@@ -1,6 +1,8 @@
-"""A process that verifies the files its parent names: one JSON path a line in, one JSON verdict a line out.
+"""A process that verifies the files its parent names: one JSON path a line in, JSON lines out.
 
-Started by provenance.folders; the first line in is the pickled options, the first out says that it has loaded.
+For each file out come its steps (provenance.steps) as they are made; the last one's `left` is empty, or a line
+{"failed": why} stands in its place. Started by provenance.folders; the first line in is the pickled options, the first
+out says that it has loaded.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import pickle
 import resource
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from foundation import children
 
@@ -38,8 +41,7 @@ def main() -> None:
 
     import cv2
 
-    from provenance.verdict import failed
-    from provenance.verify import verify_path
+    from provenance.verify import verify_path_steps
 
     cv2.setNumThreads(1)
     trust = options.load_trust()
@@ -49,14 +51,24 @@ def main() -> None:
     out.flush()
     for line in sys.stdin.buffer:
         path = Path(os.fsdecode(json.loads(line).encode("utf-8", "surrogateescape")))
-        try:
-            verdict = verify_path(path, options, trust)
-        except MemoryError:
-            verdict = failed(str(path), "needs more memory than one file may have", trust.to_json())
-        except Exception as error:  # a fault of ours must not end a folder's run either
-            verdict = failed(str(path), f"{type(error).__name__}: {error}", trust.to_json())
-        out.write(json.dumps(verdict.to_json()).encode() + b"\n")
-        out.flush()
+        say_all(out, (step.to_json() for step in verify_path_steps(path, options, trust)))
+
+
+def say_all(out: BinaryIO, answers: Iterable[dict[str, Any]]) -> None:
+    """Write each answer as a JSON line when it is there, and a last line {"failed": why} when making one fails."""
+    try:
+        for answer in answers:
+            say(out, answer)
+    except MemoryError:
+        say(out, {"failed": "needs more memory than one file may have"})
+    except Exception as error:  # a fault of ours must not end a folder's run, or a server, either
+        say(out, {"failed": f"{type(error).__name__}: {error}"})
+
+
+def say(out: BinaryIO, answer: dict[str, Any]) -> None:
+    """Write one JSON line at once: what comes after it may end this process."""
+    out.write(json.dumps(answer).encode() + b"\n")
+    out.flush()
 
 
 def warm_up(options: VerifyOptions, trust: TrustSet) -> None:

@@ -50,6 +50,15 @@ def serve(
         typer.Option("--who", metavar="NAME", help="Who picks in the gallery; by default your user name."),
     ] = None,
     watermark_key: WatermarkKey = None,
+    per_address: Annotated[
+        int,
+        typer.Option(
+            "--per-address",
+            metavar="N",
+            min=0,
+            help="Requests from one other address at once; 0 for no limit, for example behind a reverse proxy.",
+        ),
+    ] = 64,
 ) -> None:
     """Serve a catalog's gallery, a page that says whether an image is AI-generated, and its API. Uploads are never kept."""
     secret = chosen_watermark_key(watermark_key)
@@ -58,6 +67,8 @@ def serve(
     import uvicorn
 
     from nonesuch.web.app import create_app
+    from nonesuch.web.connections import guarded
+    from nonesuch.web.limits import ConnectionLimits
 
     address = listening.getsockname()
     loopback = address[0] in ("127.0.0.1", "::1") or address[0].startswith("127.")
@@ -65,14 +76,13 @@ def serve(
     app = create_app(catalog, trust=trust, names=names, addresses=not loopback, who=who, watermark_key=secret)
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=guarded(ConnectionLimits(per_address=per_address)),
         ws="none",
         loop="asyncio",
         access_log=False,
         log_level="warning",
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=256,
         timeout_graceful_shutdown=5,
     )
     shown = f"[{address[0]}]" if ":" in address[0] else address[0]

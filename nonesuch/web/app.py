@@ -7,9 +7,10 @@ Uploads are not written to disk and nothing is fetched; of a catalog, thumbnails
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from catalogs.remote import located
 from foundation.errors import InputError, NonesuchError
+from nonesuch.web import warming
 from nonesuch.web.gallery.room import open_room
 from nonesuch.web.guard import Guard
 from nonesuch.web.limits import Limits, Refused
@@ -76,7 +78,7 @@ def create_app(
     size = limits.workers or min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
     site = Site(
         limits=limits,
-        pool=Pool(settings, size=size, seconds=limits.seconds),
+        pool=Pool(settings, size=size, seconds=limits.seconds, wait=limits.wait_seconds),
         trust=load_trust(trust),
         catalog=catalog,
         repository=None if catalog is None else Repository(catalog),
@@ -86,11 +88,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if site.room is not None:
-            with suppress(Refused, NonesuchError):  # whoever comes then is told
-                await site.room.threads.ask(site.room.warm)
-        await site.pool.warm()
+        await warming.first(site.room, site.pool)
+        behind = None if site.room is None else asyncio.create_task(warming.further(site.room))
         yield
+        if behind is not None:
+            behind.cancel()
         if site.room is not None:
             site.room.threads.stop()
         await site.pool.stop()
@@ -119,9 +121,12 @@ def create_app(
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return gallery.told(request, error.status, error.message) or JSONResponse(
+    answer = gallery.told(request, error.status, error.message) or JSONResponse(
         {"error": error.message}, error.status
     )
+    if error.retry is not None:
+        answer.headers["Retry-After"] = str(error.retry)
+    return answer
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

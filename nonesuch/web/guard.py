@@ -8,8 +8,9 @@ started under; addresses can't be rebound.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -43,7 +44,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, names: Iterable[str] = (), addresses: bool = False) -> None:
         self._app = app
-        self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
+        self._names = {"localhost", *(name.lower().removesuffix(".") for name in names)}
         self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,28 +61,83 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        refusal = self._refusal(Headers(scope=scope), scope["method"])
+        refusal = self._refusal(Headers(scope=scope), scope)
         app: ASGIApp = self._app if refusal is None else refusal
         await app(scope, receive, send_guarded)
 
-    def _refusal(self, headers: Headers, method: str) -> JSONResponse | None:
+    def _refusal(self, headers: Headers, scope: Scope) -> JSONResponse | None:
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or not self._known(hosts[0]):
+        host = parse_host(hosts[0]) if len(hosts) == 1 else None
+        if host is None or not self._known(host):
             return JSONResponse({"error": "this server does not go by that name"}, 421)
-        origin = headers.get("origin")
-        if method not in _SAFE_METHODS and origin is not None and urlsplit(origin).netloc != hosts[0]:
+        # In the absolute form of a request's target another host could stand than in the header.
+        if not scope["path"].startswith("/"):
+            return JSONResponse({"error": "the request's target is not a path"}, 400)
+        if scope["method"] not in _SAFE_METHODS and not _from_own_page(headers, host):
             return JSONResponse({"error": "requests from other sites are refused"}, 403)
         return None
 
-    def _known(self, host: str) -> bool:
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-        except ValueError:
-            return False
-        if name in self._names:
+    def _known(self, host: Host) -> bool:
+        if str(host.name) in self._names:
             return True
-        try:
-            address = ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return self._addresses or address.is_loopback
+        return not isinstance(host.name, str) and (self._addresses or host.name.is_loopback)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Whom a Host header or an Origin names."""
+
+    name: str | ipaddress.IPv4Address | ipaddress.IPv6Address  # a name is lower case and without its last dot
+    port: int | None  # None when it is not given
+
+
+_HOST = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9._-]{1,254}))(?::(?P<port>[0-9]{1,5}))?"
+)
+_ORIGIN = re.compile(r"(https?)://([^/?#]+)(/[^\s]*)?", re.IGNORECASE)
+_PORTS = {"http": 80, "https": 443}
+
+
+def parse_host(text: str) -> Host | None:
+    """The host and port of a Host header, RFC 9110 7.2; None for anything else, user names among it."""
+    found = _HOST.fullmatch(text)
+    if found is None:
+        return None
+    port = None if found["port"] is None else int(found["port"])
+    if port is not None and port > 65535:
+        return None
+    try:
+        if found["v6"]:
+            return Host(ipaddress.IPv6Address(found["v6"]), port)
+        name = found["name"].lower().removesuffix(".")
+        if name.rpartition(".")[
+            2
+        ].isdigit():  # as browsers have it, a name that ends in a number is an address
+            return Host(ipaddress.IPv4Address(found["name"]), port)
+    except ValueError:
+        return None
+    return Host(name, port) if all(name.split(".")) else None
+
+
+def _from_own_page(headers: Headers, host: Host) -> bool:
+    """Whether the page that made a browser send this request, as far as the browser names it, is this server's.
+
+    Programs name none. A browser says "null" for its own page too where no referrer is sent, so that
+    Sec-Fetch-Site, which no page can set, has to vouch for it.
+    """
+    site, origin, referrer = (headers.getlist(name) for name in ("sec-fetch-site", "origin", "referer"))
+    if max(len(site), len(origin), len(referrer)) > 1 or (site and site[0] not in ("same-origin", "none")):
+        return False
+    if origin == ["null"]:
+        return site == ["same-origin"]
+    return all(_same(page, host) for page in (*origin, *referrer))
+
+
+def _same(page: str, host: Host) -> bool:
+    """Whether a page's address, or its origin, is at this host and port."""
+    found = _ORIGIN.fullmatch(page)
+    other = found and parse_host(found[2])
+    if found is None or other is None:
+        return False
+    default = _PORTS[found[1].lower()]
+    return (other.name, other.port or default) == (host.name, host.port or default)

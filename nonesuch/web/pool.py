@@ -1,6 +1,7 @@
 """The processes in which images of strangers are opened, killed when one hangs, crashes or eats too much memory.
 
-Each is a `nonesuch.web.worker`: a JSON header line and the image's bytes go in, one JSON line comes out.
+Each is a `nonesuch.web.worker`: a JSON header line and the image's bytes go in, JSON lines come out. What a verdict's
+steps (provenance.steps) have found is kept when the worker ends before the last of them.
 """
 
 from __future__ import annotations
@@ -8,30 +9,35 @@ from __future__ import annotations
 import asyncio
 import json
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from foundation import children
+from nonesuch.web.limits import RETRY, Refused
+from provenance.allowance import Allowance
 
 _START_SECONDS = 120.0  # that a worker may take to load its libraries
+_LOOK_SECONDS = 0.2  # between two looks at a worker's processor time
 _MAX_REPLY = 96 << 20  # bytes of one answer
 
 
 class WorkerFailed(Exception):
     """An image that broke or overran its worker; the message says which, and `late` too."""
 
-    def __init__(self, message: str, *, late: bool = False) -> None:
+    def __init__(self, message: str, *, late: bool = False, last: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.late = late
+        self.last = last  # the JSON of the last step that the worker made
 
 
 class Pool:
     """At most `size` workers, started when needed and kept; one image in each at a time."""
 
-    def __init__(self, settings: Mapping[str, Any], *, size: int, seconds: float) -> None:
+    def __init__(self, settings: Mapping[str, Any], *, size: int, seconds: float, wait: float = 60.0) -> None:
         self._settings = json.dumps({**settings, "seconds": seconds}).encode()
         self._seconds = seconds
+        self._wait = wait  # seconds for which a job may wait until a worker is free
         self._free = asyncio.Semaphore(size)
         self._idle: list[Process] = []
 
@@ -41,24 +47,46 @@ class Pool:
             self._idle.append(await self._start())
 
     async def ask(self, job: str, data: bytes = b"", **details: Any) -> dict[str, Any]:
-        """What a worker answers to a job (see nonesuch.web.worker). Raises WorkerFailed."""
+        """What a worker answers to a job (see nonesuch.web.worker), with the `last` step before a failure.
+
+        Raises WorkerFailed, and Refused 503 when no worker becomes free in time.
+        """
         header = json.dumps({"job": job, "size": len(data), **details}).encode() + b"\n"
-        async with self._free:
-            process = await self._take()
+        async with self._worker() as process:
+            answer = _Answer()
+            reading = asyncio.ensure_future(answer.read(process, header, data))
+            allowance = Allowance(process.pid, self._seconds)
             try:
-                async with asyncio.timeout(self._seconds):
-                    reply = await _exchange(process, header, data)
-            except TimeoutError as error:
-                await _end(process)
-                raise WorkerFailed(f"took longer than {self._seconds:g} s", late=True) from error
+                while not reading.done():
+                    await asyncio.wait([reading], timeout=min(_LOOK_SECONDS, self._seconds))
+                    late = None if reading.done() else allowance.over()
+                    if late is not None:
+                        raise WorkerFailed(late, late=True, last=answer.last)
+                reply = reading.result()
             except (OSError, ValueError, EOFError) as error:
-                await _end(process)
-                raise WorkerFailed("the file broke the process that read it") from error
-            except BaseException:  # cancelled: its answer would be taken for that to the next image
-                _kill(process)
-                raise
+                raise WorkerFailed("the file broke the process that read it", last=answer.last) from error
+            finally:
+                reading.cancel()
             self._idle.append(process)
             return reply
+
+    @asynccontextmanager
+    async def _worker(self) -> AsyncIterator[Process]:
+        """A worker of one's own; it is killed unless it was put back: its answer would be taken for another's."""
+        try:
+            async with asyncio.timeout(self._wait):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise Refused(503, "all workers are busy; try again in a moment", retry=RETRY) from error
+        try:
+            process = await self._take()
+            try:
+                yield process
+            finally:
+                if process not in self._idle:
+                    await _end(process)
+        finally:
+            self._free.release()
 
     async def stop(self) -> None:
         """Kill the workers that wait."""
@@ -80,27 +108,38 @@ class Pool:
         )  # fmt: skip
         try:
             async with asyncio.timeout(_START_SECONDS):
-                await _exchange(process, self._settings + b"\n", b"")
+                await _Answer().read(process, self._settings + b"\n", b"")
         except (TimeoutError, OSError, ValueError, EOFError) as error:
             await _end(process)
-            raise WorkerFailed("the process that reads images could not be started") from error
+            raise Refused(503, "the process that reads images could not be started", retry=RETRY) from error
         except BaseException:
             _kill(process)
             raise
         return process
 
 
-async def _exchange(process: Process, header: bytes, data: bytes) -> dict[str, Any]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(header)
-    process.stdin.write(data)
-    await process.stdin.drain()
-    line = await process.stdout.readline()
-    if not line.endswith(b"\n"):
-        raise EOFError
-    reply: dict[str, Any] = json.loads(line)
-    return reply
+class _Answer:
+    """A worker's answer while it comes."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, Any] | None = None  # the last step's JSON
+
+    async def read(self, process: Process, header: bytes, data: bytes) -> dict[str, Any]:
+        """Send a job and read its answer. Raises EOFError when the worker ends before."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(header)
+        process.stdin.write(data)
+        with suppress(ConnectionError):  # what it said before it died is still to be read
+            await process.stdin.drain()
+        while True:
+            line = await process.stdout.readline()
+            if not line.endswith(b"\n"):
+                raise EOFError
+            reply: dict[str, Any] = json.loads(line)
+            if not reply.get("left"):
+                return reply if "failed" not in reply else {**reply, "last": self.last}
+            self.last = reply
 
 
 async def _end(process: Process) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,13 @@ from starlette.responses import HTMLResponse
 from nonesuch.web.facts import plain
 from nonesuch.web.gallery.room import Room
 from nonesuch.web.gallery.shown import add_filters
-from nonesuch.web.limits import Limits, Refused
+from nonesuch.web.limits import RETRY, Limits, Refused
 from nonesuch.web.pool import Pool, WorkerFailed
 from nonesuch.web.repository import Repository
-from nonesuch.web.uploads import Upload, read_upload
+from nonesuch.web.uploads import Held, Upload, read_upload
+from provenance.steps import Step, cut_short
 from provenance.trustlist import TrustSet
-from provenance.verdict import Verdict, failed
+from provenance.verdict import Verdict
 
 
 @dataclass(slots=True)
@@ -32,7 +35,7 @@ class Site:
     repository: Repository | None
     templates: Environment = field(repr=False)
     room: Room | None = None  # the gallery of the catalog
-    uploads: int = 0  # in memory now
+    held: Held = field(default_factory=Held)  # memory that uploads take now
 
     def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A page, with every value escaped."""
@@ -40,35 +43,41 @@ class Site:
 
     async def verdict(self, request: Request) -> Verdict:
         """The verdict on the image that a request carries. Raises Refused when it can't be taken."""
-        upload, answer = await self._ask(request, "verify")
-        if "verdict" in answer:
+        async with self.uploaded(request) as upload:
+            return await self.verdict_on(upload)
+
+    async def verdict_on(self, upload: Upload) -> Verdict:
+        """The verdict on an image; on what was found in it until then when it breaks or overruns its worker."""
+        answer = await self._ask("verify", upload)
+        if "failed" not in answer:
             return Verdict.from_json(answer["verdict"])
-        return failed(upload.name, str(answer["failed"]), self.trust.to_json())
+        last = answer["last"] and Step.from_json(answer["last"])
+        return cut_short(last, upload.name, str(answer["failed"]), self.trust)
 
     async def matches(self, request: Request, algorithm: str | None, top: int) -> list[tuple[str, int]]:
         """The manifest ids, with scores, for the image that a request carries. Raises Refused."""
-        _, answer = await self._ask(request, "match", algorithm=algorithm, top=top)
+        async with self.uploaded(request) as upload:
+            answer = await self._ask("match", upload, algorithm=algorithm, top=top)
         if answer.get("late"):
-            raise Refused(503, f"the image could not be searched for now: it {answer['failed']}; try again")
+            raise Refused(503, f"the image could not be searched for: it {answer['failed']}", retry=RETRY)
         if "failed" in answer:
             raise Refused(400, f"the image can't be searched for: {answer['failed']}")
         return [(name, score) for name, score in answer["matches"]]
 
-    async def _ask(self, request: Request, job: str, **details: Any) -> tuple[Upload, dict[str, Any]]:
-        if self.uploads >= self.limits.uploads:
-            raise Refused(503, "the server has its hands full; try again in a moment")
-        self.uploads += 1
+    @asynccontextmanager
+    async def uploaded(self, request: Request) -> AsyncIterator[Upload]:
+        """The image that a request carries, while it is in memory. Raises Refused when it can't be taken."""
+        with self.held.share() as share:
+            yield await read_upload(request, self.limits, share)
+
+    async def _ask(self, job: str, upload: Upload, **details: Any) -> dict[str, Any]:
         try:
-            upload = await read_upload(request, self.limits)
-            try:
-                answer = await self.pool.ask(job, upload.data, name=upload.name, **details)
-            except WorkerFailed as error:
-                answer = {"failed": str(error), "late": error.late}
-        finally:
-            self.uploads -= 1
+            answer = await self.pool.ask(job, upload.data, name=upload.name, **details)
+        except WorkerFailed as error:
+            answer = {"failed": str(error), "late": error.late, "last": error.last}
         if "refused" in answer:
             raise Refused(*answer["refused"])
-        return upload, answer
+        return answer
 
 
 def site_of(request: Request) -> Site:

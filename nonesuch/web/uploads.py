@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
-from nonesuch.web.limits import Limits, Refused
+from nonesuch.web.limits import RETRY, Limits, Refused
 
 _FORM_OVERHEAD = 64 << 10  # bytes of a form around its file
 _MAX_PARTS = 16
@@ -29,18 +31,49 @@ class Upload:
     data: bytes
 
 
-async def read_upload(request: Request, limits: Limits) -> Upload:
+class Held:
+    """The memory that all uploads take together."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        """One upload's part of it, given back at the end."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self.bytes -= share.bytes
+
+
+class Share:
+    """What one upload takes of the memory for all."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self.bytes = 0
+
+    def grow(self, count: int, most: int) -> None:
+        """Take `count` more bytes. Raises Refused 503 when all uploads together would take over `most`."""
+        if self._held.bytes + count > most:
+            raise Refused(503, "the server has its hands full; try again in a moment", retry=RETRY)
+        self._held.bytes += count
+        self.bytes += count
+
+
+async def read_upload(request: Request, limits: Limits, share: Share) -> Upload:
     """The image that a request carries, as the whole body or as the first file of a multipart/form-data form.
 
     Raises Refused: 400 for an empty body or a broken form, 408 for a body that takes too long, 413 for one that is
-    too large, 415 for a compressed one.
+    too large, 415 for a compressed one, 503 when memory is short.
     """
     content_type = request.headers.get("content-type", "")
     is_form = content_type.lower().startswith("multipart/form-data")
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Refused(415, "compressed uploads are not taken; send the file as it is")
     most = limits.max_bytes + (_FORM_OVERHEAD if is_form else 0)
-    body = await _read_body(request, most, limits)
+    body = await _read_body(request, most, limits, share)
     upload = parse_form(body, content_type) if is_form else Upload("upload", body)
     if not upload.data:
         raise Refused(400, "there is no image in the request")
@@ -49,7 +82,7 @@ async def read_upload(request: Request, limits: Limits) -> Upload:
     return upload
 
 
-async def _read_body(request: Request, most: int, limits: Limits) -> bytes:
+async def _read_body(request: Request, most: int, limits: Limits, share: Share) -> bytes:
     said = request.headers.get("content-length", "0")
     if not said.isdigit() or int(said) > most:
         raise _too_large(limits)
@@ -57,6 +90,7 @@ async def _read_body(request: Request, most: int, limits: Limits) -> bytes:
     try:
         async with asyncio.timeout(limits.upload_seconds):
             async for chunk in request.stream():
+                share.grow(len(chunk), limits.memory)
                 body += chunk
                 if len(body) > most:
                     raise _too_large(limits)

@@ -1,6 +1,7 @@
 """A process that opens the images which its parent, nonesuch.web.pool, hands it, and touches no disk but the catalog.
 
-In: a line of settings, then for each job a JSON header line and `size` bytes. Out: one JSON line for each.
+In: a line of settings, then for each job a JSON header line and `size` bytes. Out: JSON lines; those of steps
+(provenance.steps) that others follow have a `left`, the last line of a job has none.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Jobs:
-    """What a worker can be asked; each method takes the header and the bytes and returns JSON-able data."""
+    """What a worker can be asked; each method takes the header and the bytes and yields JSON-able data."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         from PIL import Image
@@ -58,34 +60,37 @@ class Jobs:
 
         warm_up(self._options, self._trust)
 
-    def verify(self, header: dict[str, Any], data: bytes) -> dict[str, Any]:
-        """The verdict's JSON under `verdict`, or a `refused` [status, sentence]."""
-        from provenance.verify import verify_bytes
+    def verify(self, header: dict[str, Any], data: bytes) -> Iterator[dict[str, Any]]:
+        """The steps of the verdict, or a `refused` [status, sentence]."""
+        from provenance.verify import verify_steps
 
         refused = self._refused(data)
         if refused:
-            return {"refused": refused}
-        return {"verdict": verify_bytes(data, header["name"], self._options, self._trust).to_json()}
+            yield {"refused": refused}
+            return
+        for step in verify_steps(data, header["name"], self._options, self._trust):
+            yield step.to_json()
 
-    def match(self, header: dict[str, Any], data: bytes) -> dict[str, Any]:
+    def match(self, header: dict[str, Any], data: bytes) -> Iterator[dict[str, Any]]:
         """The manifests of the images that look like this one under `matches`: pairs of id and score."""
         from provenance.pixels import Pixels
 
         refused = self._refused(data)
         if refused:
-            return {"refused": refused}
+            yield {"refused": refused}
+            return
         assert self._repository is not None
         pixels = Pixels(data, "upload", self._max_pixels)
         found = self._repository.by_content(
             pixels, header["algorithm"], header["top"], watermark_key=self._watermark_key
         )
-        return {"matches": [[hit.manifest_id, hit.score] for hit in found]}
+        yield {"matches": [[hit.manifest_id, hit.score] for hit in found]}
 
-    def manifest(self, header: dict[str, Any], data: bytes) -> dict[str, Any]:
+    def manifest(self, header: dict[str, Any], data: bytes) -> Iterator[dict[str, Any]]:
         """The manifest store with that id under `store`, base64; null when there is none."""
         assert self._repository is not None
         store = self._repository.manifest(header["manifest_id"])
-        return {"store": None if store is None else base64.b64encode(store).decode()}
+        yield {"store": None if store is None else base64.b64encode(store).decode()}
 
     def _refused(self, data: bytes) -> list[Any] | None:
         from foundation.errors import InputError
@@ -114,39 +119,30 @@ def main() -> None:
 
     import cv2
 
-    from provenance.worker import CATALOG_MEMORY, MAX_MEMORY, limit_memory
+    from provenance.allowance import PATIENCE
+    from provenance.worker import CATALOG_MEMORY, MAX_MEMORY, limit_memory, say, say_all
 
     cv2.setNumThreads(1)
     jobs = Jobs(settings)
     jobs.warm()
     limit_memory(MAX_MEMORY + (CATALOG_MEMORY if settings["catalog"] else 0))
-    _say(out, {"ready": True})
+    say(out, {"ready": True})
     while line := sys.stdin.buffer.readline():
         header = json.loads(line)
         data = sys.stdin.buffer.read(header["size"])
         # Should the parent be gone when its image hangs us, nobody else would end this process.
-        signal.alarm(int(settings["seconds"]) + 10)
-        _say(out, _answer(jobs, header, data))
+        signal.alarm(int(PATIENCE * settings["seconds"]) + 10)
+        say_all(out, _answers(jobs, header, data))
         signal.alarm(0)
 
 
-def _answer(jobs: Jobs, header: dict[str, Any], data: bytes) -> dict[str, Any]:
+def _answers(jobs: Jobs, header: dict[str, Any], data: bytes) -> Iterator[dict[str, Any]]:
     from foundation.errors import InputError
 
     try:
-        answer: dict[str, Any] = getattr(jobs, header["job"])(header, data)
-    except MemoryError:
-        answer = {"failed": "needs more memory than one file may have"}
+        yield from getattr(jobs, header["job"])(header, data)
     except InputError as error:
-        answer = {"refused": [400, error.message]}
-    except Exception as error:  # a fault of ours must not end the server either
-        answer = {"failed": f"{type(error).__name__}: {error}"}
-    return answer
-
-
-def _say(out: Any, answer: dict[str, Any]) -> None:
-    out.write(json.dumps(answer).encode() + b"\n")
-    out.flush()
+        yield {"refused": [400, error.message]}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What one file may cost: pixels, memory, and the parts of large pictures that are looked at."""
 
 import io
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,8 @@ import pytest
 from PIL import Image
 from provenance_samples import picture
 
-from provenance.folders import _processor_time, verify_paths
+from provenance.allowance import Allowance, processor_time
+from provenance.folders import verify_paths
 from provenance.marking import MarkedFile
 from provenance.pixels import WHOLE, Pixels
 from provenance.verdict import Verdict
@@ -87,7 +89,7 @@ def test_a_single_file_is_stopped_too(tmp_path: Path) -> None:
     path.write_bytes(encoded(picture(1)))
     options = VerifyOptions(home=tmp_path, catalog=Sleeper())
     (verdict,) = verify_paths([path], options=options, seconds=2)
-    assert verdict.error == "took longer than 2 s"
+    assert verdict.error == "took longer than 2 s; the catalog was not searched to the end"
 
 
 def test_a_process_that_waits_for_a_core_is_told_from_one_that_hangs() -> None:
@@ -96,16 +98,35 @@ def test_a_process_that_waits_for_a_core_is_told_from_one_that_hangs() -> None:
         for code in ("while True: pass", "import time; time.sleep(3600)")
     )
     try:
-        while _processor_time(spinning.pid)[0] < 0.3:
+        while processor_time(spinning.pid)[0] < 0.3:
             time.sleep(0.05)
-        assert _processor_time(spinning.pid)[1]
-        while _processor_time(sleeping.pid)[1]:
+        assert processor_time(spinning.pid)[1]
+        while processor_time(sleeping.pid)[1]:
             time.sleep(0.05)
     finally:
         for process in (spinning, sleeping):
             process.kill()
             process.wait()
-    assert _processor_time(spinning.pid) == (0.0, False)
+    assert processor_time(spinning.pid) == (0.0, False)
+
+
+def test_a_process_is_given_up_for_its_own_time_or_for_doing_nothing() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        while processor_time(child.pid)[0] < 0.3:
+            time.sleep(0.05)
+        long, short = Allowance(child.pid, 3600), Allowance(child.pid, 0.2)
+        while short.over() is None:
+            time.sleep(0.02)
+        child.send_signal(signal.SIGSTOP)
+        halted = Allowance(child.pid, 0.5)  # it neither has processor time nor waits for it
+        while (why := halted.over()) is None:
+            time.sleep(0.02)
+        assert why == "took longer than 0.5 s"
+        assert long.over() is None
+    finally:
+        child.kill()
+        child.wait()
 
 
 class Sleeper:

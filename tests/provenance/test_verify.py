@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import itertools
 import json
 import shutil
 import sys
@@ -19,9 +20,11 @@ from foundation.images import RGB, decode_rgb
 from provenance.folders import expand_paths, verify_paths
 from provenance.lookup import CatalogRecord
 from provenance.marking import MarkedFile, mark_image
+from provenance.pixels import Pixels
 from provenance.signing import Signer, open_signer
+from provenance.steps import Step, cut_short
 from provenance.verdict import Verdict
-from provenance.verify import VerifyOptions, verify_file
+from provenance.verify import VerifyOptions, verify_file, verify_steps
 
 PARAMETERS = "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 64x64"
 KEYS = {
@@ -266,7 +269,9 @@ def test_a_file_that_hangs_costs_one_verdict(tmp_path: Path, marked: dict[str, M
     folder = folder_of(tmp_path, marked)
     options = VerifyOptions(home=tmp_path, search="aligned", catalog=Slow(shelf(marked["jpeg"]).records))
     verdicts = {Path(v.path).name: v for v in verify_paths([folder], options=options, jobs=1, seconds=6)}
-    assert verdicts["fox.jpg"].error == "took longer than 6 s"
+    assert verdicts["fox.jpg"].error == "took longer than 6 s; the catalog was not searched to the end"
+    whole = verify_file(folder / "deep" / "fox.jpg", home=tmp_path, search="aligned")
+    assert dataclasses.replace(verdicts["fox.jpg"], error=None) == whole  # what was found until then is kept
     assert verdicts["fox.png"].verdict == "ai-generated"
     assert len(verdicts) == 5
 
@@ -290,7 +295,42 @@ def test_a_file_that_kills_its_worker_costs_one_verdict(
     options = VerifyOptions(home=tmp_path, search="aligned", catalog=Fatal(shelf(marked["jpeg"]).records))
     verdicts = {Path(v.path).name: v for v in verify_paths([folder], options=options, jobs=1)}
     assert "broke the process" in str(verdicts["fox.jpg"].error)
-    assert sum(v.verdict == "ai-generated" for v in verdicts.values()) == 2
+    assert "the catalog was not searched" in str(verdicts["fox.jpg"].error)
+    assert sum(v.verdict == "ai-generated" for v in verdicts.values()) == 3
+
+
+def test_each_step_keeps_what_the_steps_before_it_found(home: Path, marked: dict[str, MarkedFile]) -> None:
+    options = VerifyOptions(home=home, search="aligned", catalog=shelf(marked["png"]))
+    steps = list(verify_steps(marked["png"].data, "x", options, options.load_trust()))
+    for earlier, later in itertools.pairwise(steps):
+        assert set(earlier.verdict.evidence) <= set(later.verdict.evidence)
+        assert earlier.left
+    assert not steps[-1].left
+    assert steps[0].verdict.confidence == "proven"  # the credential comes before anything is decoded
+    assert steps[-1].verdict.catalog is not None
+    assert [Step.from_json(json.loads(json.dumps(step.to_json()))) for step in steps] == steps
+
+
+def test_metadata_is_known_before_the_pixels_are_decoded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = PngInfo()
+    info.add_text("parameters", "a fox\nSteps: 20, Sampler: Euler, Seed: 1")
+    file = io.BytesIO()
+    Image.fromarray(picture()).save(file, "PNG", pnginfo=info)
+    options = VerifyOptions(home=home)
+
+    def breaks(pixels: Pixels) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Pixels, "rgb", breaks)
+    seen: list[Step] = []
+    with pytest.raises(MemoryError):
+        seen.extend(verify_steps(file.getvalue(), "x", options, options.load_trust()))
+    last = seen[-1]  # a list keeps what came before its source broke off
+    verdict = cut_short(last, "x", "needs more memory than one file may have", options.load_trust())
+    assert (verdict.verdict, verdict.confidence) == ("ai-generated", "claimed")
+    assert verdict.recipe is not None
+    assert verdict.recipe["prompt"] == "a fox"
+    assert "its pixels were not searched" in str(verdict.error)
 
 
 def test_patterns_name_files_folders_and_globs(tmp_path: Path, marked: dict[str, MarkedFile]) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import json
+import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -200,7 +203,7 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit() -> None:
     assert answer.status_code == 413
 
 
-def test_more_uploads_than_fit_are_put_off() -> None:
+def test_more_uploads_than_fit_into_memory_are_put_off() -> None:
     async def slow(client: httpx.AsyncClient) -> httpx.Response:
         async def body() -> object:
             yield b"GIF89a"
@@ -209,8 +212,13 @@ def test_more_uploads_than_fit_are_put_off() -> None:
 
         return await client.post("/api/verify", content=body())
 
-    answers = asked(Limits(uploads=1, workers=1), slow, slow)
+    limits = Limits(memory=17, workers=1)  # one upload has 9 bytes
+    answers = asked(limits, slow, slow)
     assert sorted(answer.status_code for answer in answers) == [200, 503]
+    assert {answer.headers.get("retry-after") is None for answer in answers if answer.status_code == 503} == {
+        False
+    }
+    assert [answer.status_code for answer in asked(limits, slow)] == [200]  # what they held is given back
 
 
 def test_an_upload_that_never_ends_is_broken_off() -> None:
@@ -220,6 +228,54 @@ def test_an_upload_that_never_ends_is_broken_off() -> None:
 
     (answer,) = asked(Limits(upload_seconds=0.05), lambda c: c.post("/api/verify", content=stalls()))
     assert answer.status_code == 408
+
+
+STEP = {"left": "its pixels were not searched", "verdict": "so far"}
+
+
+class Scripted(Pool):
+    """A pool whose workers say what they are told to and then do as `end` says."""
+
+    def __init__(self, end: str, seconds: float, wait: float = 60) -> None:
+        super().__init__({}, size=1, seconds=seconds, wait=wait)
+        self._script = f"import os, time; print({json.dumps(json.dumps(STEP))}, flush=True); {end}"
+
+    async def _start(self) -> Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-c", self._script, stdin=PIPE, stdout=PIPE
+        )
+
+
+@pytest.mark.parametrize(
+    ("end", "seconds", "why"),
+    [
+        ("os.abort()", 60, "the file broke the process that read it"),
+        ("time.sleep(600)", 0.5, "took longer than 0.5 s"),
+        ("exec('while True: pass')", 0.5, "took longer than"),
+    ],
+)
+def test_what_a_worker_found_before_it_ended_is_kept(end: str, seconds: float, why: str) -> None:
+    async def work() -> None:
+        with pytest.raises(WorkerFailed, match=why) as told:
+            await Scripted(end, seconds).ask("verify", b"x", name="a")
+        assert told.value.last == STEP
+
+    asyncio.run(work())
+
+
+def test_who_finds_all_workers_busy_is_told_when_to_come_back() -> None:
+    async def work() -> None:
+        pool = Scripted("time.sleep(600)", 3600, wait=0.1)
+        first = asyncio.ensure_future(pool.ask("verify", name="a"))
+        await asyncio.sleep(0)
+        with pytest.raises(Refused) as told:
+            await pool.ask("verify", name="b")
+        assert (told.value.status, bool(told.value.retry)) == (503, True)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    asyncio.run(work())
 
 
 def test_a_worker_that_died_is_replaced() -> None:

@@ -7,7 +7,6 @@ called from several threads and raises InputError for what can't be asked.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from catalogs.rows import Places, fetch
 from catalogs.taste_model import model_file
 from foundation.errors import InputError
 from nonesuch.web.gallery.columns import Columns, Scalar, columns_of, key_sql
+from nonesuch.web.gallery.encoding import Encoding
 from nonesuch.web.gallery.kept import Kept
 from nonesuch.web.gallery.paging import CHUNK, Chunk, Key, Place, decode, encode, find
 from nonesuch.web.gallery.threads import watched
@@ -31,8 +31,6 @@ from nonesuch.web.limits import Refused
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from scoring.encoders import Encoder
 
 T = TypeVar("T")
 PAGE = 60  # images of one page
@@ -76,8 +74,7 @@ class Gallery:
         self._chunks: Kept[Any, Chunk] = Kept(32)
         self._ranked: Kept[Any, Sequence[Card]] = Kept(16)
         self._answers: Kept[Any, Any] = Kept(128)
-        self._encoder: Encoder | None = None
-        self._loading = threading.Lock()
+        self.encoding = Encoding(self.catalog)
 
     @property
     def folder(self) -> Path:
@@ -174,7 +171,7 @@ class Gallery:
         if view.twins:
             cards = self._twins(view.twins, condition)
         else:
-            vector = embedding_of(self.catalog, view.near) if view.near else self.text_vector(view.like)
+            vector = embedding_of(self.catalog, view.near) if view.near else self.encoding.vector(view.like)
             table = most_alike(
                 self.catalog, vector, top=RANKED + 1, where=condition, columns=list(_SHOWN), as_arrow=True
             )
@@ -250,15 +247,6 @@ class Gallery:
         stats = [os.stat(file) for file in session.files]
         said = self.log.last_event() if view is not None and view.asks_picks else None
         return hash(tuple((s.st_ino, s.st_mtime_ns, s.st_size) for s in stats)), said
-
-    def text_vector(self, text: str) -> Any:
-        """The embedding of a text by the catalog's encoder; the first one loads it, which takes seconds."""
-        from nonesuch.likeness import catalog_encoder
-
-        with self._loading:
-            if self._encoder is None:
-                self._encoder = catalog_encoder(self.catalog)
-            return self._encoder.texts([text])[0]
 
     def _cards(self, session: Session, places: Sequence[Place]) -> list[Card]:
         if not places:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from starlette.datastructures import QueryParams
 
 from nonesuch.web.gallery.panel import overview, panel
 from nonesuch.web.gallery.pictures import Pictures
@@ -13,6 +17,8 @@ from nonesuch.web.gallery.threads import Threads
 from nonesuch.web.gallery.view import parse_view
 from nonesuch.web.limits import Limits
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _THREADS = 4  # questions to the catalog at once
 SECONDS = 30.0  # for one answer
 
@@ -25,6 +31,14 @@ class Room:
     threads: Threads
     pictures: Pictures
     sessions: Sessions
+
+    async def ask(
+        self, params: QueryParams, work: Callable[Concatenate[Room, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What `work` makes of a page's query string, within the limit. Raises Refused 503 when it takes longer."""
+        if params.get("like"):
+            await self.gallery.encoding.ready(SECONDS)
+        return await self.threads.ask(work, self, *args, **kwargs)
 
     def warm(self) -> None:
         """Read what the first page needs, so that the first visitor need not wait for it."""

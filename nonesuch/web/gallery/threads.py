@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from catalogs.engine import Session
-from nonesuch.web.limits import Refused
+from nonesuch.web.limits import RETRY, Refused
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,10 +58,6 @@ class Threads:
 
     async def ask(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returns. Raises Refused 503 when it takes too long, waiting for a thread included."""
-        return await self.ask_within(self._seconds, work, *args, **kwargs)
-
-    async def ask_within(self, seconds: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`ask` with another patience."""
         question = Question()
 
         def run() -> T:
@@ -71,19 +67,14 @@ class Threads:
         context = contextvars.copy_context()
         answer = asyncio.get_running_loop().run_in_executor(self._pool, context.run, run)
         try:
-            return await asyncio.wait_for(asyncio.shield(answer), seconds)
+            return await asyncio.wait_for(answer, self._seconds)  # one that no thread has begun is not begun
         except TimeoutError as error:
-            answer.add_done_callback(_forget)
             question.give_up()
-            raise Refused(
-                503, f"the catalog took longer than {seconds:g} s to answer; try fewer or other filters"
-            ) from error
+            message = (
+                f"the catalog took longer than {self._seconds:g} s to answer; try fewer or other filters"
+            )
+            raise Refused(503, message, retry=RETRY) from error
 
     def stop(self) -> None:
         """Let the threads end; what waits is not begun."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _forget(answer: asyncio.Future[T]) -> None:
-    if not answer.cancelled():
-        answer.exception()  # looked at, so that the loop does not complain of it

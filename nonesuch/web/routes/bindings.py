@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
-from starlette.concurrency import run_in_threadpool
 
 from nonesuch.web.limits import Refused
 from nonesuch.web.models import Algorithm, Algorithms, BindingQuery, ErrorBody, Match, Matches
@@ -149,7 +148,8 @@ async def _by_binding(request: Request, algorithm: str, value: str, top: int) ->
     site = _with_catalog(request)
     assert site.repository is not None
     bits = parse_binding(algorithm, value)
-    hits = await run_in_threadpool(site.repository.by_binding, algorithm, bits, min(top, MOST))
+    assert site.room is not None
+    hits = await site.room.threads.ask(site.repository.by_binding, algorithm, bits, min(top, MOST))
     return _matches((hit.manifest_id, hit.score) for hit in hits)
 
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from nonesuch.web.gallery.panel import overview, panel, tidied
 from nonesuch.web.gallery.picking import state_json
 from nonesuch.web.gallery.reader import Card
-from nonesuch.web.gallery.room import SECONDS, Room
+from nonesuch.web.gallery.room import Room
 from nonesuch.web.gallery.view import PICKS, SHOWN, SIZES, View, chips, parse_view, query
 from nonesuch.web.limits import Refused
 from nonesuch.web.site import Site, site_of
@@ -22,7 +22,6 @@ from nonesuch.web.site import Site, site_of
 router = APIRouter(include_in_schema=False)
 
 _PAGES = ("/gallery", "/image/", "/grid", "/compare")
-_LOADING = 240.0  # seconds
 _LONGEST_QUERY = 16_000  # characters
 
 
@@ -30,12 +29,9 @@ _LONGEST_QUERY = 16_000  # characters
 async def gallery_page(request: Request) -> HTMLResponse:
     site, room = site_of(request), room_of(request)
     params = checked_query(request)
-    # The first search by text loads the catalog's encoder, which may be a large model.
-    seconds = _LOADING if params.get("like") else SECONDS
     if params.get("part") == "cards":
-        values = await room.threads.ask_within(seconds, cards, room, params)
-        return site.render("gallery_cards.html", **values)
-    values = await room.threads.ask_within(seconds, _whole, room, params)
+        return site.render("gallery_cards.html", **await room.ask(params, cards, params))
+    values = await room.ask(params, _whole, params)
     return page(request, "gallery.html", **values)
 
 

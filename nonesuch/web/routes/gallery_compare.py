@@ -30,9 +30,9 @@ async def compare_page(request: Request) -> Response:
     room, params = room_of(request), checked_query(request)
     ids = [one for text in params.getlist("ids") for one in text.split(",") if one]
     if not ids:
-        address = await room.threads.ask(_blind if params.get("blind") else _pair, room, params)
+        address = await room.ask(params, blind if params.get("blind") else _pair, params)
         return RedirectResponse(address, 303)
-    values = await room.threads.ask(_whole, room, ids, params)
+    values = await room.ask(params, _whole, ids, params)
     response: HTMLResponse = page(request, "gallery_compare.html", **values)
     return response
 
@@ -47,7 +47,7 @@ def _pair(room: Room, params: QueryParams) -> str:
     return f"/compare{query(view, gallery.columns, ids=f'{one},{other}', draw='1')}"
 
 
-def _blind(room: Room, params: QueryParams) -> str:
+def blind(room: Room, params: QueryParams) -> str:
     """The address of a comparison of one prompt by two contenders, without their names."""
     gallery, view = room.gallery, view_of(room, params)
     by = params["blind"]

@@ -21,11 +21,11 @@ router = APIRouter(include_in_schema=False)
 @router.get("/grid")
 async def grid_page(request: Request) -> HTMLResponse:
     room, params = room_of(request), checked_query(request)
-    values = await room.threads.ask(_whole, room, params)
+    values = await room.threads.ask(whole, room, params)
     return page(request, "gallery_grid.html", **values)
 
 
-def _whole(room: Room, params: QueryParams) -> dict[str, Any]:
+def whole(room: Room, params: QueryParams) -> dict[str, Any]:
     gallery, columns = room.gallery, room.gallery.columns
     view = replace(view_of(room, params), like="", near="", twins="")
     asked = choice(params, gallery)

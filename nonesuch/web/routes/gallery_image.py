@@ -19,10 +19,9 @@ from nonesuch.web.gallery.room import Room
 from nonesuch.web.gallery.shown import credential_lines, recipe_lines, score_lines
 from nonesuch.web.gallery.sweepfile import SweepCopy, sweep_file
 from nonesuch.web.gallery.view import View, checked_recipe, default_order, query
-from nonesuch.web.limits import Refused
-from nonesuch.web.pool import WorkerFailed
 from nonesuch.web.routes.gallery import checked_query, page, room_of, states, view_of
 from nonesuch.web.site import site_of
+from nonesuch.web.uploads import Upload
 from nonesuch.web.words import explain
 from provenance.verdict import Verdict
 
@@ -56,7 +55,7 @@ async def original(request: Request, recipe_id: str) -> Response:
 @router.get("/image/{recipe_id}")
 async def image_page(request: Request, recipe_id: str) -> HTMLResponse:
     room, params = room_of(request), checked_query(request)
-    values = await room.threads.ask(_whole, room, checked_recipe(recipe_id), params)
+    values = await room.ask(params, _whole, checked_recipe(recipe_id), params)
     return page(request, "gallery_image.html", **values)
 
 
@@ -82,13 +81,7 @@ async def verdict_page(request: Request, recipe_id: str) -> HTMLResponse:
     site, room = site_of(request), room_of(request)
     picture = await room.threads.ask(room.pictures.original, checked_recipe(recipe_id))
     name = file_name(recipe_id, picture.mime)
-    try:
-        answer = await site.pool.ask("verify", picture.data, name=name)
-    except WorkerFailed as error:
-        raise Refused(500, f"the file could not be looked at: {error}") from error
-    if "verdict" not in answer:
-        raise Refused(500, f"the file could not be looked at: {plain(answer)}")
-    verdict = Verdict.from_json(answer["verdict"])
+    verdict = await site.verdict_on(Upload(name, picture.data))
     said = explain(verdict)
     if request.query_params.get("part") is not None:
         return site.render("gallery_verdict.html", said=said)
