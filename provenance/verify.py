@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from provenance.metadata.source import Source, read_source
 from provenance.options import Search, VerifyOptions
 from provenance.pixels import Pixels
 from provenance.trustlist import TrustSet
-from provenance.verdict import Verdict, credential_evidence, failed, weigh
+from provenance.verdict import Verdict, contradiction, credential_evidence, failed, weigh
 
 __all__ = ["VerifyOptions", "verify_bytes", "verify_file", "verify_path"]
 
@@ -65,22 +66,26 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
     rgb = pixels.rgb()
     source = read_source(data, mime, pixels.rgba)
     findings = [_plain(finding) for finding in read_metadata(source)]
-    evidence = credential_evidence(credential)
-    evidence += [Evidence(f"metadata:{f.kind}", f.says, f.confidence, f"{f.detail}.") for f in findings]
+    evidence = told_evidence(credential, findings)
     digest = hashlib.sha256(data).hexdigest()
-    settled = weigh(evidence)[1] in ("strong", "proven")
+    settled = is_settled(evidence)
     marks = Marks()
     if rgb is not None:
         named = frozenset(alg for manifest in credential.manifests for alg, _ in manifest.soft_bindings)
         marks = find_marks(
             rgb, search=options.search, key=options.watermark_key, settled=settled, named=named
         )
-    match = None
+    match, trouble = None, None
     if options.catalog is not None:
-        match = catalog_match.find(options.catalog, digest, marks.payloads, pixels.view())
+        try:
+            match = catalog_match.find(options.catalog, digest, marks.payloads, pixels.view())
+        except Exception as error:  # a damaged catalog, or someone else's: the file's own evidence stands
+            trouble = f"the catalog could not be asked ({plain(str(error))})"
+            evidence.append(Evidence("catalog", "nothing", "none", f"{trouble[0].upper()}{trouble[1:]}."))
     evidence += marks_evidence(marks, credential, match)
-    if match is not None:
-        evidence.append(match.evidence)
+    evidence += match.evidence if match is not None else ()
+    contradicted = contradiction(evidence)
+    evidence += [contradicted] if contradicted is not None else []
     answer, confidence = weigh(evidence)
     active = credential.active
     unreadable = rgb is None and credential.integrity in ("unsigned", "unreadable")
@@ -100,8 +105,21 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
         recipe=_recipe(credential, findings, match),
         evidence=tuple(evidence),
         trust_list=trust.to_json(),
-        error=_error(pixels, source, credential),
+        error=_error(pixels, source, credential, trouble),
     )
+
+
+def told_evidence(credential: CredentialReport, findings: Iterable[Finding]) -> list[Evidence]:
+    """What a file says of itself: its credential, then its metadata."""
+    claims = (Evidence(f"metadata:{f.kind}", f.says, f.confidence, f"{f.detail}.") for f in findings)
+    return [*credential_evidence(credential), *claims]
+
+
+def is_settled(evidence: Sequence[Evidence]) -> bool:
+    """Whether a file says of itself, not as a mere claim, that a model was at work: no long search for a watermark
+    is needed then. A camera's credential does not settle it: a watermark would contradict it."""
+    answer, confidence = weigh(evidence)
+    return answer in ("ai-generated", "ai-edited") and confidence in ("strong", "proven")
 
 
 def _plain(finding: Finding) -> Finding:
@@ -120,7 +138,7 @@ def _generator(
     generated = [m for m in credential.manifests if m.source_types and m.generator]
     candidates = [m.generator for m in generated]
     candidates += [f.generator for f in findings if f.says != "nothing"]
-    candidates += [match.record.generator] if match is not None else []
+    candidates += [match.generator] if match is not None else []
     candidates += [m.generator for m in credential.manifests]
     return next((name for name in candidates if name), None)
 
@@ -139,16 +157,16 @@ def _recipe(
         inner = (manifest.recipe or {}).get("recipe")
         if isinstance(inner, dict):
             return {**plain(inner), "source": "credential"}
-    if match is not None and match.record.recipe is not None:
-        return {**match.record.recipe, "source": "catalog"}
+    if match is not None and match.recipe is not None:
+        return {**match.recipe, "source": "catalog"}
     for finding in findings:
         if finding.recipe:
             return {**finding.recipe, "source": finding.kind}
     return None
 
 
-def _error(pixels: Pixels, source: Source, credential: CredentialReport) -> str | None:
-    errors = [pixels.error, source.error]
+def _error(pixels: Pixels, source: Source, credential: CredentialReport, trouble: str | None) -> str | None:
+    errors = [pixels.error, source.error, trouble]
     if credential.integrity == "unreadable":
         errors.append(f"unreadable credential ({credential.detail})")
     return "; ".join(error for error in errors if error) or None

@@ -307,13 +307,11 @@ def test_the_catalog_does_not_call_an_imported_photograph_generated(tmp_path: Pa
     silent = png(tmp_path / "in" / "photo.png", {})
     run(tmp_path / "in", tmp_path / "out")
     digest = hashlib.sha256(silent.read_bytes()).hexdigest()
-    record = CatalogFolder(tmp_path / "out").by_digest(digest)
-    assert record is not None
+    (record,) = CatalogFolder(tmp_path / "out").by_digest(digest)
     assert record.source_type is None
     told = png(tmp_path / "told" / "made.png", {}, 7)
     run(tmp_path / "told", tmp_path / "out", ImportOptions(scorers=(), source_type="trainedAlgorithmicMedia"))
-    record = CatalogFolder(tmp_path / "out").by_digest(hashlib.sha256(told.read_bytes()).hexdigest())
-    assert record is not None
+    (record,) = CatalogFolder(tmp_path / "out").by_digest(hashlib.sha256(told.read_bytes()).hexdigest())
     assert record.source_type == "trainedAlgorithmicMedia"
 
 

@@ -36,16 +36,15 @@ class Shelf:
 
     records: list[CatalogRecord]
 
-    def by_watermark(self, payload: int) -> CatalogRecord | None:
-        return next((r for r in self.records if r.watermark_id == payload), None)
+    def by_watermark(self, payload: int) -> list[CatalogRecord]:
+        return [r for r in self.records if r.watermark_id == payload]
 
-    def by_digest(self, sha256: str) -> CatalogRecord | None:
-        return next((r for r in self.records if r.file_digest == sha256), None)
+    def by_digest(self, sha256: str) -> list[CatalogRecord]:
+        return [r for r in self.records if r.file_digest == sha256]
 
-    def by_phash(self, phash: int, distance: int) -> tuple[CatalogRecord, int] | None:
-        near = [((r.phash ^ phash).bit_count(), r) for r in self.records if r.phash is not None]
-        best = min(near, key=lambda pair: pair[0], default=None)
-        return (best[1], best[0]) if best is not None and best[0] <= distance else None
+    def by_phash(self, phash: int, distance: int) -> list[tuple[CatalogRecord, int]]:
+        away = [(r, (r.phash ^ phash).bit_count()) for r in self.records if r.phash is not None]
+        return sorted((pair for pair in away if pair[1] <= distance), key=lambda pair: pair[1])
 
     def phash(self, image: RGB) -> int:
         small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
@@ -56,10 +55,10 @@ class Shelf:
 class Slow(Shelf):
     """A catalog that takes longer than any file may."""
 
-    def by_digest(self, sha256: str) -> CatalogRecord | None:
+    def by_digest(self, sha256: str) -> list[CatalogRecord]:
         if sha256 == self.records[0].file_digest:
             time.sleep(600)
-        return None
+        return []
 
 
 def shelf(file: MarkedFile, where: Path | None = None) -> Shelf:
@@ -274,12 +273,12 @@ def test_a_file_that_hangs_costs_one_verdict(tmp_path: Path, marked: dict[str, M
 class Fatal(Shelf):
     """A catalog that ends the process, as a fault in native code would."""
 
-    def by_digest(self, sha256: str) -> CatalogRecord | None:
+    def by_digest(self, sha256: str) -> list[CatalogRecord]:
         import os
 
         if sha256 == self.records[0].file_digest:
             os._exit(139)
-        return None
+        return []
 
 
 @pytest.mark.slow
