@@ -54,7 +54,7 @@ class CatalogFolder:
         found = lookup.by_phash(
             self._catalog, phash, max_distance=distance, top=_MOST_ROWS, columns=self._columns
         )
-        away = {row["recipe_id"]: int(row["distance"]) for row in found}
+        away = {row["recipe_id"]: int(row["distance"]) for row in reversed(found)}  # the nearest counts
         records = self._records(found)
         return sorted(((one, away[one.image_id]) for one in records), key=lambda pair: pair[1])
 

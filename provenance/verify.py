@@ -80,8 +80,8 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
         try:
             match = catalog_match.find(options.catalog, digest, marks.payloads, pixels.view())
         except Exception as error:  # a damaged catalog, or someone else's: the file's own evidence stands
-            trouble = f"the catalog could not be asked ({plain(str(error))})"
-            evidence.append(Evidence("catalog", "nothing", "none", f"{trouble[0].upper()}{trouble[1:]}."))
+            trouble = plain(f"the catalog can't be read: {error}")
+            evidence.append(Evidence("catalog", "nothing", "none", f"{trouble[0].upper()}{trouble[1:]}"))
     evidence += marks_evidence(marks, credential, match)
     evidence += match.evidence if match is not None else ()
     contradicted = contradiction(evidence)

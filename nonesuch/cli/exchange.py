@@ -111,9 +111,9 @@ def _tell_marks(count: int, marked: Sequence[Imported]) -> None:
         if done.watermark_of is None:
             leads = ""
         elif done.watermark_shows_it:
-            leads = f", a copy of this catalog's {done.watermark_of[:16]}"
+            leads = f", a copy of the catalog's image {done.watermark_of[:16]}"
         else:
-            leads = f", copied from this catalog's {done.watermark_of[:16]}, which shows another picture"
+            leads = f", copied from the catalog's image {done.watermark_of[:16]}, which shows another picture"
         typer.echo(f"  {_printable(done.path)}: {done.watermark}{leads}", err=True)
     if count > len(marked):
         typer.echo(f"  and {count - len(marked):,} more; --json prints them all", err=True)

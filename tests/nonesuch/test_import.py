@@ -72,7 +72,7 @@ KEPT = {
     "swarmui": ("aspectratio", "1:1"), "fooocus": ("sharpness", 2), "novelai": ("noise_schedule", "karras"),
     "midjourney": ("job_id", "0a1b2c3d-0000-4000-8000-00000000abcd"),
 }  # fmt: skip
-NO_SCORES = ImportOptions(scorers=())
+NO_SCORES = ImportOptions(scorers=(), search="aligned")
 
 
 def picture(seed: int, size: int = 48) -> Image.Image:

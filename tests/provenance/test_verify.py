@@ -183,6 +183,52 @@ def test_a_credential_that_names_another_mark_is_a_conflict(
     assert ask(data).verdict == "conflict"
 
 
+@pytest.mark.parametrize(
+    "source_type", ["digitalCapture", "humanEdits", "compositeWithTrainedAlgorithmicMedia"]
+)
+@pytest.mark.parametrize("binding", [None, "org.nonesuch.watermark.1"])
+def test_a_strangers_credential_takes_nothing_from_what_the_mark_says(
+    tmp_path: Path,
+    marked: dict[str, MarkedFile],
+    ask: Callable[..., Verdict],
+    source_type: str,
+    binding: str | None,
+) -> None:
+    from provenance import encoding, manifest
+
+    stranger = open_signer(tmp_path)
+    definition = manifest.build_manifest(request(source_type=source_type), soft_binding=binding, parents=0)
+    data = stranger.sign(encoding.encode_image(marked["png"].image, "png"), "image/png", definition).data
+    verdict = ask(data)
+    assert (verdict.integrity, verdict.trust) == ("intact", "unlisted")
+    assert (verdict.verdict, verdict.confidence) == ("ai-generated", "strong")
+
+
+def test_ones_own_word_that_a_camera_took_it_conflicts_with_a_generated_images_mark(
+    marked: dict[str, MarkedFile], signer: Signer, ask: Callable[..., Verdict]
+) -> None:
+    told = ask(mark_image(picture(), request(source_type="digitalCapture"), signer).data)
+    assert told.verdict == "conflict"
+    assert "but the credential says that a camera" in " ".join(e.detail for e in told.evidence)
+    record = dataclasses.replace(shelf(marked["png"]).records[0], source_type="digitalCapture")
+    found = ask(again(marked["png"].image), catalog=Shelf([record]))
+    assert found.verdict == "conflict"
+    assert "but the catalog's record says" in " ".join(e.detail for e in found.evidence)
+
+
+def test_the_record_of_a_marks_own_image_says_that_parts_were_generated(
+    marked: dict[str, MarkedFile], ask: Callable[..., Verdict]
+) -> None:
+    (known,) = shelf(marked["png"]).records
+    stripped = again(marked["png"].image)
+    parts = "compositeWithTrainedAlgorithmicMedia"
+    verdict = ask(stripped, catalog=Shelf([dataclasses.replace(known, source_type=parts)]))
+    assert (verdict.verdict, verdict.confidence) == ("ai-edited", "strong")
+    imported = dataclasses.replace(known, source_type=parts, first_hand=False)
+    verdict = ask(stripped, catalog=Shelf([imported]))
+    assert (verdict.verdict, verdict.confidence) == ("ai-generated", "strong")
+
+
 def test_metadata_of_a_generator_is_a_claim(ask: Callable[..., Verdict]) -> None:
     info = PngInfo()
     info.add_text("parameters", "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 64x64")
