@@ -13,7 +13,7 @@ from catalogs.image_files import image_file
 from catalogs.query import Catalog
 from foundation.errors import InputError, StorageError
 from foundation.images import RGB
-from provenance.lookup import CatalogRecord
+from provenance.lookup import CatalogRecord, MarkFrom
 
 MARKED = "marked"  # what the `sweep` column says of pictures that other programs made
 WATERMARK_FROM = "watermark_from"  # in the options of imported rows: "pixels", or "credential" that names it
@@ -98,7 +98,7 @@ def _record(row: Mapping[str, Any], folder: Path) -> CatalogRecord:
         generator=row["model"],
         manifest_digest=row["credential_digest"],
         source_type=_source_type(row),
-        first_hand=_first_hand(row),
+        mark_from=_mark_from(row),
     )
 
 
@@ -147,13 +147,12 @@ def _foreign(row: Mapping[str, Any]) -> bool:
     return row["sweep"] == MARKED or row["recipe_id"] in (row["sha256"], row["init_digest"])
 
 
-def _first_hand(row: Mapping[str, Any]) -> bool:
-    """Whether the row's watermark was made for its image: it was drawn, marked, or imported with a credential that
-    names the mark. What an import found in the pixels may be a copy's or was copied onto them."""
+def _mark_from(row: Mapping[str, Any]) -> MarkFrom:
     if row["recipe_id"] != row["sha256"]:
-        return True
-    return bool(row["watermark_id"]) and _object(row["options"]).get(WATERMARK_FROM) != "pixels"
+        return "own"
+    found = not row["watermark_id"] or _object(row["options"]).get(WATERMARK_FROM) == "pixels"
+    return "pixels" if found else "credential"
 
 
 def _knows_little(row: Mapping[str, Any]) -> tuple[bool, bool]:
-    return not _first_hand(row), row["source_type"] is None
+    return _mark_from(row) != "own", row["source_type"] is None

@@ -57,9 +57,7 @@ class Foreign:
     kind: str  # automatic1111, comfyui, …, credential, text file, file name, or "" when it says nothing
     columns: Mapping[str, Any]  # recipe and mark columns of its row
     manifest: bytes | None  # its C2PA manifest store, when it has one that can be read
-    watermark: (
-        str | None
-    )  # in its pixels, for a person: 16 hex digits or another program's mark; None: none found
+    watermark: str | None  # in its pixels: 16 hex digits, or the name of another program's mark
 
 
 def read_foreign(

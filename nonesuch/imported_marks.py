@@ -109,7 +109,7 @@ class Tracer:
         if self._folder is None or not payload:
             return None
         bearers = catalog_match.bearing(self._folder, payload, self._folder.phash(image))
-        made = [hit for hit in bearers if hit.record.first_hand]
+        made = catalog_match.makers(bearers)
         shown = catalog_match.showing(made, image)
         if not made:
             return None

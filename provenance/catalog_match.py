@@ -73,8 +73,8 @@ class Match:
 
     def marked(self, payload: int) -> CatalogRecord | None:
         """The record of the image that the watermark `payload` was made for."""
-        records = (hit.record for hit in self.hits)
-        return next((one for one in records if one.first_hand and one.watermark_id == payload), None)
+        bearers = [hit for hit in self.hits if hit.record.watermark_id == payload]
+        return next((hit.record for hit in makers(bearers)), None)
 
     def to_json(self) -> dict[str, Any]:
         return self.record.to_json(found_by=self.found_by, distance=self.distance)
@@ -84,7 +84,7 @@ def find(catalog: CatalogLookup, digest: str, payloads: Iterable[int], image: RG
     """The records of an image: by its digest, its watermarks and its fingerprint; None when it is unknown.
 
     `digest` is the file's SHA-256, `payloads` are the 64 bits of its watermarks, `image` is uint8 [H, W, 3]. The
-    search ends with a row of an image that was made or marked here and says that a model was at work: nothing could
+    search ends with a row of an image that was drawn or marked here and says that a model was at work: nothing could
     add to it. Further payloads are then not taken.
     """
     hits = [Hit(record, "digest", None) for record in catalog.by_digest(digest)]
@@ -95,9 +95,9 @@ def find(catalog: CatalogLookup, digest: str, payloads: Iterable[int], image: RG
             bearers = bearing(catalog, payload, phash)
             shown = showing(bearers, image, {hit.record.image_id for hit in hits})
             hits += _new(shown, hits)
-            makers = [hit for hit in bearers if hit.record.first_hand]
-            if makers and not any(hit in shown for hit in makers):
-                copied = makers[0]
+            made = makers(bearers)
+            if made and not any(hit in shown for hit in made):
+                copied = made[0]
                 break
             if _settled(hits):
                 break
@@ -124,7 +124,7 @@ def showing(bearers: Sequence[Hit], image: RGB, known: Iterable[str] = ()) -> li
     A row without a hash can't be compared and is taken at its word.
     """
     found, searched = [], 0
-    for hit in sorted(bearers, key=lambda one: not one.record.first_hand):
+    for hit in sorted(bearers, key=lambda one: not one.record.own):
         same = hit.record.image_id in known or hit.distance is None or hit.distance <= DIFFERENT_DISTANCE
         if not same and searched < _MOST_SEARCHED:
             searched += 1
@@ -145,6 +145,12 @@ def shows(record: CatalogRecord, image: RGB) -> bool:
     except NonesuchError:
         return False
     return part_of(image, original)
+
+
+def makers(bearers: Sequence[Hit]) -> list[Hit]:
+    """Those of the rows with one watermark whose image it was made for: own ones, else what a credential ties to it."""
+    own = [hit for hit in bearers if hit.record.own]
+    return own or [hit for hit in bearers if hit.record.mark_from == "credential"]
 
 
 def bearing(catalog: CatalogLookup, payload: int, phash: int) -> list[Hit]:
@@ -169,13 +175,13 @@ def _new(more: Iterable[Hit], hits: Sequence[Hit]) -> list[Hit]:
 
 
 def _settled(hits: Iterable[Hit]) -> bool:
-    return any(hit.record.first_hand and says(hit.record) in ("ai-generated", "ai-edited") for hit in hits)
+    return any(hit.record.own and says(hit.record) in ("ai-generated", "ai-edited") for hit in hits)
 
 
 def _telling(hit: Hit) -> tuple[bool, int, bool, int]:
     record = hit.record
     told = _TELLS.index(says(record))
-    return record.first_hand, told, record.recipe is not None, -_WAYS.index(hit.found_by)
+    return record.own, told, record.recipe is not None, -_WAYS.index(hit.found_by)
 
 
 def _one_of_each_way(hits: Iterable[Hit]) -> list[Hit]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from foundation.images import RGB
+
+
+# What ties a watermark to a row: the image was drawn or marked here; of imported files, a sound credential names the
+# mark, or it was found in the pixels, where it may be a copy's or may have been copied.
+MarkFrom = Literal["own", "credential", "pixels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +31,12 @@ class CatalogRecord:
     generator: str | None = None
     manifest_digest: str | None = None
     source_type: str | None = "trainedAlgorithmicMedia"  # IPTC name or URI; None when nobody said
-    # whether the watermark was made for this image; False: an imported file, in whose pixels it was found, if at all
-    first_hand: bool = True
+    mark_from: MarkFrom = "own"
+
+    @property
+    def own(self) -> bool:
+        """Whether nonesuch drew or marked this very image."""
+        return self.mark_from == "own"
 
     def to_json(self, *, found_by: str, distance: int | None) -> dict[str, Any]:
         """What a verdict's `catalog` says."""

@@ -132,7 +132,7 @@ def _words(payload: int, manifests: Sequence[ManifestReport], match: Match | Non
     ]
     record = None if match is None or match.copied is not None else match.marked(payload)
     if record is not None:
-        words.append(_Word("the catalog's record", catalog_match.says(record), True))
+        words.append(_Word("the catalog's record", catalog_match.says(record), record.own))
     return words
 
 

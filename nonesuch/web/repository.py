@@ -143,7 +143,7 @@ class Repository:
 
     def _shows(self, payload: int, image: RGB) -> bool:
         bearers = catalog_match.bearing(self._folder, payload, self._folder.phash(image))
-        return any(hit.record.first_hand for hit in catalog_match.showing(bearers, image))
+        return bool(catalog_match.showing(catalog_match.makers(bearers), image))
 
 
 def active_only(store: bytes) -> bytes:

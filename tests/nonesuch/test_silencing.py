@@ -224,6 +224,18 @@ def test_a_mark_copied_onto_another_picture_stays_a_conflict_after_its_import(wo
         recover_from(world.catalogs["drawn and imported"], copied)
 
 
+def test_a_strangers_credential_on_a_copied_mark_stays_a_conflict_after_its_import(
+    world: World, tmp_path: Path
+) -> None:
+    lifted = MarkRequest(PAYLOAD, {"prompt": "mine"}, "x.png", "embedded")
+    (tmp_path / "x.png").write_bytes(mark_image(picture(8), lifted, open_signer(tmp_path / "home")).data)
+    before = world.ask((tmp_path / "x.png").read_bytes(), world.catalogs["drawn"])
+    assert before.verdict == "conflict"
+    catalog = enter(draw(tmp_path / "out", world.drawn), [tmp_path / "x.png"])
+    after = world.ask((tmp_path / "x.png").read_bytes(), catalog)
+    assert after.verdict == "conflict"
+
+
 def test_a_copys_row_neither_hides_the_drawn_row_nor_is_taken_for_a_recipe(
     world: World, tmp_path: Path
 ) -> None:

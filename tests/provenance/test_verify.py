@@ -224,7 +224,7 @@ def test_the_record_of_a_marks_own_image_says_that_parts_were_generated(
     parts = "compositeWithTrainedAlgorithmicMedia"
     verdict = ask(stripped, catalog=Shelf([dataclasses.replace(known, source_type=parts)]))
     assert (verdict.verdict, verdict.confidence) == ("ai-edited", "strong")
-    imported = dataclasses.replace(known, source_type=parts, first_hand=False)
+    imported = dataclasses.replace(known, source_type=parts, mark_from="pixels")
     verdict = ask(stripped, catalog=Shelf([imported]))
     assert (verdict.verdict, verdict.confidence) == ("ai-generated", "strong")
 
