@@ -12,7 +12,7 @@ from catalogs.parts import part_files
 from flows.catalog_folder import WATERMARK_FROM, CatalogFolder
 from foundation.images import RGB
 from provenance import catalog_match, watermark
-from provenance.credentials import CredentialReport, ManifestReport
+from provenance.credentials import CredentialReport
 from provenance.marks import Marks, find_marks
 from provenance.metadata import Finding
 from provenance.options import Search
@@ -89,10 +89,9 @@ def _named(report: CredentialReport) -> int | None:
     """The payload that a sound credential names, of nonesuch's mark or of TrustMark's."""
     if report.integrity != "intact" or report.active is None:
         return None
-    active: ManifestReport = report.active
     payloads = (
         bound_payload(algorithm, value)
-        for algorithm, value in active.soft_bindings
+        for algorithm, value in report.active.soft_bindings
         if algorithm in (watermark.ALGORITHM, trustmark.NAME)
     )
     return next((payload for payload in payloads if payload is not None), None)

@@ -225,10 +225,8 @@ class _Importer:
             row = read.row if trace is None else read.row | {"options": trace.into(read.row["options"])}
             self._rows.append((row | scores, read.manifest))
             of, shows_it = (None, None) if trace is None else (trace.recipe_id, trace.same_picture)
-            kind = read.kind
-            yield Imported(
-                str(read.path), "imported", row["recipe_id"], kind, None, read.watermark, of, shows_it
-            )
+            told = read.kind, None, read.watermark, of, shows_it
+            yield Imported(str(read.path), "imported", row["recipe_id"], *told)
 
     def _publish(self) -> None:
         if not self._rows:

@@ -45,9 +45,7 @@ class Match:
 
     hits: tuple[Hit, ...]
     evidence: tuple[Evidence, ...]
-    copied: str | None = (
-        None  # why its watermark must have been copied from the first hit's image; None: it need not
-    )
+    copied: str | None = None  # why its watermark must be copied from the first hit's image, if it must
 
     @property
     def record(self) -> CatalogRecord:

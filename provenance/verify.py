@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from foundation.errors import InputError
+from foundation.errors import InputError, NonesuchError
 from foundation.images import read_limited
 from provenance import catalog_match
 from provenance.credentials import CredentialReport, read_credentials, sniff_mime
@@ -80,7 +80,7 @@ def verify_bytes(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
         try:
             match = catalog_match.find(options.catalog, digest, marks.payloads, pixels.view())
         except Exception as error:  # a damaged catalog, or someone else's: the file's own evidence stands
-            trouble = plain(f"the catalog can't be read: {error}")
+            trouble = plain(f"the catalog can't be read: {_without_folders(error)}")
             evidence.append(Evidence("catalog", "nothing", "none", f"{trouble[0].upper()}{trouble[1:]}"))
     evidence += marks_evidence(marks, credential, match)
     evidence += match.evidence if match is not None else ()
@@ -120,6 +120,13 @@ def is_settled(evidence: Sequence[Evidence]) -> bool:
     is needed then. A camera's credential does not settle it: a watermark would contradict it."""
     answer, confidence = weigh(evidence)
     return answer in ("ai-generated", "ai-edited") and confidence in ("strong", "proven")
+
+
+def _without_folders(error: Exception) -> str:
+    """An error without the folders of this machine: a server tells verdicts to strangers."""
+    if isinstance(error, NonesuchError):
+        return f"{Path(error.where).name}: {error.message}" if error.where else error.message
+    return type(error).__name__
 
 
 def _plain(finding: Finding) -> Finding:

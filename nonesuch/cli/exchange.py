@@ -78,7 +78,7 @@ def import_(
         watermark_key=chosen_watermark_key(watermark_key),
     )
     counts = {"imported": 0, "known": 0, "broken": 0}
-    marked: list[Imported] = []  # at most SHOWN
+    marked: list[Imported] = []  # at most _SHOWN
     bearing = 0
     with counting("importing") as progress:
         for done in import_folders(paths, out, options, progress=lambda count: progress(count, None)):

@@ -269,6 +269,7 @@ def test_a_catalog_that_can_not_be_read_costs_an_error_and_no_evidence(world: Wo
     assert (verdict.verdict, verdict.confidence, verdict.integrity) == ("ai-generated", "strong", "unsigned")
     assert verdict.error is not None
     assert "foxes-0.parquet" in verdict.error
+    assert str(world.folder) not in json.dumps(verdict.to_json())  # a server tells it to strangers
 
 
 def test_many_copies_do_not_hide_the_drawn_row(world: World, tmp_path: Path) -> None:

@@ -16,12 +16,13 @@ from PIL.PngImagePlugin import PngInfo
 from provenance_samples import PAYLOAD, RECIPE, picture, request
 
 from foundation.images import RGB, decode_rgb
+from provenance.evidence import Evidence, Says
 from provenance.folders import expand_paths, verify_paths
 from provenance.lookup import CatalogRecord
 from provenance.marking import MarkedFile, mark_image
 from provenance.signing import Signer, open_signer
 from provenance.verdict import Verdict
-from provenance.verify import VerifyOptions, verify_file
+from provenance.verify import VerifyOptions, is_settled, verify_file
 
 PARAMETERS = "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 64x64"
 KEYS = {
@@ -227,6 +228,18 @@ def test_the_record_of_a_marks_own_image_says_that_parts_were_generated(
     imported = dataclasses.replace(known, source_type=parts, mark_from="pixels")
     verdict = ask(stripped, catalog=Shelf([imported]))
     assert (verdict.verdict, verdict.confidence) == ("ai-generated", "strong")
+
+
+def test_only_what_says_that_a_model_was_at_work_spares_the_search_for_a_mark() -> None:
+    cases: list[tuple[Says, bool]] = [
+        ("ai-generated", True),
+        ("ai-edited", True),
+        ("captured", False),
+        ("nothing", False),
+    ]
+    for says, settles in cases:
+        assert is_settled([Evidence("credential", says, "proven", "")]) == settles
+    assert not is_settled([Evidence("metadata:xmp", "ai-generated", "claimed", "")])
 
 
 def test_metadata_of_a_generator_is_a_claim(ask: Callable[..., Verdict]) -> None:
