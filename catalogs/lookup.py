@@ -65,7 +65,14 @@ def by_manifest(catalog: Catalog, manifest_id: str) -> list[Row]:
     return _by_key(catalog, "manifest_id", key, key, where, lambda value: value == manifest_id)
 
 
-def by_phash(catalog: Catalog, phash: int, *, max_distance: int = 8, top: int = 20) -> list[Row]:
+def by_phash(
+    catalog: Catalog,
+    phash: int,
+    *,
+    max_distance: int = 8,
+    top: int = 20,
+    columns: Sequence[str] | None = None,
+) -> list[Row]:
     """The rows whose phash differs in at most `max_distance` bits, nearest first, with `distance`."""
     if not 0 < phash < 2**64:
         return []
@@ -95,7 +102,7 @@ def by_phash(catalog: Catalog, phash: int, *, max_distance: int = 8, top: int = 
             away += found["away"].to_pylist()
         best = sorted(range(len(files)), key=lambda i: (away[i], files[i], numbers[i]))[:top]
         places = Places([files[i] for i in best], [numbers[i] for i in best])
-        rows = _plain(catalog, session, places)
+        rows = _plain(catalog, session, places, columns)
         return [{**row, "distance": away[i]} for row, i in zip(rows, best, strict=True)]
 
     return catalog.engine.read(work)

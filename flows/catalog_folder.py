@@ -13,9 +13,12 @@ from catalogs.image_files import image_file
 from catalogs.query import Catalog
 from foundation.errors import InputError, StorageError
 from foundation.images import RGB
-from provenance.lookup import CatalogRecord
+from provenance.lookup import CatalogRecord, MarkFrom
 
 MARKED = "marked"  # what the `sweep` column says of pictures that other programs made
+WATERMARK_FROM = "watermark_from"  # in the options of imported rows: "pixels", or "credential" that names it
+MOST = 16  # records of one answer: each may cost a look at its file
+_MOST_ROWS = 256  # rows near a fingerprint, from which they are chosen
 
 
 class CatalogFolder:
@@ -38,33 +41,39 @@ class CatalogFolder:
     def __reduce__(self) -> tuple[type[CatalogFolder], tuple[Path]]:
         return CatalogFolder, (self._path,)
 
-    def by_watermark(self, payload: int) -> CatalogRecord | None:
-        """The image whose watermark carries `payload`."""
-        return self._first(lookup.by_watermark(self._catalog, payload, self._columns))
+    def by_watermark(self, payload: int) -> list[CatalogRecord]:
+        """The images whose watermark carries `payload`, at most MOST, the most telling."""
+        return self._records(lookup.by_watermark(self._catalog, payload, self._columns))
 
-    def by_digest(self, sha256: str) -> CatalogRecord | None:
-        """The image whose file has this SHA-256."""
-        return self._first(lookup.by_digest(self._catalog, sha256, self._columns))
+    def by_digest(self, sha256: str) -> list[CatalogRecord]:
+        """The images whose file has this SHA-256."""
+        return self._records(lookup.by_digest(self._catalog, sha256, self._columns))
 
-    def by_phash(self, phash: int, distance: int) -> tuple[CatalogRecord, int] | None:
-        """The nearest image within `distance` bits, with its distance."""
-        found = lookup.by_phash(self._catalog, phash, max_distance=distance, top=1)
-        record = self._first(found)
-        return None if record is None else (record, int(found[0]["distance"]))
+    def by_phash(self, phash: int, distance: int) -> list[tuple[CatalogRecord, int]]:
+        """The images within `distance` bits, each with its distance, the nearest first; at most MOST, as above."""
+        found = lookup.by_phash(
+            self._catalog, phash, max_distance=distance, top=_MOST_ROWS, columns=self._columns
+        )
+        away = {row["recipe_id"]: int(row["distance"]) for row in reversed(found)}  # the nearest counts
+        records = self._records(found)
+        return sorted(((one, away[one.image_id]) for one in records), key=lambda pair: pair[1])
 
     def phash(self, image: RGB) -> int:
         """The 64-bit perceptual hash as the catalog computes it."""
         return perceptual_hashes(image)["phash"]
 
-    def _first(self, rows: list[dict[str, Any]]) -> CatalogRecord | None:
-        drawn = [row for row in rows if row["file"] or row["status"] == "removed"]
-        return _record(drawn[0], self._catalog.folder) if drawn else None
+    def _records(self, rows: list[dict[str, Any]]) -> list[CatalogRecord]:
+        whole = ({name: row.get(name) for name in RECORD_COLUMNS} for row in rows)
+        drawn = [row for row in whole if row["file"] or row["status"] == "removed"]
+        drawn.sort(key=_knows_little)  # stable: the nearest of equals stays first
+        return [_record(row, self._catalog.folder) for row in drawn[:MOST]]
 
 
 _RECIPE_COLUMNS = (
     "backend", "model", "model_digest", "prompt", "negative_prompt", "seed", "width", "height", "steps",
     "guidance_scale", "scheduler", "dtype",
 )  # fmt: skip
+_RECIPE_SAYS = ("prompt", "negative_prompt", "seed", "steps", "guidance_scale", "scheduler", "model")
 RECORD_COLUMNS = (  # what a record is made of
     *_RECIPE_COLUMNS, "recipe_id", "sweep", "file", "sha256", "phash", "watermark_id", "credential_digest", "init_digest", "loras",
     "options", "source_type", "status", "strength", "mask_digest", "parent", "ways",
@@ -76,6 +85,7 @@ def _record(row: Mapping[str, Any], folder: Path) -> CatalogRecord:
     recipe |= {"loras": json.loads(row["loras"] or "[]"), "options": json.loads(row["options"] or "{}")}
     if not _foreign(row):
         recipe |= start_of_row(row)
+    known = any(row[name] not in (None, "") for name in _RECIPE_SAYS)
     return CatalogRecord(
         image_id=row["recipe_id"],
         watermark_id=row["watermark_id"] or None,
@@ -84,10 +94,11 @@ def _record(row: Mapping[str, Any], folder: Path) -> CatalogRecord:
         file_digest=row["sha256"],
         phash=row["phash"] or None,
         prompt=row["prompt"],
-        recipe=recipe,
+        recipe=recipe if known else None,
         generator=row["model"],
         manifest_digest=row["credential_digest"],
         source_type=_source_type(row),
+        mark_from=_mark_from(row),
     )
 
 
@@ -134,3 +145,14 @@ def _object(text: Any) -> dict[str, Any]:
 def _foreign(row: Mapping[str, Any]) -> bool:
     """Whether another program made the picture: it was marked or imported."""
     return row["sweep"] == MARKED or row["recipe_id"] in (row["sha256"], row["init_digest"])
+
+
+def _mark_from(row: Mapping[str, Any]) -> MarkFrom:
+    if row["recipe_id"] != row["sha256"]:
+        return "own"
+    found = not row["watermark_id"] or _object(row["options"]).get(WATERMARK_FROM) == "pixels"
+    return "pixels" if found else "credential"
+
+
+def _knows_little(row: Mapping[str, Any]) -> tuple[bool, bool]:
+    return _mark_from(row) != "own", row["source_type"] is None

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nonesuch.imported_marks import SearchFor, read_marks
 from provenance import vocabulary
-from provenance.credentials import CredentialReport, ManifestReport, read_credentials, sniff_mime
+from provenance.credentials import CredentialReport, read_credentials, sniff_mime
 from provenance.metadata import Finding, automatic1111, read_metadata
 from provenance.metadata.finding import recipe as foreign_recipe
 from provenance.metadata.source import Source, read_source
@@ -56,17 +57,28 @@ class Foreign:
     kind: str  # automatic1111, comfyui, …, credential, text file, file name, or "" when it says nothing
     columns: Mapping[str, Any]  # recipe and mark columns of its row
     manifest: bytes | None  # its C2PA manifest store, when it has one that can be read
+    watermark: str | None  # in its pixels: 16 hex digits, or the name of another program's mark
 
 
-def read_foreign(data: bytes, path: Path, pixels: Pixels, trust: TrustSet) -> Foreign:
-    """Read the credential, the metadata and the file's name; the strongest of them fills the columns.
+def read_foreign(
+    data: bytes,
+    path: Path,
+    pixels: Pixels,
+    trust: TrustSet,
+    *,
+    search: SearchFor = "full",
+    watermark_key: bytes | None = None,
+) -> Foreign:
+    """Read the credential, the metadata, the watermarks and the file's name; the strongest fills the columns.
 
-    `pixels` are the file's, decoded when hidden parameters are looked for. A text file of the same stem
-    holds parameters or a caption, a .c2pa file of the same stem the manifest. Never raises for what a file
-    holds. Numbers that a column can't hold, and every field that has no column, are kept in `options`.
+    `pixels` are the file's. A text file of the same stem holds parameters or a caption, a .c2pa file of the same stem
+    the manifest of a file that has none in it. `search` and `watermark_key` are for the watermarks. Never raises for
+    what a file holds. Numbers that a column can't hold, and every field that has no column, are kept in `options`.
     """
     mime = sniff_mime(data)
-    report = read_credentials(data, mime, trust, manifest=_beside(path, ".c2pa"))
+    report = read_credentials(data, mime, trust)
+    if report.integrity == "unsigned" and (beside := _beside(path, ".c2pa")) is not None:
+        report = read_credentials(data, mime, trust, manifest=beside)
     source = read_source(data, mime, pixels.rgba)
     findings = list(read_metadata(source))
     own = _own_recipe(report)
@@ -82,14 +94,16 @@ def read_foreign(data: bytes, path: Path, pixels: Pixels, trust: TrustSet) -> Fo
         generator = report.active.generator
     if not kind:
         kind = best.kind if best is not None else "credential" if report.active is not None else ""
-    columns = _recipe_columns(recipe, kind, generator, _unread(findings, source, recipe, kind))
-    columns |= _mark_columns(report, findings)
+    marks = read_marks(pixels, report, findings, search, watermark_key)
+    unread = _unread(findings, source, recipe, kind) | marks.options
+    columns = _recipe_columns(recipe, kind, generator, unread)
+    columns |= _mark_columns(report, findings) | {"watermark_id": marks.watermark_id}
     generated = any(finding.says == "ai-generated" for finding in findings) or (
         vocabulary.origin_of(vocabulary.IPTC_BASE + columns.get("source_type", "")) == "generated"
     )
     if generated and generator:  # an editor's name is not a model's
         columns.setdefault("model", _sound(generator))
-    return Foreign(kind, columns, report.store)
+    return Foreign(kind, columns, report.store, marks.shown)
 
 
 def _best(findings: Sequence[Finding]) -> Finding | None:
@@ -175,7 +189,6 @@ def _mark_columns(report: CredentialReport, findings: Sequence[Finding]) -> dict
     uris: list[str] = []
     if report.integrity == "intact" and report.active is not None:
         uris += report.active.source_types
-        columns["watermark_id"] = _watermark(report.active)
     if report.active is not None:
         columns["manifest_id"] = _sound(report.active.label)
     uris += [uri for finding in findings for uri in finding.source_types]
@@ -183,19 +196,6 @@ def _mark_columns(report: CredentialReport, findings: Sequence[Finding]) -> dict
     if known:
         columns["source_type"] = known[0]
     return columns
-
-
-def _watermark(manifest: ManifestReport) -> int:
-    """The payload that a credential names, of nonesuch's mark or of TrustMark's; 0 for none."""
-    from provenance.pixel_marks import bound_payload
-    from provenance.watermark import ALGORITHM, trustmark
-
-    named = (
-        bound_payload(algorithm, value)
-        for algorithm, value in manifest.soft_bindings
-        if algorithm in (ALGORITHM, trustmark.NAME)
-    )
-    return next((payload for payload in named if payload is not None), 0)
 
 
 def _unread(

@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from foundation.files import atomic_write, flush_files
 from foundation.images import RGB, read_limited
 from nonesuch.foreign_rows import read_foreign
 from nonesuch.import_scores import import_schema, open_scoring, score_rows
+from nonesuch.imported_marks import SearchFor, Tracer
 from provenance import vocabulary
 from provenance.credentials import sniff_mime
 from provenance.folders import expand_paths
@@ -62,6 +63,8 @@ class ImportOptions:
     scorers: tuple[str, ...] = SCORERS  # () scores and embeds nothing
     encoder: str | None = None  # None: that of the catalog's embeddings, else "embedded"
     online: bool = False  # whether the encoder's weights may be fetched
+    search: SearchFor = "full"  # for watermarks: any scale and angle, as the picture stands, or none
+    watermark_key: bytes | None = field(default=None, repr=False)  # a secret one, besides the public key
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,9 @@ class Imported:
     recipe_id: str | None  # SHA-256 of the file; None when it can't be read
     kind: str  # where its recipe was read: automatic1111, credential, file name, …; "" when it says nothing
     error: str | None  # why it is broken
+    watermark: str | None = None  # in its pixels: 16 hex digits, or the name of another program's mark
+    watermark_of: str | None = None  # recipe id of the catalog's image that the mark was made for
+    watermark_shows_it: bool | None = None  # whether it shows that image; False: the mark was copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class _Read:
     row: dict[str, Any]
     kind: str
     manifest: bytes | None
+    watermark: str | None
 
 
 def import_folders(
@@ -123,6 +130,7 @@ class _Importer:
         self._scoring = open_scoring(out, options.scorers, options.encoder, online=options.online)
         self._schema = import_schema(self._scoring)
         prepare_catalog(out, self._schema)
+        self._tracer = Tracer(out)
         self._waiting: list[_Read] = []
         self._rows: list[tuple[dict[str, Any], bytes | None]] = []
         self._done = 0
@@ -169,7 +177,8 @@ class _Importer:
             file = self._place(path, digest, suffix := _SUFFIX.get(sniff_mime(data), path.suffix.lower()))
         except InputError as error:
             return Imported(str(path), "broken", None, "", error.message)
-        foreign = read_foreign(data, path, pixels, self._trust)
+        search, key = self._options.search, self._options.watermark_key
+        foreign = read_foreign(data, path, pixels, self._trust, search=search, watermark_key=key)
         write_thumbnail(self._out, digest, image, scratch=self._out / SCRATCH)
         manifest = foreign.manifest
         row: dict[str, Any] = {
@@ -189,7 +198,8 @@ class _Importer:
         }
         if self._options.source_type is not None:
             row["source_type"] = self._options.source_type
-        return _Read(path, image, data if self._options.copy else None, row, foreign.kind, manifest)
+        kept = data if self._options.copy else None
+        return _Read(path, image, kept, row, foreign.kind, manifest, foreign.watermark)
 
     def _place(self, path: Path, digest: str, suffix: str) -> str:
         """The `file` column: a path inside the output folder for copies, the way there for the others."""
@@ -211,8 +221,12 @@ class _Importer:
             if read.data is not None:
                 target = self._out / read.row["file"]
                 atomic_write(target, read.data, scratch=self._out / SCRATCH, flush=False)
-            self._rows.append((read.row | scores, read.manifest))
-            yield Imported(str(read.path), "imported", read.row["recipe_id"], read.kind, None)
+            trace = self._tracer.trace(read.row["watermark_id"], read.image)
+            row = read.row if trace is None else read.row | {"options": trace.into(read.row["options"])}
+            self._rows.append((row | scores, read.manifest))
+            of, shows_it = (None, None) if trace is None else (trace.recipe_id, trace.same_picture)
+            told = read.kind, None, read.watermark, of, shows_it
+            yield Imported(str(read.path), "imported", row["recipe_id"], *told)
 
     def _publish(self) -> None:
         if not self._rows:

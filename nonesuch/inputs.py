@@ -56,5 +56,5 @@ def _catalogued(catalog: Path, digest: str) -> str | None:
     """The file of a catalog's image that has this SHA-256."""
     from nonesuch.lookup import CatalogFolder
 
-    record = CatalogFolder(catalog).by_digest(digest)
-    return None if record is None or record.file is None else str(record.file.resolve())
+    records = CatalogFolder(catalog).by_digest(digest)
+    return next((str(record.file.resolve()) for record in records if record.file is not None), None)

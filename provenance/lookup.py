@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from foundation.images import RGB
+
+
+# What ties a watermark to a row: the image was drawn or marked here; of imported files, a sound credential names the
+# mark, or it was found in the pixels, where it may be a copy's or may have been copied.
+MarkFrom = Literal["own", "credential", "pixels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,12 @@ class CatalogRecord:
     generator: str | None = None
     manifest_digest: str | None = None
     source_type: str | None = "trainedAlgorithmicMedia"  # IPTC name or URI; None when nobody said
+    mark_from: MarkFrom = "own"
+
+    @property
+    def own(self) -> bool:
+        """Whether nonesuch drew or marked this very image."""
+        return self.mark_from == "own"
 
     def to_json(self, *, found_by: str, distance: int | None) -> dict[str, Any]:
         """What a verdict's `catalog` says."""
@@ -39,18 +51,21 @@ class CatalogRecord:
 
 
 class CatalogLookup(Protocol):
-    """Finds records. It is called from worker processes too, so it must pickle when folders are verified."""
+    """Finds records. It is called from worker processes too, so it must pickle when folders are verified.
 
-    def by_watermark(self, payload: int) -> CatalogRecord | None:
-        """The image whose watermark carries `payload` (64 bits)."""
+    Several rows may know one image; all are wanted, since one that was imported may know nothing of its origin.
+    """
+
+    def by_watermark(self, payload: int) -> Sequence[CatalogRecord]:
+        """The images whose watermark carries `payload` (64 bits)."""
         ...
 
-    def by_digest(self, sha256: str) -> CatalogRecord | None:
-        """The image whose file has this SHA-256 (64 hex digits)."""
+    def by_digest(self, sha256: str) -> Sequence[CatalogRecord]:
+        """The images whose file has this SHA-256 (64 hex digits)."""
         ...
 
-    def by_phash(self, phash: int, distance: int) -> tuple[CatalogRecord, int] | None:
-        """The nearest image within `distance` bits, with its distance."""
+    def by_phash(self, phash: int, distance: int) -> Sequence[tuple[CatalogRecord, int]]:
+        """The images within `distance` bits, each with its distance, the nearest first."""
         ...
 
     def phash(self, image: RGB) -> int:

@@ -1,23 +1,31 @@
 """What the watermarks of a picture say, in the light of its credential and a catalog.
 
-What a mark of nonesuch stands for is what the credential that names it, or the catalog's record, says; pictures of
-any origin can be marked.
+Pictures of any origin can be marked. A mark of nonesuch says by its own form whether it stands for a generated image
+(provenance.payloads). The credential that names it, or the catalog's record of the image that it was made for, can
+add to that and say that it stands for generated parts; what knows nothing of it takes nothing away.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from provenance import vocabulary, watermark
+from provenance import catalog_match, vocabulary, watermark
 from provenance.catalog_match import Match
-from provenance.credentials import CredentialReport
+from provenance.credentials import CredentialReport, ManifestReport
 from provenance.evidence import Confidence, Evidence, Says
 from provenance.marks import Mark, Marks
 from provenance.payloads import says_origin
 from provenance.pixel_marks import bound_payload
 
-_SAYS_BY_ORIGIN: dict[str, Says] = {"generated": "ai-generated", "partly-generated": "ai-edited"}
+_BY_MODEL: tuple[Says, ...] = ("ai-generated", "ai-edited")
+_SAYS_BY_ORIGIN: dict[str, Says] = {  # the most telling first
+    "generated": "ai-generated",
+    "partly-generated": "ai-edited",
+    "captured": "captured",
+}
 
 
 def marks_evidence(marks: Marks, credential: CredentialReport, match: Match | None) -> list[Evidence]:
@@ -77,50 +85,71 @@ def _own_evidence(detection: Any, credential: CredentialReport, match: Match | N
     if active and active.integrity == "intact" and bound and payload not in bound:
         detail = f"The watermark {payload:016x} is not the one that the credential names."
         return Evidence("watermark", "conflict", "strong", detail)
-    uris: tuple[str, ...] = ("trainedAlgorithmicMedia",) if says_origin(payload) else ()
-    if payload in bound:
-        uris = bound[payload]
-    elif match is not None:
-        uris = () if match.record.source_type is None else (match.record.source_type,)
-    says = _meaning(uris)
-    confidence: Confidence = "strong" if says != "nothing" else "none"
-    told = "" if uris else ", which says nothing of how the image came about"
+    words = _words(payload, bound.get(payload, ()), match)
+    meaning: Says = "ai-generated" if says_origin(payload) else "nothing"
+    against = next((word.who for word in words if word.says == "captured" and word.sound), None)
+    if meaning == "ai-generated" and against is not None:
+        detail = f"The watermark {payload:016x} is one of a generated image, but {against} says that a camera captured it."
+        return Evidence("watermark", "conflict", "strong", detail)
+    if any(word.says == "ai-generated" for word in words):
+        meaning = "ai-generated"
+    elif any(word.says == "ai-edited" and (word.sound or meaning == "nothing") for word in words):
+        meaning = "ai-edited"
+    confidence: Confidence = "strong" if meaning != "nothing" else "none"
+    told = "" if meaning != "nothing" else ", which says nothing of how the image came about"
     detail = f"The image carries nonesuch's watermark {payload:016x}{told}."
-    return Evidence("watermark", says, confidence, detail)
+    return Evidence("watermark", meaning, confidence, detail)
 
 
 def _other_evidence(mark: Mark, credential: CredentialReport, match: Match | None) -> Evidence:
     """Pictures of any origin bear it, and its own check may be weak: only credential or catalog give it a meaning."""
-    bound = _bound(credential, mark.algorithm)
-    uris = bound.get(mark.payload, ())
-    known = match is not None and match.record.watermark_id == mark.payload
-    if known and not uris and match is not None and match.record.source_type is not None:
-        uris = (match.record.source_type,)
-    says = _meaning(uris)
+    words = _words(mark.payload, _bound(credential, mark.algorithm).get(mark.payload, ()), match)
+    said = {word.says for word in words}
+    meaning: Says = next((says for says in _BY_MODEL if says in said), "nothing")
     told = f"{'TrustMark' if mark.name == 'trustmark' else f'{mark.name} watermark'} {mark.payload:016x}"
-    if mark.payload in bound or known:
-        by = "the credential" if mark.payload in bound else "the catalog's record"
-        detail = f"The image carries the {told} that {by} names."
+    if words:
+        detail = f"The image carries the {told} that {words[0].who} names."
     else:
         odds = round(1.0 / max(mark.false_alarm, 1e-30))
         detail = f"The image seems to carry the {told}; so does one unmarked picture in some {odds:,}."
-    return Evidence(f"watermark:{mark.name}", says, "strong" if says != "nothing" else "none", detail)
+    return Evidence(f"watermark:{mark.name}", meaning, "strong" if meaning != "nothing" else "none", detail)
 
 
-def _bound(credential: CredentialReport, algorithm: str) -> dict[int, tuple[str, ...]]:
-    """The payloads that a credential names, with the source types of the manifest that does.
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """What one who knows a mark says of the image that it was made for."""
+
+    who: str
+    says: Says
+    sound: bool  # believed when it says less than the mark itself
+
+
+def _words(payload: int, manifests: Sequence[ManifestReport], match: Match | None) -> list[_Word]:
+    """What the manifests that name a mark, and the catalog's row of the image that it was made for, say."""
+    words = [
+        _Word("the credential", _meaning(one), one.integrity == "intact" and one.trust in ("listed", "own"))
+        for one in manifests
+    ]
+    record = None if match is None or match.copied is not None else match.marked(payload)
+    if record is not None:
+        words.append(_Word("the catalog's record", catalog_match.says(record), record.own))
+    return words
+
+
+def _bound(credential: CredentialReport, algorithm: str) -> dict[int, list[ManifestReport]]:
+    """The payloads that a credential names, with the manifests that do.
 
     A picture that was marked twice may show either mark, so every manifest of its history counts.
     """
-    found: dict[int, tuple[str, ...]] = {}
-    for manifest in reversed(credential.manifests):
+    found: dict[int, list[ManifestReport]] = {}
+    for manifest in credential.manifests:
         for named, value in manifest.soft_bindings:
             payload = bound_payload(algorithm, value) if named == algorithm else None
             if payload is not None:
-                found[payload] = manifest.source_types
+                found.setdefault(payload, []).append(manifest)
     return found
 
 
-def _meaning(uris: tuple[str, ...]) -> Says:
-    origins = {vocabulary.origin_of(uri) for uri in uris}
+def _meaning(manifest: ManifestReport) -> Says:
+    origins = {vocabulary.origin_of(uri) for uri in manifest.source_types}
     return next((says for origin, says in _SAYS_BY_ORIGIN.items() if origin in origins), "nothing")

@@ -61,8 +61,8 @@ def recover(
         if payloads.unread:
             raise DependencyError(payloads.unread[0].why)
         return None
-    if match.evidence.says == "conflict":
-        raise ProvenanceError(match.evidence.detail, where=str(path))
+    if match.copied is not None:
+        raise ProvenanceError(match.copied, where=str(path))
     original = _original(match.record)
     credential = None
     if original is not None:

@@ -1,9 +1,10 @@
 """The verdict: weighing all evidence. It never says "real"; without evidence it says so.
 
 Rules, in this order: evidence that contradicts itself is a conflict; whatever says that a generative model made the
-image makes it ai-generated; generated parts only, ai-edited; an intact credential of a listed signer that says a
-camera made it, with nothing against it, captured; else no-evidence. The confidence is that of the strongest
-evidence for the verdict.
+image makes it ai-generated, unless stronger evidence says that a model made parts of it and no signature vouches for the
+rest; generated parts only, ai-edited; an intact credential of a listed signer that says a camera made it, with nothing
+against it, captured; else no-evidence. The confidence is that of the strongest evidence for the verdict. What is laid
+beside a file's credential never lowers its verdict: see docs/verify.md.
 """
 
 from __future__ import annotations
@@ -108,27 +109,39 @@ def failed(path: str, error: str, trust_list: dict[str, str | None]) -> Verdict:
 
 def weigh(evidence: Sequence[Evidence]) -> tuple[Answer, Confidence]:
     """The answer and its confidence."""
-    by: dict[Says, list[Confidence]] = {}
-    for item in evidence:
-        by.setdefault(item.says, []).append(item.confidence)
-    if "conflict" in by:
-        return "conflict", strongest(*by["conflict"])
-    artificial = by.get("ai-generated", []) + by.get("ai-edited", [])
-    captured = strongest(*by.get("captured", []))
-    if (
-        captured == "proven"
-        and artificial
-        and not any(_of_model(item) and _signed(item) for item in evidence)
-    ):
-        # The whole credential speaks of a camera, and something beside it says that a model made the image.
-        return "conflict", weakest(captured, strongest(*artificial))
-    if by.get("ai-generated"):
-        return "ai-generated", strongest(*by["ai-generated"])
-    if by.get("ai-edited"):
-        return "ai-edited", strongest(*by["ai-edited"])
-    if captured == "proven":
+    conflicts = [item for item in evidence if item.says == "conflict"]
+    contradicted = contradiction(evidence)
+    if conflicts:
+        return "conflict", strongest(*(item.confidence for item in conflicts))
+    if contradicted is not None:
+        return "conflict", contradicted.confidence
+    whole = strongest(*(item.confidence for item in evidence if item.says == "ai-generated"))
+    parts = strongest(*(item.confidence for item in evidence if item.says == "ai-edited"))
+    signed_for = any(item.says == "ai-generated" and _vouched(item) for item in evidence)
+    if whole != "none" and (signed_for or strongest(whole, parts) == whole):
+        return "ai-generated", whole
+    if parts != "none":
+        return "ai-edited", parts
+    if _proven_capture(evidence):
         return "captured", "proven"
     return "no-evidence", "none"
+
+
+def contradiction(evidence: Sequence[Evidence]) -> Evidence | None:
+    """The conflict of a camera's proven credential with what says that a generative model was at work; None without.
+
+    A credential that tells how a camera's picture was edited with a model is none: that must be signed, too.
+    """
+    artificial = [item for item in evidence if _of_model(item)]
+    if not artificial or not _proven_capture(evidence) or any(_vouched(item) for item in artificial):
+        return None
+    kinds = ", ".join(dict.fromkeys(item.kind for item in artificial))
+    grade = weakest("proven", strongest(*(item.confidence for item in artificial)))
+    detail = (
+        "The credential says that a camera captured the image, and nothing that its signer vouches for says that a "
+        f"generative model was at work; but this does: {kinds}."
+    )
+    return Evidence("credential", "conflict", grade, detail)
 
 
 def credential_evidence(report: CredentialReport) -> list[Evidence]:
@@ -177,8 +190,13 @@ def _of_model(item: Evidence) -> bool:
     return item.says in ("ai-generated", "ai-edited")
 
 
-def _signed(item: Evidence) -> bool:
-    return item.kind in ("credential", "ingredient")
+def _vouched(item: Evidence) -> bool:
+    # what is only claimed lies in the file, but no signature vouches for it
+    return item.kind in ("credential", "ingredient") and item.confidence in ("strong", "proven")
+
+
+def _proven_capture(evidence: Sequence[Evidence]) -> bool:
+    return any(item.says == "captured" and item.confidence == "proven" for item in evidence)
 
 
 _SAYING: dict[Says, str] = {

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from foundation.errors import InputError
+from foundation.errors import InputError, NonesuchError
 from foundation.images import read_limited
 from provenance import catalog_match
 from provenance.credentials import CredentialReport, read_credentials, sniff_mime
@@ -26,7 +26,7 @@ from provenance.options import Search, VerifyOptions
 from provenance.pixels import Pixels
 from provenance.steps import Step
 from provenance.trustlist import TrustSet
-from provenance.verdict import Verdict, credential_evidence, failed, weigh
+from provenance.verdict import Verdict, contradiction, credential_evidence, failed, weigh
 
 __all__ = ["VerifyOptions", "verify_bytes", "verify_file", "verify_path"]
 
@@ -96,7 +96,7 @@ def verify_steps(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
     if asked and rgb is not None:
         known = replace(known, findings=_findings(replace(source, rgba=pixels.rgba)))
         yield Step(known.verdict(), _PIXELS)
-    settled = weigh(known.evidence())[1] in ("strong", "proven")
+    settled = is_settled(told_evidence(credential, known.findings))
     if rgb is not None:
         named = frozenset(alg for manifest in credential.manifests for alg, _ in manifest.soft_bindings)
         for marks in search_marks(
@@ -107,8 +107,12 @@ def verify_steps(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
     if options.catalog is not None:
         yield Step(known.verdict(), "the catalog was not searched to the end")
         digest = hashlib.sha256(data).hexdigest()
-        match = catalog_match.find(options.catalog, digest, known.marks.payloads, pixels.view())
-        known = replace(known, match=match)
+        try:
+            match = catalog_match.find(options.catalog, digest, known.marks.payloads, pixels.view())
+            known = replace(known, match=match)
+        except Exception as error:  # a damaged catalog, or someone else's: the file's own evidence stands
+            trouble = plain(f"the catalog can't be read: {_without_folders(error)}")
+            known = replace(known, trouble=trouble)
     yield Step(known.verdict(), "")
 
 
@@ -124,12 +128,18 @@ class _Known:
     match: catalog_match.Match | None = None
     decoded: bool = True  # False when its pixels can't be read
     error: str | None = None  # what else can't be read
+    trouble: str | None = None  # why the catalog can't be read
 
     def evidence(self) -> list[Evidence]:
-        found = credential_evidence(self.credential)
-        found += [Evidence(f"metadata:{f.kind}", f.says, f.confidence, f"{f.detail}.") for f in self.findings]
+        found = told_evidence(self.credential, self.findings)
+        if self.trouble is not None:
+            found.append(
+                Evidence("catalog", "nothing", "none", f"{self.trouble[0].upper()}{self.trouble[1:]}")
+            )
         found += marks_evidence(self.marks, self.credential, self.match)
-        return found if self.match is None else [*found, self.match.evidence]
+        found += self.match.evidence if self.match is not None else ()
+        contradicted = contradiction(found)
+        return found if contradicted is None else [*found, contradicted]
 
     def verdict(self) -> Verdict:
         credential, findings, match = self.credential, self.findings, self.match
@@ -153,12 +163,32 @@ class _Known:
             recipe=_recipe(credential, findings, match),
             evidence=tuple(evidence),
             trust_list=self.trust.to_json(),
-            error=_error(self.error, _unreadable(credential)),
+            error=_error(self.error, self.trouble, _unreadable(credential)),
         )
 
 
 def _findings(source: Source) -> tuple[Finding, ...]:
     return tuple(_plain(finding) for finding in read_metadata(source))
+
+
+def told_evidence(credential: CredentialReport, findings: Iterable[Finding]) -> list[Evidence]:
+    """What a file says of itself: its credential, then its metadata."""
+    claims = (Evidence(f"metadata:{f.kind}", f.says, f.confidence, f"{f.detail}.") for f in findings)
+    return [*credential_evidence(credential), *claims]
+
+
+def is_settled(evidence: Sequence[Evidence]) -> bool:
+    """Whether a file says of itself, not as a mere claim, that a model was at work: no long search for a watermark
+    is needed then. A camera's credential does not settle it: a watermark would contradict it."""
+    answer, confidence = weigh(evidence)
+    return answer in ("ai-generated", "ai-edited") and confidence in ("strong", "proven")
+
+
+def _without_folders(error: Exception) -> str:
+    """An error without the folders of this machine: a server tells verdicts to strangers."""
+    if isinstance(error, NonesuchError):
+        return f"{Path(error.where).name}: {error.message}" if error.where else error.message
+    return type(error).__name__
 
 
 def _plain(finding: Finding) -> Finding:
@@ -177,7 +207,7 @@ def _generator(
     generated = [m for m in credential.manifests if m.source_types and m.generator]
     candidates = [m.generator for m in generated]
     candidates += [f.generator for f in findings if f.says != "nothing"]
-    candidates += [match.record.generator] if match is not None else []
+    candidates += [match.generator] if match is not None else []
     candidates += [m.generator for m in credential.manifests]
     return next((name for name in candidates if name), None)
 
@@ -196,8 +226,8 @@ def _recipe(
         inner = (manifest.recipe or {}).get("recipe")
         if isinstance(inner, dict):
             return {**plain(inner), "source": "credential"}
-    if match is not None and match.record.recipe is not None:
-        return {**match.record.recipe, "source": "catalog"}
+    if match is not None and match.recipe is not None:
+        return {**match.recipe, "source": "catalog"}
     for finding in findings:
         if finding.recipe:
             return {**finding.recipe, "source": finding.kind}

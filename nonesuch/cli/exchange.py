@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from nonesuch.cli.counting import counting
 from nonesuch.cli.export import export
-from nonesuch.cli.signing import SourceType
+from nonesuch.cli.signing import SourceType, WatermarkKey, chosen_watermark_key
 
 if TYPE_CHECKING:
     from flows.progress import Tally
+    from nonesuch.importing import Imported
 
+_SHOWN = 20  # marked images that an import's summary names
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
@@ -45,6 +47,14 @@ def import_(
         typer.Option(metavar="NAME", help="Encoder to embed with; default: the catalog's, else embedded."),
     ] = None,
     online: Annotated[bool, typer.Option("--online", help="Fetch the encoder's weights if need be.")] = False,
+    search: Annotated[
+        Literal["full", "aligned", "none"],
+        typer.Option(
+            metavar="KIND",
+            help="For watermarks: full (any scale and angle), aligned (as the picture stands; faster) or none.",
+        ),
+    ] = "full",
+    watermark_key: WatermarkKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file.")] = False,
 ) -> None:
     """Enter other programs' pictures into a catalog: their metadata read, scored, hashed, never altered.
@@ -64,16 +74,22 @@ def import_(
         scorers=_listed(scorers),
         encoder=encoder,
         online=online,
+        search=search,
+        watermark_key=chosen_watermark_key(watermark_key),
     )
     counts = {"imported": 0, "known": 0, "broken": 0}
+    marked: list[Imported] = []  # at most _SHOWN
+    bearing = 0
     with counting("importing") as progress:
         for done in import_folders(paths, out, options, progress=lambda count: progress(count, None)):
             counts[done.status] += 1
+            if done.watermark is not None:
+                bearing += 1
+                marked += [done] if len(marked) < _SHOWN else []
             if as_json:
                 print(json.dumps(asdict(done)), flush=True)
             elif done.error:
-                shown = "".join(letter if letter.isprintable() else "?" for letter in done.path)
-                typer.echo(f"nonesuch: {shown}: {done.error}", err=True)
+                typer.echo(f"nonesuch: {_printable(done.path)}: {done.error}", err=True)
     found = sum(counts.values())
     if not found:
         typer.echo("nonesuch: no image files there", err=True)
@@ -81,8 +97,30 @@ def import_(
     if not as_json:
         print(out)
         typer.echo(", ".join(f"{count:,} {status}" for status, count in counts.items()), err=True)
+        _tell_marks(bearing, marked)
     if counts["broken"]:
         raise typer.Exit(1 if counts["broken"] == found else 3)
+
+
+def _tell_marks(count: int, marked: Sequence[Imported]) -> None:
+    """Say how many of the imported images bear a watermark, and which."""
+    if not count:
+        return
+    typer.echo(f"{count:,} {'image bears' if count == 1 else 'images bear'} a watermark:", err=True)
+    for done in marked:
+        if done.watermark_of is None:
+            leads = ""
+        elif done.watermark_shows_it:
+            leads = f", a copy of the catalog's image {done.watermark_of[:16]}"
+        else:
+            leads = f", copied from the catalog's image {done.watermark_of[:16]}, which shows another picture"
+        typer.echo(f"  {_printable(done.path)}: {done.watermark}{leads}", err=True)
+    if count > len(marked):
+        typer.echo(f"  and {count - len(marked):,} more; --json prints them all", err=True)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def rescore(

@@ -142,11 +142,8 @@ class Repository:
         return store if store is not None and hashlib.sha256(store).hexdigest() == digest else None
 
     def _shows(self, payload: int, image: RGB) -> bool:
-        record = self._folder.by_watermark(payload)
-        if record is None:
-            return False
-        distance = 0 if record.phash is None else (record.phash ^ self._folder.phash(image)).bit_count()
-        return distance <= catalog_match.DIFFERENT_DISTANCE or catalog_match.shows(record, image)
+        bearers = catalog_match.bearing(self._folder, payload, self._folder.phash(image))
+        return bool(catalog_match.showing(catalog_match.makers(bearers), image))
 
 
 def active_only(store: bytes) -> bytes:

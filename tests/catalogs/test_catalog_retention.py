@@ -174,7 +174,6 @@ def test_removed_images_are_still_recognised_and_not_counted_as_images(out: Path
     (out / "images" / "60.png").write_bytes(b"z")
     publish_shard(out, "s-e", rows, SCHEMA)
     retain(out, Policy(where="watermark_id = 4711"), apply=True)
-    found = CatalogFolder(out).by_watermark(4711)
-    assert found is not None
+    (found,) = CatalogFolder(out).by_watermark(4711)
     assert (found.image_id, found.file) == (recipe_id(60), None)
     assert Catalog(out).count("file IS NOT NULL") == COUNT

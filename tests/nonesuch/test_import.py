@@ -72,7 +72,7 @@ KEPT = {
     "swarmui": ("aspectratio", "1:1"), "fooocus": ("sharpness", 2), "novelai": ("noise_schedule", "karras"),
     "midjourney": ("job_id", "0a1b2c3d-0000-4000-8000-00000000abcd"),
 }  # fmt: skip
-NO_SCORES = ImportOptions(scorers=())
+NO_SCORES = ImportOptions(scorers=(), search="aligned")
 
 
 def picture(seed: int, size: int = 48) -> Image.Image:
@@ -307,13 +307,11 @@ def test_the_catalog_does_not_call_an_imported_photograph_generated(tmp_path: Pa
     silent = png(tmp_path / "in" / "photo.png", {})
     run(tmp_path / "in", tmp_path / "out")
     digest = hashlib.sha256(silent.read_bytes()).hexdigest()
-    record = CatalogFolder(tmp_path / "out").by_digest(digest)
-    assert record is not None
+    (record,) = CatalogFolder(tmp_path / "out").by_digest(digest)
     assert record.source_type is None
     told = png(tmp_path / "told" / "made.png", {}, 7)
     run(tmp_path / "told", tmp_path / "out", ImportOptions(scorers=(), source_type="trainedAlgorithmicMedia"))
-    record = CatalogFolder(tmp_path / "out").by_digest(hashlib.sha256(told.read_bytes()).hexdigest())
-    assert record is not None
+    (record,) = CatalogFolder(tmp_path / "out").by_digest(hashlib.sha256(told.read_bytes()).hexdigest())
     assert record.source_type == "trainedAlgorithmicMedia"
 
 

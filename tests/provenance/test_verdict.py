@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from provenance.credentials import CredentialReport, ManifestReport
 from provenance.evidence import Confidence, Evidence, Says
-from provenance.verdict import Answer, credential_evidence, weigh
+from provenance.verdict import Answer, contradiction, credential_evidence, weigh
 
 CREDENTIAL, INGREDIENT, XMP, MARK = "credential", "ingredient", "metadata:xmp", "watermark"
 
@@ -16,6 +16,20 @@ def item(kind: str, says: Says, confidence: Confidence) -> Evidence:
 
 
 CASES = [
+    # parts, well supported, beside the whole, merely claimed or supported no better
+    (
+        [item(CREDENTIAL, "ai-edited", "proven"), item(XMP, "ai-generated", "claimed")],
+        ("ai-edited", "proven"),
+    ),
+    (
+        [item(CREDENTIAL, "ai-edited", "strong"), item(MARK, "ai-generated", "strong")],
+        ("ai-generated", "strong"),
+    ),
+    # an ingredient that no signature vouches for is a claim beside a camera's credential
+    (
+        [item(CREDENTIAL, "captured", "proven"), item(INGREDIENT, "ai-generated", "claimed")],
+        ("conflict", "claimed"),
+    ),
     ([], ("no-evidence", "none")),
     ([item(CREDENTIAL, "nothing", "none")], ("no-evidence", "none")),
     ([item(XMP, "ai-generated", "claimed")], ("ai-generated", "claimed")),
@@ -87,6 +101,56 @@ def test_an_answer_is_never_surer_than_its_evidence(evidence: list[Evidence]) ->
     assert (confidence == "none") == (answer == "no-evidence")
     if answer == "captured":
         assert all(e.says in ("captured", "nothing") for e in evidence)
+
+
+# What can be added to a file without its signers: another catalog, an import, sidecars, metadata, a loose manifest.
+_ADDED = st.one_of(
+    st.builds(
+        Evidence,
+        st.sampled_from([XMP, "metadata:exif", MARK, "catalog"]),
+        st.sampled_from(get_args(Says)),
+        st.sampled_from(["claimed", "strong"]),
+        st.just(""),
+    ),
+    st.builds(
+        Evidence, st.just(INGREDIENT), st.sampled_from(get_args(Says)), st.just("claimed"), st.just("")
+    ),
+    st.builds(
+        Evidence,
+        st.sampled_from([CREDENTIAL, INGREDIENT, XMP, MARK, "catalog"]),
+        st.just("nothing"),
+        st.just("none"),
+        st.just(""),
+    ),
+)
+_GRADES = get_args(Confidence)
+_BY_MODEL = ("ai-generated", "ai-edited")
+
+
+@given(_ANY, st.lists(_ADDED, max_size=4))
+def test_what_is_laid_beside_a_file_never_lowers_its_verdict(
+    evidence: list[Evidence], added: list[Evidence]
+) -> None:
+    (before, sure), (after, surer) = weigh(evidence), weigh([*evidence, *added])
+    if after == "conflict":
+        return
+    assert before != "conflict"
+    assert _GRADES.index(surer) >= _GRADES.index(sure)
+    assert before not in _BY_MODEL or after in _BY_MODEL
+    assert before != "captured" or after == "captured"
+    if (before, after) == ("ai-generated", "ai-edited"):
+        assert surer != sure  # only for what is better supported
+
+
+@given(_ANY)
+def test_a_conflict_between_camera_and_model_names_its_reason(evidence: list[Evidence]) -> None:
+    found = contradiction(evidence)
+    if weigh(evidence)[0] == "conflict" and not any(one.says == "conflict" for one in evidence):
+        assert found is not None
+        assert found.confidence == weigh(evidence)[1]
+        assert all(one.kind in found.detail for one in evidence if one.says in _BY_MODEL)
+    if found is not None:
+        assert weigh([*evidence, found])[0] == "conflict"
 
 
 def test_a_revoked_certificate_is_said() -> None:

@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from provenance_samples import PAYLOAD, RECIPE, picture, request
 
 from foundation.images import RGB, decode_rgb
+from provenance.evidence import Evidence, Says
 from provenance.folders import expand_paths, verify_paths
 from provenance.lookup import CatalogRecord
 from provenance.marking import MarkedFile, mark_image
@@ -24,7 +25,7 @@ from provenance.pixels import Pixels
 from provenance.signing import Signer, open_signer
 from provenance.steps import Step, cut_short
 from provenance.verdict import Verdict
-from provenance.verify import VerifyOptions, verify_file, verify_steps
+from provenance.verify import VerifyOptions, is_settled, verify_file, verify_steps
 
 PARAMETERS = "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 64x64"
 KEYS = {
@@ -39,16 +40,15 @@ class Shelf:
 
     records: list[CatalogRecord]
 
-    def by_watermark(self, payload: int) -> CatalogRecord | None:
-        return next((r for r in self.records if r.watermark_id == payload), None)
+    def by_watermark(self, payload: int) -> list[CatalogRecord]:
+        return [r for r in self.records if r.watermark_id == payload]
 
-    def by_digest(self, sha256: str) -> CatalogRecord | None:
-        return next((r for r in self.records if r.file_digest == sha256), None)
+    def by_digest(self, sha256: str) -> list[CatalogRecord]:
+        return [r for r in self.records if r.file_digest == sha256]
 
-    def by_phash(self, phash: int, distance: int) -> tuple[CatalogRecord, int] | None:
-        near = [((r.phash ^ phash).bit_count(), r) for r in self.records if r.phash is not None]
-        best = min(near, key=lambda pair: pair[0], default=None)
-        return (best[1], best[0]) if best is not None and best[0] <= distance else None
+    def by_phash(self, phash: int, distance: int) -> list[tuple[CatalogRecord, int]]:
+        away = [(r, (r.phash ^ phash).bit_count()) for r in self.records if r.phash is not None]
+        return sorted((pair for pair in away if pair[1] <= distance), key=lambda pair: pair[1])
 
     def phash(self, image: RGB) -> int:
         small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
@@ -59,10 +59,10 @@ class Shelf:
 class Slow(Shelf):
     """A catalog that takes longer than any file may."""
 
-    def by_digest(self, sha256: str) -> CatalogRecord | None:
+    def by_digest(self, sha256: str) -> list[CatalogRecord]:
         if sha256 == self.records[0].file_digest:
             time.sleep(600)
-        return None
+        return []
 
 
 def shelf(file: MarkedFile, where: Path | None = None) -> Shelf:
@@ -187,6 +187,64 @@ def test_a_credential_that_names_another_mark_is_a_conflict(
     assert ask(data).verdict == "conflict"
 
 
+@pytest.mark.parametrize(
+    "source_type", ["digitalCapture", "humanEdits", "compositeWithTrainedAlgorithmicMedia"]
+)
+@pytest.mark.parametrize("binding", [None, "org.nonesuch.watermark.1"])
+def test_a_strangers_credential_takes_nothing_from_what_the_mark_says(
+    tmp_path: Path,
+    marked: dict[str, MarkedFile],
+    ask: Callable[..., Verdict],
+    source_type: str,
+    binding: str | None,
+) -> None:
+    from provenance import encoding, manifest
+
+    stranger = open_signer(tmp_path)
+    definition = manifest.build_manifest(request(source_type=source_type), soft_binding=binding, parents=0)
+    data = stranger.sign(encoding.encode_image(marked["png"].image, "png"), "image/png", definition).data
+    verdict = ask(data)
+    assert (verdict.integrity, verdict.trust) == ("intact", "unlisted")
+    assert (verdict.verdict, verdict.confidence) == ("ai-generated", "strong")
+
+
+def test_ones_own_word_that_a_camera_took_it_conflicts_with_a_generated_images_mark(
+    marked: dict[str, MarkedFile], signer: Signer, ask: Callable[..., Verdict]
+) -> None:
+    told = ask(mark_image(picture(), request(source_type="digitalCapture"), signer).data)
+    assert told.verdict == "conflict"
+    assert "but the credential says that a camera" in " ".join(e.detail for e in told.evidence)
+    record = dataclasses.replace(shelf(marked["png"]).records[0], source_type="digitalCapture")
+    found = ask(again(marked["png"].image), catalog=Shelf([record]))
+    assert found.verdict == "conflict"
+    assert "but the catalog's record says" in " ".join(e.detail for e in found.evidence)
+
+
+def test_the_record_of_a_marks_own_image_says_that_parts_were_generated(
+    marked: dict[str, MarkedFile], ask: Callable[..., Verdict]
+) -> None:
+    (known,) = shelf(marked["png"]).records
+    stripped = again(marked["png"].image)
+    parts = "compositeWithTrainedAlgorithmicMedia"
+    verdict = ask(stripped, catalog=Shelf([dataclasses.replace(known, source_type=parts)]))
+    assert (verdict.verdict, verdict.confidence) == ("ai-edited", "strong")
+    imported = dataclasses.replace(known, source_type=parts, mark_from="pixels")
+    verdict = ask(stripped, catalog=Shelf([imported]))
+    assert (verdict.verdict, verdict.confidence) == ("ai-generated", "strong")
+
+
+def test_only_what_says_that_a_model_was_at_work_spares_the_search_for_a_mark() -> None:
+    cases: list[tuple[Says, bool]] = [
+        ("ai-generated", True),
+        ("ai-edited", True),
+        ("captured", False),
+        ("nothing", False),
+    ]
+    for says, settles in cases:
+        assert is_settled([Evidence("credential", says, "proven", "")]) == settles
+    assert not is_settled([Evidence("metadata:xmp", "ai-generated", "claimed", "")])
+
+
 def test_metadata_of_a_generator_is_a_claim(ask: Callable[..., Verdict]) -> None:
     info = PngInfo()
     info.add_text("parameters", "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 64x64")
@@ -279,12 +337,12 @@ def test_a_file_that_hangs_costs_one_verdict(tmp_path: Path, marked: dict[str, M
 class Fatal(Shelf):
     """A catalog that ends the process, as a fault in native code would."""
 
-    def by_digest(self, sha256: str) -> CatalogRecord | None:
+    def by_digest(self, sha256: str) -> list[CatalogRecord]:
         import os
 
         if sha256 == self.records[0].file_digest:
             os._exit(139)
-        return None
+        return []
 
 
 @pytest.mark.slow

@@ -186,8 +186,7 @@ def test_an_imported_file_keeps_the_payload_of_its_credential(
     out = tmp_path / "out"
     (entered,) = import_folders([done.out], out, ImportOptions(scorers=()))
     assert entered.error is None
-    record = CatalogFolder(out).by_watermark(payload)
-    assert record is not None
+    (record,) = CatalogFolder(out).by_watermark(payload)
     assert record.image_id == entered.recipe_id
 
 
@@ -207,8 +206,7 @@ def test_a_stripped_drawing_is_drawn_again_bit_for_bit(
     use_weights(tmp_path / "weights", recipe.watermark_id, monkeypatch)
     out = tmp_path / "out"
     assert sweep(file, out).done == 1
-    record = CatalogFolder(out).by_watermark(recipe.watermark_id)
-    assert record is not None
+    (record,) = CatalogFolder(out).by_watermark(recipe.watermark_id)
     assert record.file is not None
     stripped = tmp_path / "stripped.png"
     Image.fromarray(np.asarray(Image.open(record.file).convert("RGB"))).save(stripped)
