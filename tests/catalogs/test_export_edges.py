@@ -185,7 +185,7 @@ def test_numbers_step_over_names_that_are_taken() -> None:
 )
 def test_any_value_makes_a_name_below_the_folder(subject: str, artist: str, seed: Any) -> None:
     template = NameTemplate("{subject}/{artist}-{seed}.png", ["subject", "artist", "seed"])
-    path = PurePosixPath(template.fill({"subject": subject, "artist": artist, "seed": seed}, ".png"))
+    path = PurePosixPath(template.fill({"subject": subject, "artist": artist, "seed": seed}, ".png")[0])
     assert len(path.parts) == 2
     assert not path.is_absolute()
     for part in path.parts:
