@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from dataclasses import replace as replaced
 from datetime import UTC, datetime
@@ -28,9 +29,11 @@ from catalogs.exports.selection import Selection
 from catalogs.exports.stage import RECORD, Stage, check_target, staged
 from catalogs.schema import EMBEDDING
 from foundation.canonical import canonical_digest
-from foundation.errors import CatalogError, StorageError
+from foundation.errors import CatalogError, InputError, StorageError
 
 CARD = "README.md"
+_FOR_DATASETS = frozenset({"croissant", "hf-imagefolder", "hf-parquet", "webdataset"})
+_PATTERN = re.compile(r"[*?\[\]]|::")
 
 
 def export_catalog(
@@ -44,12 +47,18 @@ def export_catalog(
     """Write the selection to the folder `out` in the request's format; it appears whole or not at all.
 
     An interrupted export goes on when it is called again with the same arguments. Raises InputError for an
-    unknown format, names that don't work, an `out` in an output folder, or one that holds anything (with
+    unknown format, names that don't work, an `out` in an output folder or that the readers can't open, or one that holds anything (with
     `replace`: anything but an earlier export); CatalogError when an image file has changed, or what was
     written reads back otherwise; StorageError for a full disk.
     """
     exporter = EXPORTERS.get(request.format)()
     check_target(out, replace=replace)
+    if request.format in _FOR_DATASETS and _PATTERN.search(str(out.resolve())):
+        raise InputError(
+            "the library `datasets` takes a path with any of * ? [ ] :: for a pattern and finds nothing there",
+            where=str(out),
+            hint="Choose another --out.",
+        )
     total = selection.table.num_rows
     title = (request.title or selection.root.resolve().name).encode("utf-8", "replace").decode()
     done = 0
