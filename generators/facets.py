@@ -15,7 +15,7 @@ from pydantic import Discriminator, Field, StrictFloat, StrictInt, Tag, Validati
 from foundation.errors import InputError
 from generators.prompt_styles import PromptStyle, chosen_styles
 from generators.settings import Settings, Strict, sets, setting_of_facet
-from generators.source import Place, Source
+from generators.source import Place, Source, check_text
 
 MAX_VALUES: Final = 1_000_000  # values of one facet; they are held in memory
 _PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"})
@@ -323,6 +323,7 @@ def _refuse_doubles(values: Sequence[FacetValue], where: str) -> None:
     names: set[str] = set()
     effects: dict[tuple[str, str, str], str] = {}
     for value in values:
+        check_text(value.name + value.text + value.negative, where)
         if value.name in names:
             raise InputError(f"two values are named {value.name!r}", where=where)
         names.add(value.name)

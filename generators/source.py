@@ -108,3 +108,15 @@ class _Unfolding:
         raise InputError(
             f"the key {key!r} is not text", where=f"{self._path}:{line}", hint="Put it in quotes."
         )
+
+
+def check_text(text: str, where: str) -> None:
+    """Raise InputError for half of a surrogate pair: no file, catalog or prompt can hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{text[max(0, error.start - 20) : error.end + 20]!r} holds a character that is half of a surrogate pair",
+            where=where,
+            hint="Write the character itself, or \\U with 8 digits; rename a file whose name is not UTF-8.",
+        ) from error

@@ -32,15 +32,13 @@ from generators.recipe import MAX_SEED
 from generators.run_engine import RunEngine
 from generators.seeds import SeedCount, SeedRange, Seeds
 from generators.settings import LoraSetting, Settings, Strict
-from generators.source import Source, read_yaml
+from generators.source import Place, Source, check_text, read_yaml
 from generators.ways.settings import WAY_SETTINGS
 
 MAX_CELLS: Final = 10_000_000  # default of `limit`
 SHARD_SIZE: Final = 192  # default of `shard_size`: whole batches of 8, 16, 32 and 64
-# Columns of the catalog that are not settings; a facet of that name could not have a column of its own.
-RESERVED: Final = frozenset(
-    {"id", "seed", "prompt", "negative", "negative_prompt", "sweep", "status", "path"}
-)
+# Columns of the catalog that every sweep fills, and keys of the sweep file; the catalog itself refuses its others.
+RESERVED: Final = frozenset({"seed", "prompt", "negative", "negative_prompt", "sweep", "status", "options"})
 
 Match: TypeAlias = dict[str, str | int | float | list[str | int | float]]
 
@@ -134,7 +132,7 @@ class Sweep(Strict):
                 raise ValueError(
                     f"{name!r} can't name a facet; use up to 40 lower-case letters, digits and underscores"
                 )
-            if name in RESERVED or name == "options":
+            if name in RESERVED:
                 raise ValueError(f"{name!r} can't name a facet; the catalog uses that name")
         return facets
 
@@ -251,6 +249,7 @@ def _checked(data: Any, source: Source, find_images: FindImages | None = None) -
             where=source.where(()),
             hint="Start from examples/demo.yaml: name, model, prompt, facets, seeds, settings.",
         )
+    _check_texts(data, source, ())
     try:
         sweep = Sweep.model_validate(data)
     except ValidationError as error:
@@ -264,6 +263,18 @@ def _checked(data: Any, source: Source, find_images: FindImages | None = None) -
         for name, facet in sweep.facets.items()
     }
     return sweep
+
+
+def _check_texts(value: Any, source: Source, place: Place) -> None:
+    if isinstance(value, str):
+        check_text(value, source.where(place))
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            check_text(str(key), source.where(place))
+            _check_texts(inner, source, (*place, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _check_texts(inner, source, (*place, index))
 
 
 _MODELS: Final[dict[str, type[Strict]]] = {

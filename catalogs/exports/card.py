@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,8 +16,8 @@ from catalogs.exports.card_facts import (
     score_facts,
     score_figures,
 )
-from catalogs.exports.columns import described, features_yaml
-from catalogs.exports.job import ExportJob, Layout
+from catalogs.exports.columns import PLACE, described, features_yaml, yaml_text
+from catalogs.exports.job import ExportJob, Layout, Loss
 from catalogs.exports.selection import file_name
 
 EMBEDDED_LICENSE = "Apache-2.0 (trained from scratch; see its model card)"
@@ -35,7 +34,7 @@ _HUB_LICENSES = {
 }  # fmt: skip
 
 
-def data_card(job: ExportJob, layout: Layout) -> str:
+def data_card(job: ExportJob, layout: Layout, losses: Sequence[Loss] = ()) -> str:
     """README.md of an export. Text from the catalog is escaped: prompts may come from strangers."""
     counts = count_rows(job.selection.table)
     sections = [
@@ -45,7 +44,9 @@ def data_card(job: ExportJob, layout: Layout) -> str:
         _what_was_drawn(job),
         _models(job),
         _files(layout),
+        _splits(job),
         _columns(layout, job),
+        _changes(losses),
         _scores(job),
         _provenance(counts),
         _limits(counts),
@@ -59,9 +60,9 @@ def _front_matter(job: ExportJob, layout: Layout, counts: RowCounts) -> list[str
     if license and license.lower() in _HUB_LICENSES:
         lines.append(f"license: {license.lower()}")
     elif license:
-        lines += ["license: other", f"license_name: {_yaml(license)}"]
+        lines += ["license: other", f"license_name: {yaml_text(license)}"]
     lines += [
-        f"pretty_name: {_yaml(job.title)}",
+        f"pretty_name: {yaml_text(job.title)}",
         f"size_categories:\n- {next((name for limit, name in _SIZES if counts.images < limit), 'n>1M')}",
         "task_categories:\n- text-to-image",
         "tags:\n- synthetic\n- ai-generated\n- image\n- c2pa\n- content-credentials\n- nonesuch",
@@ -71,14 +72,18 @@ def _front_matter(job: ExportJob, layout: Layout, counts: RowCounts) -> list[str
         lines.append("  splits:")
         for split, numbers in job.selection.splits.items():
             size = job.selection.size(numbers)
-            lines += [f"  - name: {split}", f"    num_bytes: {size}", f"    num_examples: {len(numbers)}"]
+            lines += [
+                f"  - name: {yaml_text(split)}",
+                f"    num_bytes: {size}",
+                f"    num_examples: {len(numbers)}",
+            ]
     if layout.data_files:
         lines += ["configs:", "- config_name: default", "  data_files:"]
         for split, patterns in layout.data_files.items():
             lines += [
-                f"  - split: {split}",
+                f"  - split: {yaml_text(split)}",
                 "    path:",
-                *(f"    - {_yaml(pattern)}" for pattern in patterns),
+                *(f"    - {yaml_text(pattern)}" for pattern in patterns),
             ]
     return [*lines, "---"]
 
@@ -143,7 +148,7 @@ def _models(job: ExportJob) -> str:
 
 
 def _files(layout: Layout) -> str:
-    listed = [(f"`{path}`", what) for path, what in layout.files]
+    listed = [(_code(path), what) for path, what in layout.files]
     listed += [("`export.json`", "what was asked for and what was left out"), ("`README.md`", "this card")]
     rows = ["| file | what it holds |", "|---|---|", *(f"| {path} | {what} |" for path, what in listed)]
     return "\n".join(
@@ -162,16 +167,34 @@ def _files(layout: Layout) -> str:
 
 
 def _columns(layout: Layout, job: ExportJob) -> str:
-    rows = [
-        (_code(name), kind, _plain(meaning))
-        for name, kind, meaning in described(job.selection.table.schema)
-        if name != "file"
-    ]
+    names = layout.columns
+    rows = []
+    for column, kind, meaning in described(job.selection.table.schema):
+        if column == PLACE if names is None else column not in names:
+            continue
+        name = column if names is None else names[column]
+        text = _plain(meaning) + ("" if name == column else f" (in the catalog: {_code(column)})")
+        rows.append((_code(name), kind, text))
     body = "\n".join(f"| {name} | {kind} | {meaning} |" for name, kind, meaning in rows)
     return (
-        "## Columns\n\n<details><summary>Every column of the catalog</summary>\n\n"
+        "## Columns\n\n<details><summary>Every column that comes from the catalog</summary>\n\n"
         f"| column | type | meaning |\n|---|---|---|\n{body}\n\n</details>"
     )
+
+
+def _splits(job: ExportJob) -> str:
+    values = job.selection.split_values
+    if not values:
+        return ""
+    rows = [(name, values[name], f"{len(numbers):,}") for name, numbers in job.selection.splits.items()]
+    heads = ("split", str(job.request.split_by), "images")
+    return "\n".join(["## Splits", "", *_table(heads, rows)])
+
+
+def _changes(losses: Sequence[Loss]) -> str:
+    if not losses:
+        return ""
+    return "\n".join(["## What differs from the catalog", "", *(f"- {_plain(loss)}" for loss in losses)])
 
 
 def _scores(job: ExportJob) -> str:
@@ -229,7 +252,7 @@ def _limits(counts: RowCounts) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    lines = [f"| {' | '.join(map(_plain, heads))} |", "|" + "---|" * len(heads)]
     return lines + [f"| {' | '.join(_plain(cell) for cell in row)} |" for row in rows]
 
 
@@ -245,11 +268,7 @@ def _plain(value: Any) -> str:
 def _code(value: Any) -> str:
     listed = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     text = " ".join(listed.split()).replace("`", "'").replace("|", "\\|")
-    return f"`{text}`"
-
-
-def _yaml(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return f"`{text or ' '}`"
 
 
 def _number(value: float) -> str:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from catalogs.schema import EMBEDDING, role_of
+from catalogs.exports.job import Loss
+from catalogs.schema import role_of
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # how `datasets` stores a picture
 PLACE = "file"  # the catalog's own path, which means nothing in an export
+
+# what YAML wants escaped and JSON does not
+_YAML_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 _HF_TYPES = {
     pa.string(): "string",
@@ -27,9 +33,21 @@ _HF_TYPES = {
 }
 
 
-def json_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as JSON holds it: times as ISO 8601, null in place of NaN, without `file`."""
-    return {name: _json_value(value) for name, value in row.items() if name != PLACE}
+def json_row(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A row as JSON holds it: times as ISO 8601, null in place of NaN; `names`: column → its name there."""
+    return {name: _json_value(row[column]) for column, name in names.items()}
+
+
+def lost_numbers(table: pa.Table) -> list[Loss]:
+    """What JSON and CSV can't hold of the rows: infinities and NaN."""
+    losses = []
+    for field in table.schema:
+        if pa.types.is_floating(field.type):
+            known = pc.drop_null(table[field.name])
+            lost = len(known) - int(pc.sum(pc.is_finite(known)).as_py() or 0)
+            if lost:
+                losses.append(Loss(field.name, lost, "values became null (NaN or infinite)"))
+    return losses
 
 
 def json_line(row: Mapping[str, Any]) -> bytes:
@@ -37,14 +55,15 @@ def json_line(row: Mapping[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
 
 
-def json_schema(schema: pa.Schema) -> pa.Schema:
+def json_schema(schema: pa.Schema, names: Mapping[str, str]) -> pa.Schema:
     """The types of `json_row`'s values."""
-    fields = []
-    for field in schema:
-        if field.name in (PLACE, EMBEDDING):
-            continue
-        fields.append(pa.field(field.name, pa.string() if pa.types.is_timestamp(field.type) else field.type))
-    return pa.schema(fields)
+    kinds = {column: schema.field(column).type for column in names}
+    return pa.schema(
+        [
+            (name, pa.string() if pa.types.is_timestamp(kinds[column]) else kinds[column])
+            for column, name in names.items()
+        ]
+    )
 
 
 def described(schema: pa.Schema) -> list[tuple[str, str, str]]:
@@ -76,7 +95,7 @@ def features_yaml(schema: pa.Schema, indent: str) -> list[str]:
     """The features as lines of a data card's front matter."""
     lines: list[str] = []
     for field in schema:
-        lines.append(f"{indent}- name: {json.dumps(field.name, ensure_ascii=False)}")
+        lines.append(f"{indent}- name: {yaml_text(field.name)}")
         if field.type == IMAGE:
             lines.append(f"{indent}  dtype: image")
         elif pa.types.is_struct(field.type):
@@ -86,8 +105,14 @@ def features_yaml(schema: pa.Schema, indent: str) -> list[str]:
             lines.append(f"{indent}  list: {_hf_dtype(field.type.value_type)}")
             lines.append(f"{indent}  length: {field.type.list_size}")
         else:
-            lines.append(f"{indent}  dtype: {json.dumps(_hf_dtype(field.type))}")
+            lines.append(f"{indent}  dtype: {yaml_text(_hf_dtype(field.type))}")
     return lines
+
+
+def yaml_text(text: str) -> str:
+    """Any text as a double-quoted YAML scalar, on one line."""
+    quoted = json.dumps(text.encode("utf-8", "replace").decode(), ensure_ascii=False)
+    return _YAML_UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
 
 
 def _hf_feature(kind: pa.DataType) -> dict[str, Any]:

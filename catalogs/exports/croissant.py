@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from catalogs.exports.checking import expect, expect_names, expect_rows, installed
 from catalogs.exports.columns import IMAGE, described
-from catalogs.exports.job import ExportJob, Layout
+from catalogs.exports.job import Checked, ExportJob, Layout, Loss
 from catalogs.exports.parquet import EmbeddedParquet, embedded_schema
 from catalogs.exports.stage import Stage
+from foundation.errors import CatalogError
 from foundation.files import file_digest
 
 FILE = "croissant.json"
@@ -62,6 +67,7 @@ _CONTEXT: dict[str, Any] = {
     "transform": "cr:transform",
 }
 _PARQUET = "application/x-parquet"
+_FEW = 64 << 20  # bytes of Parquet of which a check reads every record; mlcroissant holds them all in memory
 
 
 class Croissant:
@@ -75,12 +81,67 @@ class Croissant:
             'import mlcroissant\n\ndataset = mlcroissant.Dataset("PATH/croissant.json")\n'
             'for record in dataset.records("images"):\n    print(record["images/prompt"], record["images/image"])'
         )
-        return Layout(
+        return replace(
+            layout,
             files=[*layout.files, (FILE, "Croissant 1.1 metadata: files, digests, fields")],
             loading=loading,
-            data_files=layout.data_files,
-            features=layout.features,
+            losses=[
+                Loss(
+                    field.name,
+                    job.selection.table.num_rows,
+                    "values left out of croissant.json (Parquet has them)",
+                )
+                for field in embedded_schema(job.selection)
+                if not _is_described(field)
+            ],
         )
+
+    def check(self, job: ExportJob, stage: Stage, layout: Layout) -> Checked:
+        """The files as hf-parquet checks them; croissant.json by `mlcroissant`, with its records where they are few."""
+        files = EmbeddedParquet().check(job, stage, layout)
+        path = stage.root / FILE
+        told = json.loads(path.read_bytes())
+        columns = [field["source"]["extract"]["column"] for field in told["recordSet"][0]["field"]]
+        expect_names(
+            columns, [field.name for field in embedded_schema(job.selection) if _is_described(field)], FILE
+        )
+        library = installed("mlcroissant")
+        if library is not None:
+            _check_records(job, path, _size(stage) <= _FEW, library)
+        return replace(files, readers=[*files.readers, library or "Python's json"])
+
+
+def _check_records(job: ExportJob, path: Path, whole: bool, library: str) -> None:
+    import mlcroissant
+
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it recommends properties that only the user can fill
+    try:
+        dataset = mlcroissant.Dataset(str(path))
+        errors = list(dataset.metadata.ctx.issues.errors)
+        expect(not errors, f"{library} says of {FILE}: {errors[0] if errors else ''}")
+        if whole:
+            ids = [record["images/recipe_id"].decode() for record in dataset.records("images")]
+            expect_rows(len(ids), job.selection.table.num_rows, f"{FILE}, by {library},")
+            expect(
+                set(ids) == set(job.selection.table["recipe_id"].to_pylist()),
+                f"{FILE} leads to other records",
+            )
+    except CatalogError:
+        raise
+    except Exception as error:  # every kind of mistake raises its own
+        raise CatalogError(f"{library} can't load {FILE}: {str(error)[:300]}") from error
+    finally:
+        log.setLevel(level)
+
+
+def _size(stage: Stage) -> int:
+    return sum(path.stat().st_size for path in stage.files())
+
+
+def _is_described(field: pa.Field) -> bool:
+    return bool(field.type == IMAGE or not pa.types.is_nested(field.type))
 
 
 def _metadata(job: ExportJob, stage: Stage) -> dict[str, Any]:
@@ -109,7 +170,7 @@ def _metadata(job: ExportJob, stage: Stage) -> dict[str, Any]:
     )
     schema = embedded_schema(job.selection)
     meanings = {name: meaning for name, _, meaning in described(schema)}
-    shown = [field for field in schema if field.type == IMAGE or not pa.types.is_nested(field.type)]
+    shown = [field for field in schema if _is_described(field)]
     ids = _identifiers([field.name for field in shown])
     fields = [_field(field, ids[field.name], meanings[field.name]) for field in shown]
     newest = max((value for value in job.selection.table["drawn_at"].to_pylist() if value), default=None)

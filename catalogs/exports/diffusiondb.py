@@ -10,7 +10,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalogs.exports.job import ExportJob, Layout
+from catalogs.exports.checking import (
+    Tables,
+    checked,
+    expect,
+    expect_bytes,
+    expect_names,
+    expect_rows,
+    expect_values,
+    sampled,
+)
+from catalogs.exports.job import Checked, ExportJob, Layout, Loss
 from catalogs.exports.stage import Stage
 
 PART = 1000  # images in a part
@@ -49,11 +59,27 @@ _SAMPLERS = {name: code for code, name in enumerate(_NAMES, start=1)} | {
 }
 
 
+# catalog's column → DiffusionDB's
+_COLUMNS = {
+    "prompt": "prompt",
+    "seed": "seed",
+    "steps": "step",
+    "guidance_scale": "cfg",
+    "scheduler": "sampler",
+    "width": "width",
+    "height": "height",
+    "sweep": "user_name",
+    "drawn_at": "timestamp",
+    "safety": "image_nsfw",
+}
+_BITS = {"seed": 32, "steps": 16, "width": 16, "height": 16}  # of its whole numbers
+
+
 class DiffusionDB:
     """metadata.parquet with DiffusionDB's 13 columns, images/part-000001/*.png, part-000001.json.
 
     `user_name` is the SHA-256 of the sweep's name, `image_nsfw` 1 - safety. Numbers that its types can't
-    hold (seeds of more than 32 bits) are null.
+    hold (seeds of more than 32 bits) are null there, and counted; part-NUMBER.json has such seeds.
     """
 
     def write(self, job: ExportJob, stage: Stage) -> Layout:
@@ -87,7 +113,53 @@ class DiffusionDB:
                 ("metadata.parquet", "DiffusionDB's 13 columns"),
             ],
             loading='import pandas\n\nframe = pandas.read_parquet("PATH/metadata.parquet")',
+            columns={
+                column: name for column, name in _COLUMNS.items() if column in chosen.table.column_names
+            },
+            losses=_losses(chosen.table),
         )
+
+    def check(self, job: ExportJob, stage: Stage, layout: Layout) -> Checked:
+        """By DuckDB and Python's JSON reader; some images where `image_name` leads."""
+        chosen = job.selection
+        tables = Tables()
+        path = [stage.root / "metadata.parquet"]
+        expect_rows(tables.count(path), chosen.table.num_rows, path[0].name)
+        expect_names(tables.names(path), SCHEMA.names, path[0].name)
+        numbers = sampled(range(chosen.table.num_rows))
+        rows = tables.rows(path, "image_name", [chosen.names[number] for number in numbers])
+        for number, picture in zip(numbers, chosen.pictures(numbers), strict=True):
+            part = number // PART + 1
+            wanted = pa.Table.from_pylist([_row(picture.row, picture.name, part)], SCHEMA).to_pylist()[0]
+            expect_values(rows.get(picture.name, {}), wanted, path[0].name)
+            folder = stage.root / f"images/part-{part:06d}"
+            expect_bytes(folder / picture.name, picture, path[0].name)
+            prompts = json.loads((folder / f"part-{part:06d}.json").read_bytes())
+            size = min(PART, chosen.table.num_rows - (part - 1) * PART)
+            expect_rows(len(prompts), size, f"part-{part:06d}.json")
+            expect(
+                prompts[picture.name]["se"] == picture.row["seed"], f"part-{part:06d}.json has another seed"
+            )
+        return checked([tables.name, "Python's json"], job, len(SCHEMA.names), len(numbers))
+
+
+def _losses(table: pa.Table) -> list[Loss]:
+    losses = []
+    for column, bits in _BITS.items():
+        lost = sum(value is not None and _within(value, bits) is None for value in table[column].to_pylist())
+        if lost:
+            whole = "; part-NUMBER.json has them whole" if column == "seed" else ""
+            losses.append(Loss(column, lost, f"values became null (DiffusionDB holds {bits} bits{whole})"))
+    unknown = sum(
+        name is not None and sampler_code(name) == _OTHERS for name in table["scheduler"].to_pylist()
+    )
+    if unknown:
+        losses.append(
+            Loss("scheduler", unknown, f"values became {_OTHERS}, others (DiffusionDB has no code for them)")
+        )
+    if late := max(0, table.num_rows - PART * ((1 << 16) - 1)):
+        losses.append(Loss("part_id", late, "values became null (DiffusionDB holds 16 bits)"))
+    return losses
 
 
 def _row(row: Mapping[str, Any], name: str, part: int) -> dict[str, Any]:

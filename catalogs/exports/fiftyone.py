@@ -6,13 +6,93 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from catalogs.exports.columns import json_line, json_row
-from catalogs.exports.job import ExportJob, Layout
+from catalogs.exports.checking import checked, expect, expect_bytes, expect_rows, expect_values, sampled
+from catalogs.exports.columns import PLACE, json_line, json_row, lost_numbers
+from catalogs.exports.job import Checked, ExportJob, Layout
+from catalogs.exports.name_spaces import export_names
 from catalogs.exports.stage import Stage
 from catalogs.schema import EMBEDDING, names_with_role
 
 _MIME = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp"}
-_TAKEN = {"id", "filepath", "tags", "metadata"}  # fields of every FiftyOne sample
+# fields of every FiftyOne sample, and names that its samples have for something else (FiftyOne 1.22, MongoEngine 0.29)
+_OWN = frozenset(
+    [
+        "id",
+        "filepath",
+        "tags",
+        "metadata",
+        "created_at",
+        "last_modified_at",
+        "media_type",
+        "media_reference",
+        "frames",
+        "groups",
+        "group",
+        "pk",
+        "dataset",
+        "dataset_id",
+        "in_db",
+        "in_dataset",
+        "filename",
+        "field_names",
+        "strict",
+        "meta",
+        "objects",
+        "add_field",
+        "add_implied_field",
+        "add_labels",
+        "cascade_save",
+        "clean",
+        "clear_field",
+        "collection_name",
+        "compare_indexes",
+        "compute_metadata",
+        "copy",
+        "copy_with_new_id",
+        "create_index",
+        "default_fields",
+        "default_fields_ordered",
+        "delete",
+        "drop_collection",
+        "ensure_indexes",
+        "excluded_field_names",
+        "fancy_repr",
+        "field_to_mongo",
+        "field_to_python",
+        "filtered_field_names",
+        "from_dict",
+        "from_doc",
+        "from_frame",
+        "from_json",
+        "get_field",
+        "get_field_schema",
+        "get_media_key",
+        "get_text_score",
+        "has_field",
+        "iter_fields",
+        "list_indexes",
+        "merge",
+        "merge_field_schema",
+        "modify",
+        "my_metaclass",
+        "register_delete_rule",
+        "reload",
+        "save",
+        "select_related",
+        "selected_field_names",
+        "set_field",
+        "switch_collection",
+        "switch_db",
+        "to_dbref",
+        "to_dict",
+        "to_json",
+        "to_mongo",
+        "to_mongo_dict",
+        "update",
+        "update_fields",
+        "validate",
+    ]
+)
 
 
 class FiftyOne:
@@ -26,6 +106,7 @@ class FiftyOne:
         chosen = job.selection
         facets = names_with_role(chosen.table.schema, "facet")
         fields = _field_names(chosen.table.column_names)
+        plain = {column: column for column in fields if column != EMBEDDING}
         with (
             stage.writing("samples.json", flush=True) as temporary,
             temporary.open("wb") as file,
@@ -36,7 +117,9 @@ class FiftyOne:
                 stage.put(f"data/{picture.name}", picture.data)
                 vector = None if embeddings is None else embeddings[number].as_py()
                 file.write(b"" if number == 0 else b",\n")
-                file.write(json_line(_sample(picture.row, picture.name, fields, facets, vector)))
+                file.write(
+                    json_line(_sample(json_row(picture.row, plain), picture.name, fields, facets, vector))
+                )
                 job.count()
             file.write(b"\n]}\n")
         info = {"name": job.title, "media_type": "image", "info": {"nonesuch": dict(job.request.asked)}}
@@ -49,17 +132,45 @@ class FiftyOne:
             ],
             loading="import fiftyone\n\ndataset = fiftyone.Dataset.from_dir(\n"
             '    dataset_dir="PATH", dataset_type=fiftyone.types.FiftyOneDataset\n)',
+            columns=fields,
+            losses=lost_numbers(chosen.table),
         )
+
+    def check(self, job: ExportJob, stage: Stage, layout: Layout) -> Checked:
+        """By Python's JSON reader and FiftyOne's rules for names; its own importer needs its database."""
+        chosen = job.selection
+        facets = names_with_role(chosen.table.schema, "facet")
+        fields = _field_names(chosen.table.column_names)
+        samples = json.loads((stage.root / "samples.json").read_bytes())["samples"]
+        expect_rows(len(samples), chosen.table.num_rows, "samples.json")
+        allowed = {"filepath", "tags", "metadata", "_media_type", *fields.values()}
+        for sample in samples:
+            odd = [name for name in sample if name not in allowed]
+            expect(not odd, f"samples.json has a field {odd[:1]}, which was not written")
+        for name in fields.values():
+            sound = name.isidentifier() and name[0] != "_" and name.lower() not in _OWN
+            expect(sound, f"FiftyOne takes no field {name!r}")
+        numbers = sampled(range(chosen.table.num_rows))
+        for number, picture in zip(numbers, chosen.pictures(numbers), strict=True):
+            sample = samples[number]
+            found = {
+                c: v["label"] if c in facets and (v := sample.get(f)) else sample.get(f)
+                for c, f in fields.items()
+            }
+            row = json_row(picture.row, {column: column for column in fields if column != EMBEDDING})
+            wanted = {c: str(v) if c in facets and v is not None else v for c, v in row.items()}
+            expect_values(found, wanted, "samples.json")
+            expect_bytes(stage.root / sample["filepath"], picture, "samples.json")
+        return checked(["Python's json"], job, len(fields), len(numbers))
 
 
 def _sample(
-    row: Mapping[str, Any],
+    plain: Mapping[str, Any],
     name: str,
     fields: Mapping[str, str],
     facets: Sequence[str],
     vector: Sequence[float] | None,
 ) -> dict[str, Any]:
-    plain = json_row(row)
     sample: dict[str, Any] = {
         "filepath": f"data/{name}",
         "tags": [tag for tag in (plain["sweep"], plain["status"]) if tag],
@@ -84,16 +195,16 @@ def _sample(
         else:
             sample[field] = value
     if vector is not None:
-        sample[EMBEDDING] = vector
+        sample[fields[EMBEDDING]] = vector
     return sample
 
 
 def _field_names(columns: Sequence[str]) -> dict[str, str]:
-    """A field for each column: FiftyOne's are Python identifiers, and some of them are taken."""
-    found: dict[str, str] = {}
-    for column in columns:
-        name = "".join(letter if letter.isalnum() else "_" for letter in column)
-        while name in _TAKEN or name in found.values():
-            name += "_"
-        found[column] = name
-    return found
+    """A field for each column: FiftyOne's are identifiers without `_` in front, and some of them are taken."""
+    listed = [column for column in columns if column != PLACE]
+    return export_names(listed, own=_OWN.__contains__, plain=_plain)
+
+
+def _plain(column: str) -> str:
+    name = "".join(letter if letter.isalnum() else "_" for letter in column).lstrip("_")
+    return name if name.isidentifier() else f"column_{name}".rstrip("_")

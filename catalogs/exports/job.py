@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -30,6 +30,7 @@ class ExportRequest:
     number_names: bool = False  # `plain`: number equal names instead of refusing them
     embeddings: bool = False  # with the image embeddings, where the format has room for them
     jsonl: bool = False  # `hf-imagefolder`: metadata.jsonl instead of metadata.parquet
+    raw: bool = False  # `csv`, `plain`: cells that a spreadsheet would run are left as they are
     asked: Mapping[str, Any] = field(default_factory=dict)  # the query's options, for the data card
 
 
@@ -43,6 +44,28 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """Values that an export has otherwise than the catalog: null, cut, changed or left out."""
+
+    what: str  # column, or what else it is about
+    count: int
+    how: str  # what became of them and why: "values became null (…)"
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.count:,} {self.how}"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found equal when an export was read back."""
+
+    readers: Sequence[str]  # what read it, with versions
+    rows: int  # all of them were counted
+    columns: int  # whose names were compared
+    images: int  # compared byte for byte
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
     """What an export wrote."""
 
@@ -51,6 +74,9 @@ class Exported:
     images: int  # rows written, with their image unless the format is a bare table
     bytes: int  # of all files of the export
     left_out: Sequence[LeftOut]  # rows whose image is missing or was changed
+    losses: Sequence[Loss] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)  # column of the catalog → its name in the export
+    checked: Checked | None = None  # None: the exporter has no `check`
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +98,8 @@ class Layout:
     language: str = "python"  # of `loading`
     data_files: Mapping[str, Sequence[str]] = field(default_factory=dict)  # split → patterns, for `datasets`
     features: pa.Schema | None = None  # what `datasets` sees; fields of IMAGE type are pictures
+    columns: Mapping[str, str] | None = None  # column of the catalog → its name here; None: not told
+    losses: Sequence[Loss] = ()
 
 
 class Exporter(Protocol):
@@ -81,5 +109,18 @@ class Exporter(Protocol):
         """Write every file but the data card into the stage. What the stage already has may be kept.
 
         Raises CatalogError when an image is no longer the one that was catalogued.
+        """
+        ...
+
+
+@runtime_checkable
+class SelfChecking(Protocol):
+    """An exporter that reads back what it wrote; every format of this package does."""
+
+    def check(self, job: ExportJob, stage: Stage, layout: Layout) -> Checked:
+        """Read the finished stage, data card and all, by other code than wrote it, and compare it with the job:
+        the number of rows, the names of the columns, and some rows with the bytes of their images.
+
+        Raises CatalogError with what differs.
         """
         ...

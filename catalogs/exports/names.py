@@ -14,7 +14,7 @@ from foundation.errors import InputError
 
 MAX_PART = 120  # characters of one folder or file name
 MAX_NAME_BYTES = 240  # most file systems take 255
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\u202a-\u202e\u2066-\u2069]')
 _WINDOWS_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
@@ -35,18 +35,21 @@ class NameTemplate:
             )
         self._text = text
 
-    def fill(self, row: Mapping[str, Any], suffix: str) -> str:
-        """The path for one row, with forward slashes and the file's own suffix whatever the template ends in."""
+    def fill(self, row: Mapping[str, Any], suffix: str) -> tuple[str, bool]:
+        """The path for one row, with forward slashes and the file's own suffix whatever the template ends in.
+
+        And whether it was cut, because some system takes no names so long.
+        """
         parts = [self._filled(piece, row) for piece in self._parts]
         last = parts[-1]
-        for known in _IMAGE_SUFFIXES:
+        for known in IMAGE_SUFFIXES:
             if last.lower().endswith(known):
                 last = last[: -len(known)]
                 break
         parts[-1] = last
         cleaned = [safe_part(part) for part in parts]
         cleaned[-1] += suffix
-        return "/".join(cleaned)
+        return "/".join(cleaned), any(_is_too_long(_trimmed(part)) for part in parts)
 
     def _filled(self, piece: list[tuple[str, str | None, str]], row: Mapping[str, Any]) -> str:
         filled = ""
@@ -73,6 +76,10 @@ def safe_part(text: str) -> str:
         name = name[:-1]
     name = _trimmed(name)
     return f"_{name}" if not name or _WINDOWS_NAMES.fullmatch(name) else name
+
+
+def _is_too_long(name: str) -> bool:
+    return len(name) > MAX_PART or len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES
 
 
 def unique_names(names: Iterable[str], *, number: bool) -> list[str]:

@@ -7,11 +7,24 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalogs.exports.checking import (
+    Tables,
+    check_with_datasets,
+    checked,
+    expect_bytes,
+    expect_names,
+    expect_rows,
+    expect_values,
+    sampled,
+)
 from catalogs.exports.columns import IMAGE, PLACE, with_hf_metadata
-from catalogs.exports.job import ExportJob, Layout
+from catalogs.exports.job import Checked, ExportJob, Layout
+from catalogs.exports.name_spaces import export_names
 from catalogs.exports.selection import Selection, random_access
 from catalogs.exports.stage import Stage
+from catalogs.schema import EMBEDDING
 
+PICTURE = "image"  # the format's own column
 PIECE_BYTES = 400 << 20  # of images in one file
 GROUP = 100  # images in a row group: one is decoded without reading many others
 
@@ -21,33 +34,75 @@ class EmbeddedParquet:
 
     def write(self, job: ExportJob, stage: Stage) -> Layout:
         schema = embedded_schema(job.selection)
-        data_files: dict[str, list[str]] = {}
-        for split, numbers in job.selection.splits.items():
-            pieces = job.selection.pieces(numbers, job.request.images_per_file, PIECE_BYTES)
-            for place, piece in enumerate(pieces):
-                name = f"data/{split}-{place:05d}-of-{len(pieces):05d}.parquet"
-                if stage.has(name):
-                    for _ in piece:
-                        job.count()
-                else:
-                    _write_piece(job, stage, name, piece, schema)
-            data_files[split] = [f"data/{split}-*"]
+        for name, piece in _files(job):
+            if stage.has(name):
+                for _ in piece:
+                    job.count()
+            else:
+                _write_piece(job, stage, name, piece, schema)
         return Layout(
             files=[("data/SPLIT-*.parquet", "every column, and the image file's bytes in `image.bytes`")],
             loading='from datasets import load_dataset\n\ndataset = load_dataset("PATH")',
-            data_files=data_files,
+            data_files={split: [f"data/{split}-*"] for split in job.selection.splits},
             features=schema,
+            columns=column_names(job.selection),
         )
+
+    def check(self, job: ExportJob, stage: Stage, layout: Layout) -> Checked:
+        """By DuckDB: every file's rows and columns, some rows and images; and by `datasets` as it loads it."""
+        tables = Tables()
+        names = column_names(job.selection)
+        wanted = embedded_schema(job.selection).names
+        held = {column: name for column, name in names.items() if column != EMBEDDING}
+        files = _files(job)
+        images = 0
+        for name, piece in files:
+            path = [stage.root / name]
+            expect_rows(tables.count(path), len(piece), name)
+            expect_names(tables.names(path), wanted, name)
+            chosen = sampled(piece, max(1, 8 // len(files)))
+            ids = [
+                str(value) for value in random_access(job.selection.table, chosen)["recipe_id"].to_pylist()
+            ]
+            rows = tables.rows(path, names["recipe_id"], ids)
+            for picture in job.selection.pictures(chosen):
+                row = rows.get(picture.row["recipe_id"], {})
+                expect_values(row, {held[column]: picture.row[column] for column in held}, name)
+                expect_bytes((row.get(PICTURE) or {}).get("bytes"), picture, name)
+                images += 1
+        reader = check_with_datasets(job, stage.root, layout)
+        return checked([tables.name, reader], job, len(wanted), images)
+
+
+def column_names(selection: Selection) -> dict[str, str]:
+    """The name of each of the catalog's columns in the files."""
+    columns = [name for name in selection.table.column_names if name != PLACE]
+    return export_names(columns, own=lambda name: name == PICTURE)
 
 
 def embedded_schema(selection: Selection) -> pa.Schema:
     """The schema of the files: the image, then the catalog's columns without `file`."""
-    columns = [field for field in selection.table.schema if field.name != PLACE]
-    return with_hf_metadata(pa.schema([pa.field("image", IMAGE), *columns]))
+    columns = [
+        selection.table.schema.field(column).with_name(name)
+        for column, name in column_names(selection).items()
+    ]
+    return with_hf_metadata(pa.schema([pa.field(PICTURE, IMAGE), *columns]))
+
+
+def _files(job: ExportJob) -> list[tuple[str, Sequence[int]]]:
+    """Each file's name and its row numbers."""
+    files: list[tuple[str, Sequence[int]]] = []
+    for split, numbers in job.selection.splits.items():
+        pieces = job.selection.pieces(numbers, job.request.images_per_file, PIECE_BYTES)
+        files += [
+            (f"data/{split}-{place:05d}-of-{len(pieces):05d}.parquet", piece)
+            for place, piece in enumerate(pieces)
+        ]
+    return files
 
 
 def _write_piece(job: ExportJob, stage: Stage, name: str, piece: Sequence[int], schema: pa.Schema) -> None:
-    plain = [field.name for field in schema if field.name not in ("image", "embedding")]
+    plain = [field.name for field in schema if not pa.types.is_nested(field.type)]
     with (
         stage.writing(name, flush=True) as temporary,
         pq.ParquetWriter(
@@ -66,5 +121,5 @@ def _write_piece(job: ExportJob, stage: Stage, name: str, piece: Sequence[int], 
                 images.append({"bytes": picture.data, "path": picture.name})
                 job.count()
             rows = random_access(job.selection.table, some).drop_columns([PLACE])
-            rows = rows.add_column(0, "image", pa.array(images, IMAGE))
-            writer.write_table(rows.cast(schema))
+            rows = rows.add_column(0, PICTURE, pa.array(images, IMAGE))
+            writer.write_table(rows.rename_columns(schema.names).cast(schema))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
-from catalogs.exports.columns import json_row
-from catalogs.exports.job import ExportJob, Layout
+from catalogs.exports.checking import checked, expect_bytes, sampled
+from catalogs.exports.columns import PLACE, json_row, lost_numbers
+from catalogs.exports.csv_table import check_table, guarded, reading, table_file
+from catalogs.exports.job import Checked, ExportJob, Layout, Loss
+from catalogs.exports.name_spaces import export_names
 from catalogs.exports.names import NameTemplate, unique_names
 from catalogs.exports.stage import Stage
+from catalogs.schema import EMBEDDING
 
 TABLE = "metadata.csv"
+FILE_NAME = "file_name"  # the format's own column
 
 
 class Plain:
@@ -18,23 +22,49 @@ class Plain:
 
     def write(self, job: ExportJob, stage: Stage) -> Layout:
         chosen = job.selection
-        columns = [name for name in chosen.table.column_names if name not in ("embedding", "file")]
-        template = NameTemplate(job.request.names, columns)
-        names = unique_names(
-            (template.fill(row, Path(chosen.names[number]).suffix) for number, row in chosen.rows()),
-            number=job.request.number_names,
-        )  # every name is known before the first file is written
-        with (
-            stage.writing(TABLE, flush=True) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, fieldnames=["file_name", *columns], lineterminator="\n")
-            writer.writeheader()
-            for name, picture in zip(names, chosen.pictures(), strict=True):
+        names = _column_names(job)
+        files, cut = _file_names(job)  # every name is known before the first file is written
+        with table_file(stage, TABLE, raw=job.request.raw) as table:
+            table.row([FILE_NAME, *names.values()])
+            for name, picture in zip(files, chosen.pictures(), strict=True):
                 stage.put(name, picture.data)
-                writer.writerow({"file_name": name, **json_row(picture.row)})
+                table.row([name, *json_row(picture.row, names).values()])
                 job.count()
+        losses = [*lost_numbers(chosen.table), *guarded(table, TABLE)]
+        if cut:
+            losses.append(Loss("file names", cut, "names cut to the length that every file system takes"))
         return Layout(
             files=[(job.request.names, "the image files, bit for bit"), (TABLE, "one line an image")],
-            loading='import pandas\n\nframe = pandas.read_csv("PATH/metadata.csv")',
+            loading=reading(TABLE),
+            columns=names,
+            losses=losses,
         )
+
+    def check(self, job: ExportJob, stage: Stage, layout: Layout) -> Checked:
+        """By Python's CSV reader, and the images where `file_name` leads."""
+        names = _column_names(job)
+        numbers = sampled(range(job.selection.table.num_rows))
+        files, _ = _file_names(job)
+        pictures = list(job.selection.pictures(numbers))
+        wanted = [
+            [files[number], *json_row(picture.row, names).values()]
+            for number, picture in zip(numbers, pictures, strict=True)
+        ]
+        check_table(stage.root / TABLE, [FILE_NAME, *names.values()], numbers, wanted, job)
+        for number, picture in zip(numbers, pictures, strict=True):
+            expect_bytes(stage.root / files[number], picture, TABLE)
+        return checked(["Python's csv"], job, len(names) + 1, len(numbers))
+
+
+def _column_names(job: ExportJob) -> dict[str, str]:
+    columns = [name for name in job.selection.table.column_names if name not in (EMBEDDING, PLACE)]
+    return export_names(columns, own=lambda name: name == FILE_NAME)
+
+
+def _file_names(job: ExportJob) -> tuple[list[str], int]:
+    """The path of each image, and how many of them were cut."""
+    chosen = job.selection
+    template = NameTemplate(job.request.names, list(_column_names(job)))
+    filled = [template.fill(row, Path(chosen.names[number]).suffix) for number, row in chosen.rows()]
+    names = unique_names((path for path, _ in filled), number=job.request.number_names)
+    return names, sum(cut for _, cut in filled)

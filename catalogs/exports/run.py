@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import asdict
+from dataclasses import replace as replaced
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from catalogs.exports import EXPORTERS
 from catalogs.exports.card import data_card
-from catalogs.exports.job import Exported, ExportJob, ExportRequest, Progress
+from catalogs.exports.columns import PLACE
+from catalogs.exports.job import (
+    Checked,
+    Exported,
+    Exporter,
+    ExportJob,
+    ExportRequest,
+    Layout,
+    Loss,
+    Progress,
+    SelfChecking,
+)
 from catalogs.exports.selection import Selection
-from catalogs.exports.stage import RECORD, check_target, staged
+from catalogs.exports.stage import RECORD, Stage, check_target, staged
+from catalogs.schema import EMBEDDING
 from foundation.canonical import canonical_digest
+from foundation.errors import CatalogError, InputError, StorageError
 
 CARD = "README.md"
+_FOR_DATASETS = frozenset({"croissant", "hf-imagefolder", "hf-parquet", "webdataset"})
+_PATTERN = re.compile(r"[*?\[\]]|::")
 
 
 def export_catalog(
@@ -28,13 +47,20 @@ def export_catalog(
     """Write the selection to the folder `out` in the request's format; it appears whole or not at all.
 
     An interrupted export goes on when it is called again with the same arguments. Raises InputError for an
-    unknown format, names that don't work, or an `out` that holds anything (with `replace`: anything but an
-    earlier export); CatalogError when an image file has changed; StorageError for a full disk.
+    unknown format, names that don't work, an `out` in an output folder or that the readers can't open, or one that holds anything (with
+    `replace`: anything but an earlier export); CatalogError when an image file has changed, or what was
+    written reads back otherwise; StorageError for a full disk.
     """
     exporter = EXPORTERS.get(request.format)()
     check_target(out, replace=replace)
+    if request.format in _FOR_DATASETS and _PATTERN.search(str(out.resolve())):
+        raise InputError(
+            "the library `datasets` takes a path with any of * ? [ ] :: for a pattern and finds nothing there",
+            where=str(out),
+            hint="Choose another --out.",
+        )
     total = selection.table.num_rows
-    title = request.title or selection.root.resolve().name
+    title = (request.title or selection.root.resolve().name).encode("utf-8", "replace").decode()
     done = 0
 
     def count() -> None:
@@ -46,10 +72,55 @@ def export_catalog(
     with staged(out, _key(selection, request), replace=replace) as stage:
         job = ExportJob(request, selection, title, count)
         layout = exporter.write(job, stage)
-        stage.put(CARD, data_card(job, layout).encode())
-        stage.put(RECORD, _record(selection, request).encode())
+        losses = [*selection.losses, *layout.losses, *_left_out_columns(job, layout)]
+        stage.put(CARD, data_card(job, layout, losses).encode("utf-8", "replace"))
+        checked = _check(exporter, job, layout, stage)
+        result = Exported(
+            out, request.format, total, 0, selection.left_out, losses, _renamed(layout), checked
+        )
+        stage.put(RECORD, _record(job, result).encode("utf-8", "replace"))
         size = sum(path.stat().st_size for path in stage.files())
-    return Exported(out, request.format, total, size, selection.left_out)
+    return replaced(result, bytes=size)
+
+
+def _check(exporter: Exporter, job: ExportJob, layout: Layout, stage: Stage) -> Checked | None:
+    """What the exporter finds when it reads its files back; None when it can't."""
+    if not isinstance(exporter, SelfChecking):
+        return None
+    try:
+        return exporter.check(job, stage, layout)
+    except StorageError:
+        raise
+    except Exception as error:  # a file that is not as it should be has its reader raise anything
+        stage.spoil()
+        message = error.message if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}"
+        raise CatalogError(
+            f"the export was written but does not read back as it should: {message}",
+            where=str(stage.root),
+            hint="It stays there, unfinished, for you to look at; running the command again writes it anew.",
+        ) from error
+
+
+def _renamed(layout: Layout) -> dict[str, str]:
+    return {column: name for column, name in (layout.columns or {}).items() if column != name}
+
+
+def _left_out_columns(job: ExportJob, layout: Layout) -> list[Loss]:
+    """Columns that the format has no place for; `file` means nothing outside the catalog's folder."""
+    if layout.columns is None:
+        return []
+    table = job.selection.table
+    losses = []
+    if EMBEDDING in table.column_names and EMBEDDING not in layout.columns:
+        losses.append(
+            Loss(EMBEDDING, table.num_rows, "values left out (this format has no place for vectors)")
+        )
+    others = [c for c in table.column_names if c not in layout.columns and c not in (EMBEDDING, PLACE)]
+    if others:
+        losses.append(
+            Loss("columns", len(others), "of the catalog left out (this format has no place for them)")
+        )
+    return losses
 
 
 def _key(selection: Selection, request: ExportRequest) -> str:
@@ -67,8 +138,9 @@ def _key(selection: Selection, request: ExportRequest) -> str:
     return canonical_digest(told)
 
 
-def _record(selection: Selection, request: ExportRequest) -> str:
-    told = {
+def _record(job: ExportJob, result: Exported) -> str:
+    selection, request = job.selection, job.request
+    told: dict[str, Any] = {
         "nonesuch_export": request.format,
         "nonesuch": version("nonesuch"),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -78,5 +150,9 @@ def _record(selection: Selection, request: ExportRequest) -> str:
             {"recipe_id": one.recipe_id, "file": PurePosixPath(one.file).name, "reason": one.reason}
             for one in selection.left_out
         ],
+        "changed": [str(loss) for loss in result.losses],
+        "renamed": dict(result.renamed),
+        "splits": dict(selection.split_values),
+        "read_back": None if result.checked is None else asdict(result.checked),
     }
     return json.dumps(told, ensure_ascii=False, indent=2, default=str) + "\n"

@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalogs.exports.job import LeftOut
+from catalogs.exports.job import LeftOut, Loss
+from catalogs.exports.names import IMAGE_SUFFIXES
+from catalogs.exports.splits import splits_of
 from catalogs.image_files import read_original
 from catalogs.query import Catalog
 from catalogs.remote import local_file
@@ -21,7 +23,7 @@ from catalogs.schema import EMBEDDING
 from foundation.errors import InputError
 
 BATCH = 256  # rows turned into Python values together
-ONE_SPLIT = "train"  # what `datasets` calls the only split
+_SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Selection:
     names: Sequence[str]  # file name of each row's image in the export
     splits: Mapping[str, Sequence[int]]  # split → row numbers, in order
     left_out: Sequence[LeftOut]
+    losses: Sequence[Loss]  # what the rows say less than the catalog, in every format
+    split_values: Mapping[str, Any]  # split → value of the column that was split by; empty without one
     models: Sequence[tuple[str, str | None]]  # (model, revision) as the catalog has them, each once
 
     def size(self, numbers: Sequence[int]) -> int:
@@ -142,8 +146,9 @@ def selection_of(
     table = _for_others(table)
     pairs = zip(table["model"].to_pylist(), table["model_revision"].to_pylist(), strict=True)
     models = sorted({pair for pair in pairs if pair[0]}, key=str)
-    table = _without_folders(table)
-    return Selection(table, root, _names(table), _splits(table, split_by), left_out, models)
+    table, losses = _without_folders(table)
+    splits, split_values = splits_of(table, split_by)
+    return Selection(table, root, _names(table), splits, left_out, losses, split_values, models)
 
 
 def _present(table: pa.Table, root: Path) -> tuple[pa.Table, list[LeftOut]]:
@@ -190,31 +195,41 @@ def file_name(path: str) -> str:
     return path
 
 
-def _without_folders(table: pa.Table) -> pa.Table:
-    """Folders of this machine, which name their owner, cut from the models and LoRAs."""
+def _without_folders(table: pa.Table) -> tuple[pa.Table, list[Loss]]:
+    """Folders of this machine, which name their owner, cut from the models and LoRAs, and how many were."""
+    losses: list[Loss] = []
     for column, change in (("model", file_name), ("loras", _lora_names)):
         place = table.column_names.index(column)
         values = table.column(place).to_pylist()
         changed = {value: change(value) for value in set(values) if value is not None}
         texts = [None if value is None else changed[value] for value in values]
         table = table.set_column(place, table.field(place), pa.array(texts, pa.string()))
-    return table
+        if cut := sum(old != new for old, new in zip(values, texts, strict=True)):
+            losses.append(Loss(column, cut, "values cut to the last part of a path on this machine"))
+    return table, losses
 
 
 def _lora_names(text: str) -> str:
     try:
         loras = json.loads(text)
-        return json.dumps([[file_name(str(lora[0])), *lora[1:]] for lora in loras])
+        cut = [[file_name(str(lora[0])), *lora[1:]] for lora in loras]
+        return text if cut == loras else json.dumps(cut)
     except (ValueError, TypeError, KeyError, IndexError):
         return text
 
 
 def _names(table: pa.Table) -> list[str]:
-    """The first 16 digits of the recipe id where that is unique, with the image file's own suffix."""
+    """The first 16 digits of the recipe id where that is unique, with the suffix of an image file.
+
+    That is the file's own; a file without one, or named like something else, has its format's.
+    """
     names: list[str] = []
     taken: set[str] = set()
-    for recipe_id, file in zip(table["recipe_id"].to_pylist(), table["file"].to_pylist(), strict=True):
+    columns = (table[name].to_pylist() for name in ("recipe_id", "file", "format"))
+    for recipe_id, file, format in zip(*columns, strict=True):
         suffix = Path(file).suffix.lower()
+        if suffix not in IMAGE_SUFFIXES:
+            suffix = _SUFFIXES.get(format, ".img")
         stem = recipe_id[:16]
         number = 1
         while stem in taken:
@@ -223,37 +238,6 @@ def _names(table: pa.Table) -> list[str]:
         taken.add(stem)
         names.append(stem + suffix)
     return names
-
-
-def _splits(table: pa.Table, column: str | None) -> dict[str, list[int]]:
-    if column is None:
-        return {ONE_SPLIT: list(range(table.num_rows))}
-    known = {name.lower(): name for name in table.column_names}
-    if column.lower() not in known:
-        raise InputError(f"there is no column {column!r}", where="split_by")
-    values = table[known[column.lower()]].to_pylist()
-    splits: dict[str, list[int]] = {}
-    owners: dict[str, Any] = {}
-    for number, value in enumerate(values):
-        name = split_name(value)
-        if owners.setdefault(name, value) != value:
-            raise InputError(
-                f"{owners[name]!r} and {value!r} would both be the split {name!r}",
-                where="split_by",
-                hint="Split by another column.",
-            )
-        splits.setdefault(name, []).append(number)
-    if len(splits) > 100:
-        raise InputError(
-            f"{column!r} has {len(splits):,} values; a data set may have 100 splits", where="split_by"
-        )
-    return splits
-
-
-def split_name(value: Any) -> str:
-    """A value as a split's name: lower-case letters, digits and underscores."""
-    word = re.sub(r"[^a-z0-9]+", "_", str("none" if value is None else value).lower()).strip("_")
-    return word[:60] or "other"
 
 
 def random_access(table: pa.Table, numbers: Sequence[int]) -> pa.Table:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from catalogs.parts import SCHEMA_FILE
 from foundation.errors import InputError, StorageError
 from foundation.files import storage_error
 
 RECORD = "export.json"  # in every export: what it is, and the sign that it may be replaced
 _KEY = ".export-key"
 _TEMPORARY = ".temporary"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib folds the slashes of a URL into one
 
 
 class Stage:
@@ -59,14 +62,31 @@ class Stage:
         except OSError as error:
             raise storage_error(error, path) from error
 
+    def spoil(self) -> None:
+        """Have the next export begin anew instead of going on with these files."""
+        (self.root / _KEY).unlink(missing_ok=True)
+
     def files(self) -> list[Path]:
         """Every finished file."""
         return [path for path in sorted(self.root.rglob("*")) if path.is_file() and path.name != _KEY]
 
 
 def check_target(out: Path, *, replace: bool) -> None:
-    """Raise InputError when an export must not be put at `out`."""
+    """Raise InputError when an export must not be put at `out`: a URL, a catalog's folder, a place that is taken."""
+    if _SCHEME.match(str(out)):
+        raise InputError(
+            "an export is written to a folder of this machine, not to a URL",
+            where=str(out),
+            hint="Choose a folder, then copy it there with the storage's own tool.",
+        )
     try:
+        output = _output_folder(out.resolve())
+        if output is not None:
+            raise InputError(
+                f"lies in the output folder {output}, whose catalog and images must stay as they are",
+                where=str(out),
+                hint=f"Choose a folder outside it, for example --out {output.with_name(output.name + '-export')}.",
+            )
         if not out.exists() or (out.is_dir() and not any(out.iterdir())):
             return
     except OSError as error:
@@ -134,6 +154,14 @@ def _finish(root: Path, out: Path, replace: bool) -> None:
         out.rename(old)
     root.replace(out)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _output_folder(out: Path) -> Path | None:
+    """The output folder that `out` is or lies in, if any: one with a catalog, or one that a run has begun in."""
+    for folder in (out, *out.parents):
+        if (folder / ".run.lock").exists() or (folder / "catalog" / SCHEMA_FILE).exists():
+            return folder
+    return None
 
 
 def _is_export(out: Path) -> bool:

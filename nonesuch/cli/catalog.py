@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 CatalogFolder = Annotated[
     Path, typer.Argument(metavar="DIR", help="An output folder, or the catalog folder in it.")
 ]
+Raw = Annotated[
+    bool,
+    typer.Option(
+        "--raw", help="CSV: no apostrophe in front of text that a spreadsheet would run; for programs."
+    ),
+]
 Where = Annotated[
     str | None,
     typer.Option(
@@ -86,6 +92,7 @@ def query(
     columns: Annotated[str | None, typer.Option(metavar="A,B,…", help="Columns to show, or 'all'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
+    raw: Raw = False,
     paths: Annotated[
         bool, typer.Option("--paths", help="Only the paths of the image files, one a line.")
     ] = False,
@@ -137,7 +144,7 @@ def query(
     elif as_json:
         print_json_lines(rows)
     elif as_csv:
-        print_csv(rows)
+        print_csv(rows, raw=raw)
     else:
         print_table(rows)
         if limit == SHOWN and top is None and len(rows) == SHOWN and not (like or similar or diverse):

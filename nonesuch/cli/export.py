@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nonesuch.cli.catalog import Ascending, CatalogFolder, Diverse, Order, Sample, TopPer, Where
+from nonesuch.cli.catalog import Ascending, CatalogFolder, Diverse, Order, Raw, Sample, TopPer, Where
 from nonesuch.cli.counting import counting
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from catalogs.exports.job import Checked
     from catalogs.query import Catalog
 
 FORMATS = "hf-imagefolder, hf-parquet, webdataset, croissant, fiftyone, diffusiondb, csv or plain"
@@ -56,6 +57,7 @@ def export(
     jsonl: Annotated[
         bool, typer.Option("--jsonl", help="hf-imagefolder: metadata.jsonl instead of metadata.parquet.")
     ] = False,
+    raw: Raw = False,
     title: Annotated[
         str, typer.Option(metavar="TEXT", help="Title of the data card; default: DIR's name.")
     ] = "",
@@ -77,9 +79,11 @@ def export(
 ) -> None:
     """Write chosen images with their rows and a data card as a folder that other tools load.
 
-    Image files are copied bit for bit, so their credentials stay. Run it again to go on after a stop.
+    Image files are copied bit for bit, so their credentials stay. The result is read back before it is done.
+    Run it again to continue after a stop.
     """
     import json
+    from dataclasses import asdict
 
     from catalogs.exports import EXPORTERS
     from catalogs.exports.job import ExportRequest
@@ -127,6 +131,7 @@ def export(
         number_names=number,
         embeddings=embeddings,
         jsonl=jsonl,
+        raw=raw,
         asked={name: value for name, value in asked.items() if value is not None},
     )
     with counting("exporting") as progress:
@@ -135,17 +140,30 @@ def export(
         typer.echo(f"nonesuch: left out {left.file}: {left.reason}", err=True)
     if len(done.left_out) > 20:
         typer.echo(f"nonesuch: and {len(done.left_out) - 20:,} more, listed in export.json", err=True)
+    for loss in done.losses:
+        typer.echo(f"nonesuch: {loss}", err=True)
+    if done.renamed:
+        names = ", ".join(f"{column} is {name}" for column, name in done.renamed.items())
+        typer.echo(f"nonesuch: renamed in {format}: {names}", err=True)
     if as_json:
         told = {
             "out": str(out), "format": format, "images": done.images, "bytes": done.bytes,
-            "left_out": len(done.left_out),
+            "left_out": len(done.left_out), "changed": [str(loss) for loss in done.losses],
+            "renamed": dict(done.renamed), "read_back": None if done.checked is None else asdict(done.checked),
         }  # fmt: skip
         print(json.dumps(told, ensure_ascii=False))
     else:
         print(out)
-        typer.echo(f"{done.images:,} images, {done.bytes:,} bytes", err=True)
+        typer.echo(f"{done.images:,} images, {done.bytes:,} bytes; {_read_back(done.checked)}", err=True)
     if done.left_out:
         raise typer.Exit(3)
+
+
+def _read_back(checked: Checked | None) -> str:
+    if checked is None:
+        return "not read back: this format has no check"
+    compared = f", {checked.images:,} images byte for byte" if checked.images else ""
+    return f"read back with {', '.join(checked.readers)}: {checked.rows:,} rows, {checked.columns:,} columns{compared}"
 
 
 def _alike(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nonesuch.cli.catalog import CatalogFolder, Where
+from nonesuch.cli.catalog import CatalogFolder, Raw, Where
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
@@ -39,6 +39,7 @@ def stats(
     ] = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
+    raw: Raw = False,
 ) -> None:
     """Count, mean with its confidence interval, lift and best image for each facet value."""
     from catalogs.query import Catalog
@@ -69,7 +70,7 @@ def stats(
     if as_json:
         print_json_lines(rows)
     elif as_csv:
-        print_csv(rows)
+        print_csv(rows, raw=raw)
     else:
         left_out = {"sd", "lift_low", "lift_high", "best_recipe"} | (
             set() if pairs else {"within", "within_value"}
@@ -94,6 +95,7 @@ def dedupe(
     where: Where = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
+    raw: Raw = False,
 ) -> None:
     """List groups of duplicates, the best of each group first. Nothing is deleted."""
     from catalogs.duplicates import Kind, duplicate_groups
@@ -108,7 +110,7 @@ def dedupe(
     if as_json:
         print_json_lines(rows)
     elif as_csv:
-        print_csv(rows)
+        print_csv(rows, raw=raw)
     else:
         print_table(rows)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import sys
@@ -14,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from foundation.csv_cells import CsvWriter
+
 Row = Mapping[str, Any]
 
 
@@ -23,14 +24,14 @@ def print_json_lines(rows: Iterable[Row]) -> None:
         print(json.dumps({key: _plain(value) for key, value in row.items()}, ensure_ascii=False))
 
 
-def print_csv(rows: Sequence[Row]) -> None:
-    """A header and one line a row."""
+def print_csv(rows: Sequence[Row], *, raw: bool = False) -> None:
+    """A header and one line a row. Unless `raw`, text that a spreadsheet would run gets an apostrophe in front."""
     if not rows:
         return
-    writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
+    writer = CsvWriter(sys.stdout, raw=raw)
+    writer.row(rows[0])
     for row in rows:
-        writer.writerow({key: _plain(value) for key, value in row.items()})
+        writer.row(_plain(row[name]) for name in rows[0])
 
 
 def print_table(rows: Sequence[Row], *, title: str | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nonesuch.cli.catalog import SHOWN, CatalogFolder, Where
+from nonesuch.cli.catalog import SHOWN, CatalogFolder, Raw, Where
 from nonesuch.cli.insight import AsJson
 
 if TYPE_CHECKING:
@@ -173,6 +173,7 @@ def ranking(
     who: Annotated[str | None, typer.Option(metavar="NAME", help="Only this person's comparisons.")] = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    raw: Raw = False,
 ) -> None:
     """Rank the images that were compared by their Bradley-Terry strength."""
     from dataclasses import asdict
@@ -202,7 +203,7 @@ def ranking(
     rows = [asdict(image) | {"file": (facts.get(image.recipe_id) or {}).get("file")} for image in shown]
     if not as_json and not as_csv:
         rows = [row | {"recipe_id": row["recipe_id"][:_SHORT]} for row in rows]
-    _show(rows, as_json, as_csv)
+    _show(rows, as_json, as_csv, raw)
 
 
 def agreement(
@@ -220,6 +221,7 @@ def agreement(
     ] = 1000,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    raw: Raw = False,
 ) -> None:
     """Show how alike each two scorers rank the images: Spearman's rho and Kendall's tau-b with intervals."""
     from dataclasses import asdict
@@ -231,7 +233,7 @@ def agreement(
     rows = [asdict(row) for row in found]
     if within is None:
         rows = [{k: v for k, v in row.items() if k not in ("within", "value")} for row in rows]
-    _show(rows, as_json, as_csv)
+    _show(rows, as_json, as_csv, raw)
 
 
 def taste_train(
@@ -274,6 +276,7 @@ def taste_rank(
     where: Where = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    raw: Raw = False,
 ) -> None:
     """List the images that the trained taste likes best, with the predicted chance of a pick."""
     from catalogs.query import Catalog
@@ -286,7 +289,7 @@ def taste_rank(
     rows: list[dict[str, Any]] = found.to_pylist()
     if not as_json and not as_csv:
         rows = [row | {"recipe_id": row["recipe_id"][:_SHORT]} for row in rows]
-    _show(rows, as_json, as_csv)
+    _show(rows, as_json, as_csv, raw)
 
 
 def _event(event: Event, *, short: bool) -> dict[str, Any]:
@@ -307,12 +310,12 @@ def _event(event: Event, *, short: bool) -> dict[str, Any]:
     }
 
 
-def _show(rows: list[dict[str, Any]], as_json: bool, as_csv: bool = False) -> None:
+def _show(rows: list[dict[str, Any]], as_json: bool, as_csv: bool = False, raw: bool = False) -> None:
     from nonesuch.cli.output import print_csv, print_json_lines, print_table
 
     if as_json:
         print_json_lines(rows)
     elif as_csv:
-        print_csv(rows)
+        print_csv(rows, raw=raw)
     else:
         print_table(rows)

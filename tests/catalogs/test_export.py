@@ -166,10 +166,11 @@ def test_column_names_with_spaces_and_dots_load_everywhere(tmp_path: Path) -> No
     from catalogs.parts import publish_shard
     from catalogs.schema import catalog_schema
 
+    (tmp_path / "gallery").mkdir()
     rows = []
     for index in range(3):
         data = image_bytes(index)
-        (tmp_path / f"{index}.png").write_bytes(data)
+        (tmp_path / "gallery" / f"{index}.png").write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
         rows.append(
             {
@@ -178,11 +179,11 @@ def test_column_names_with_spaces_and_dots_load_everywhere(tmp_path: Path) -> No
             }
         )  # fmt: skip
     facets = {"lens type": "string", "a.b-c": "float64", "lens_type": "string"}
-    publish_shard(tmp_path, "s-0", rows, catalog_schema(facets, {}, None))
+    publish_shard(tmp_path / "gallery", "s-0", rows, catalog_schema(facets, {}, None))
     for format in ("croissant", "webdataset", "hf-imagefolder", "fiftyone"):
-        export(Catalog(tmp_path), tmp_path / format, format)
+        export(Catalog(tmp_path / "gallery"), tmp_path / format, format)
     sample = json.loads((tmp_path / "fiftyone" / "samples.json").read_text())["samples"][0]
-    assert (sample["lens_type"]["label"][0], sample["lens_type_"]["label"][0]) == ("v", "w")
+    assert (sample["lens_type"]["label"][0], sample["lens_type_"]["label"][0]) == ("w", "v")
     described = mlcroissant.Dataset(str(tmp_path / "croissant" / "croissant.json"))
     assert list(described.metadata.ctx.issues.errors) == []
     told = [(r["images/lens_type"], r["images/lens_type_"]) for r in described.records("images")]
