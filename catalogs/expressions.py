@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from catalogs.schema import closest
 from foundation.errors import InputError
@@ -27,6 +27,8 @@ _REFUSED_FUNCTIONS = {
     "query_table",
 }
 _MAX_LENGTH = 20_000
+Where: TypeAlias = str | Sequence[str] | None
+"""SQL conditions from a person, or several of which every one must hold; None: every row."""
 _ROWS = "{catalog}"  # what engine.Session.sql replaces, inside a person's string too
 
 
@@ -58,8 +60,21 @@ def checked_expression(con: Any, text: str, names: Sequence[str], *, what: str) 
         if kind == "COLUMN_REF":
             name = inner["column_names"][0]
             if name.lower() not in known and name not in lambda_names:
-                raise unknown_column(name, names, where=what)
+                place = what if text.strip() == name else f"{what} {text!r}"
+                raise unknown_column(name, names, where=place)
     return f"({text}\n)"
+
+
+def each_condition(where: Where, *more: str) -> tuple[str, ...]:
+    """The conditions of `where` one by one, and `more` behind them."""
+    given = () if where is None else (where,) if isinstance(where, str) else tuple(where)
+    return (*given, *more)
+
+
+def told_condition(where: Where) -> str:
+    """Conditions as one SQL condition to show: a single one as it was written, several in parentheses."""
+    given = each_condition(where)
+    return given[0] if len(given) == 1 else " AND ".join(f"({one})" for one in given)
 
 
 def unknown_column(name: str, names: Sequence[str], *, where: str) -> InputError:

@@ -99,7 +99,10 @@ class CatalogFacet(Strict):
     """
 
     catalog: Annotated[str, Field(min_length=1, description="output folder, relative to the sweep file")]
-    where: Annotated[str, Field(description="SQL condition, as of nonesuch query")] | None = None
+    where: (
+        Annotated[str | list[str], Field(description="SQL condition of nonesuch query; a list: all hold")]
+        | None
+    ) = None
     order: Annotated[str, Field(description="column or expression, the best first")] | None = None
     top: Annotated[int, Field(ge=1, le=100_000, description="images at most")] = 20
 

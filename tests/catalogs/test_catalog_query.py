@@ -14,8 +14,17 @@ from catalog_samples import DIM, SCHEMA, make_row
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalogs.agreement import agreement
+from catalogs.contenders import compare, grid_rows
+from catalogs.duplicates import duplicate_groups
+from catalogs.exports.selection import select
+from catalogs.expressions import Where
+from catalogs.likeness import diverse, most_alike
+from catalogs.lookup import by_phash
 from catalogs.parts import drop_failed, publish_shard
 from catalogs.query import Catalog
+from catalogs.retention import Policy, retain
+from catalogs.stats import facet_stats
 from foundation.errors import CatalogError, InputError
 
 FAILED = (3, 31)
@@ -189,6 +198,65 @@ def test_what_is_wrong_with_a_condition_is_said(shared: Catalog, where: str, mes
         shared.query(where)
     with pytest.raises(InputError, match=message):
         shared.query(where, top=3)
+
+
+EITHER, BOTH = "subject = 'fox' OR subject = 'panda' -- or", "seed < 3"
+ASKED: dict[str, Callable[[Catalog, Where], Any]] = {
+    "query": lambda c, where: c.query(where, as_arrow=True),
+    "group": lambda c, where: c.query(where, group="subject", as_arrow=True),
+    "count": lambda c, where: c.count(where),
+    "stats": lambda c, where: str(facet_stats(c, where=where).to_dict("records")),
+    "agreement": lambda c, where: agreement(c, where=where),
+    "duplicates": lambda c, where: duplicate_groups(c, "semantic", likeness=0.3, where=where).to_dict(
+        "records"
+    ),
+    "diverse": lambda c, where: diverse(c, 5, order="aesthetic", where=where, as_arrow=True),
+    "likeness": lambda c, where: most_alike(c, np.ones(DIM), where=where, as_arrow=True),
+    "look-up": lambda c, where: by_phash(c, 1, max_distance=64, top=99, where=where),
+    "compare": lambda c, where: compare(c, by="artist", where=where),
+    "grid": lambda c, where: grid_rows(c, by="artist", where=where),
+    "retain": lambda c, where: retain(c.folder, Policy(where=where)),
+    "export": lambda c, where: select(c, where=where, with_files=False).table,
+}
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+def test_of_several_conditions_all_hold_whatever_is_asked(
+    shared: Catalog, asked: Callable[[Catalog, Where], Any]
+) -> None:
+    one = asked(shared, "(subject = 'fox' OR subject = 'panda') AND seed < 3")
+    assert asked(shared, [EITHER, BOTH]) == one
+    assert asked(shared, (BOTH, EITHER)) == one
+    assert one not in (asked(shared, EITHER), asked(shared, BOTH))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("subjct = 'fox'", r"where \"subjct = 'fox'\": there is no column 'subjct'"),
+        ("seed >", r"where: 'seed >': syntax error"),
+        ("frob(seed) = 1", r"where 'frob\(seed\) = 1': "),
+        ("seed = 1) OR (seed = 2", r"where: 'seed = 1\) OR \(seed = 2': "),
+        ("  ", "a condition is empty"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_condition_that_is_wrong_is_named(shared: Catalog, wrong: str, message: str, place: int) -> None:
+    given = [EITHER, BOTH]
+    given.insert(place, wrong)
+    with pytest.raises(InputError, match=message) as told:
+        shared.query(given)
+    assert "panda" not in str(told.value)
+
+
+def test_an_empty_condition_is_not_every_row(shared: Catalog) -> None:
+    for where in ("", [""], ["seed < 3", " "]):
+        with pytest.raises(InputError, match="empty"):
+            shared.count(where)
+        with pytest.raises(InputError, match="empty"):
+            retain(shared.folder, Policy(where=where))
+    with pytest.raises(InputError, match="every image would go"):
+        retain(shared.folder, Policy(where=[]))
 
 
 def test_a_comment_can_not_hide_the_rest(shared: Catalog) -> None:
