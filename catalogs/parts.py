@@ -303,6 +303,7 @@ def _is(table: pa.Table, column: str, value: str) -> pa.ChunkedArray:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary neighbour to stream into; flushed to disk and renamed onto `path` at the end."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
         os.close(handle)
     except OSError as error:
