@@ -25,7 +25,7 @@ from catalogs.locks import NEXT, catalog_lock
 from catalogs.schema import STATUSES, fitted, merge_schemas, role_of
 from foundation.errors import CatalogError, InputError
 from foundation.files import atomic_write, storage_error
-from foundation.urls import check_local
+from foundation.urls import check_local, local_path
 
 SCHEMA_FILE = "0-schema.parquet"
 _RECIPE_ID = re.compile(r"[0-9a-f]{64}")
@@ -36,6 +36,7 @@ _UNIQUE = ("recipe_id", "sha256", "manifest_id", "credential_digest", "file")  #
 def catalog_folder(path: Path) -> Path:
     """OUT/catalog for OUT, and the folder itself when it is the catalog. Raises InputError for a URL."""
     check_local(path)
+    path = local_path(path)
     if path.name != "catalog" and (path / "catalog").is_dir():
         return path / "catalog"
     if path.name == "catalog" or (path / SCHEMA_FILE).exists():

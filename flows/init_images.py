@@ -16,9 +16,9 @@ def find_images(facet: CatalogFacet, folder: Path) -> list[FoundImage]:
     from catalogs.expressions import each_condition
     from catalogs.image_files import image_file
     from catalogs.query import Catalog
-    from catalogs.remote import url_of
+    from foundation.urls import local_path, url_of
 
-    catalog = Catalog(facet.catalog if url_of(facet.catalog) else folder / facet.catalog)
+    catalog = Catalog(facet.catalog if url_of(facet.catalog) else folder / local_path(facet.catalog))
     table = catalog.query(
         each_condition(facet.where, "file IS NOT NULL"),
         order=facet.order,

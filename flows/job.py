@@ -19,7 +19,7 @@ from flows.init_images import find_images
 from flows.marking import check_marking
 from flows.policies import check_policies, check_prompts
 from foundation.errors import InputError
-from foundation.urls import url_of
+from foundation.urls import local_path, url_of
 from generators.facets import number_type
 from generators.matrix import Matrix
 from generators.models import ModelFacts
@@ -94,7 +94,7 @@ def prepare(sweep_file: Path, out: Path, *, online: bool, policy: Path | None = 
     }
     scorers = DEFAULT_SCORERS if sweep.scoring.scorers is None else tuple(sweep.scoring.scorers)
     url = url_of(out)
-    folder = out.absolute() if url is None else staging(url)
+    folder = local_path(out).absolute() if url is None else staging(url)
     job = Job(sweep, matrix, facets, scorers, folder, online, policies, url)
     try:
         schema, known = job.schema(None), read_schema(folder)

@@ -1,16 +1,19 @@
 """What an option given twice means, for every command at one place: the parser would keep the last and say nothing.
 
 Options that add up (--where, --order, --tag …) are declared as lists and take every value. Of all others a second value
-is refused, and so are a switch in both directions and two forms of output.
+is refused, and so are a switch in both directions and two forms of output. Paths may be written as file URLs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
+
+from foundation.urls import local_path
 
 _FORMS = ("--json", "--csv", "--paths", "--sheet")  # of which a command writes one
 
@@ -23,6 +26,7 @@ class OnceCommand(TyperCommand):
         rest: list[str] = super().parse_args(ctx, args)  # first: --help and wrong values come before this
         if not ctx.resilient_parsing:
             _check(given)
+            ctx.params.update({name: _local(value) for name, value in ctx.params.items()})
         return rest
 
 
@@ -33,6 +37,13 @@ def take_once(app: typer.Typer) -> None:
     for group in app.registered_groups:
         if group.typer_instance is not None:
             take_once(group.typer_instance)
+
+
+def _local(value: Any) -> Any:
+    """A path, or several, as a folder of this machine where it is written as a file URL."""
+    if isinstance(value, list):
+        return [_local(one) for one in value]
+    return local_path(value) if isinstance(value, Path) and str(value).startswith("file:/") else value
 
 
 def _check(given: list[Any]) -> None:
