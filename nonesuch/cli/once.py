@@ -43,7 +43,16 @@ def _local(value: Any) -> Any:
     """A path, or several, as a folder of this machine where it is written as a file URL."""
     if isinstance(value, list):
         return [_local(one) for one in value]
-    return local_path(value) if isinstance(value, Path) and str(value).startswith("file:/") else value
+    if not isinstance(value, Path):
+        return value
+    check_lasting(str(value))
+    return local_path(value) if str(value).startswith("file:/") else value
+
+
+def check_lasting(place: str) -> None:
+    """Refuse fsspec's storage in memory: what is put there is gone when the command ends."""
+    if place.startswith("memory:/"):
+        raise typer.BadParameter(f"{place}: a storage in memory ends with this command; name one that lasts")
 
 
 def _check(given: list[Any]) -> None:
