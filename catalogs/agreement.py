@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalogs.expressions import identifier
+from catalogs.expressions import Where, identifier
 from catalogs.query import Catalog
 from catalogs.stats import catalog_columns
 from foundation.errors import InputError
@@ -50,7 +50,7 @@ def agreement(
     *,
     scores: Sequence[str] | None = None,
     within: str | None = None,
-    where: str | None = None,
+    where: Where = None,
     images: int = IMAGES,
     confidence: float = 0.95,
     seed: int = 0,
@@ -105,9 +105,7 @@ def rank_correlations(x: Numbers, y: Numbers, weights: Weights) -> tuple[Numbers
     return rho, tau
 
 
-def _drawn(
-    catalog: Catalog, names: Sequence[str], facet: str | None, where: str | None, most: int
-) -> pa.Table:
+def _drawn(catalog: Catalog, names: Sequence[str], facet: str | None, where: Where, most: int) -> pa.Table:
     condition = catalog.condition(where)
     columns = ", ".join(f"CAST({identifier(name)} AS DOUBLE) AS s{i}" for i, name in enumerate(names))
     value = "NULL" if facet is None else identifier(facet)

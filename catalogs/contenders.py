@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from catalogs.engine import Session
-from catalogs.expressions import identifier, literal, plain_column, unknown_column
+from catalogs.expressions import Where, identifier, literal, plain_column, unknown_column
 from catalogs.pick_events import Pair
 from catalogs.preference import Ranked, ranking
 from catalogs.query import Catalog
@@ -88,7 +88,7 @@ def compare(
     pairs: Sequence[Pair] = (),
     *,
     by: str = "model",
-    where: str | None = None,
+    where: Where = None,
     scores: Sequence[str] | None = None,
 ) -> Comparison:
     """The contenders of a catalog, side by side; `pairs` are people's comparisons of its images.
@@ -152,7 +152,7 @@ def blind_pair(
     pairs: Sequence[Pair],
     *,
     by: str = "model",
-    where: str | None = None,
+    where: Where = None,
     seed: int | None = None,
 ) -> tuple[str, str]:
     """Two recipe ids of one prompt by two contenders, in an order drawn by chance.
@@ -201,7 +201,7 @@ def grid_rows(
     catalog: Catalog,
     *,
     by: str = "model",
-    where: str | None = None,
+    where: Where = None,
     order: str | None = None,
     prompts: int = 20,
 ) -> list[dict[str, Any]]:
@@ -248,7 +248,7 @@ def _scores(catalog: Catalog, asked: Sequence[str] | None) -> list[str]:
     return [name for name in _USUAL if name in catalog.scores] or catalog.scores
 
 
-def _means_sql(catalog: Catalog, who: str, scores: Sequence[str], where: str | None) -> str:
+def _means_sql(catalog: Catalog, who: str, scores: Sequence[str], where: Where) -> str:
     drawn = "FILTER (status <> 'failed')"
     means = "".join(
         f", avg(CAST({identifier(score)} AS DOUBLE)) {drawn} AS score_{place}"
@@ -323,7 +323,7 @@ def student(values: Numbers, confidence: float = 0.95) -> tuple[float, float | N
     return mean, mean - half, mean + half
 
 
-def _fought(catalog: Catalog, pairs: Sequence[Pair], who: str, where: str | None) -> list[tuple[str, str]]:
+def _fought(catalog: Catalog, pairs: Sequence[Pair], who: str, where: Where) -> list[tuple[str, str]]:
     """(winner, loser) contenders of the comparisons between two of them, on one prompt."""
     ids = sorted({name for pair in pairs for name in (pair.winner, pair.loser)})
     facts: dict[str, tuple[str, str]] = {}

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from catalogs.expressions import Where, each_condition
 from catalogs.indexes import embedding_matrix
 from catalogs.query import Catalog
 from catalogs.schema import EMBEDDING
@@ -39,14 +40,14 @@ def duplicate_groups(
     distance: int = 4,
     likeness: float = 0.95,
     order: str | None = None,
-    where: str | None = None,
+    where: Where = None,
 ) -> pandas.DataFrame:
     """The images that have duplicates, group by group, the best of each first.
 
     kind      exact: the same file digest; near: phash within `distance` bits; semantic: cosine of the
               embeddings of at least `likeness`
     order     what is best, as in Catalog.query; None: first in the plan
-    where     only among the rows that meet this condition
+    where     only among the rows that meet this condition, or all of several
 
     Columns: group (from 0), keep (true for the first of a group), distance (bits or 1 - cosine to the
     first; 0 for exact), recipe_id, file, and `order`'s column when it is one. Raises InputError for
@@ -56,8 +57,7 @@ def duplicate_groups(
     if column is None:
         raise InputError(f"unknown kind of duplicate {kind!r}", hint="Use exact, near or semantic.")
     present = f"{column} <> 0" if kind == "near" else f"{column} IS NOT NULL"
-    condition = f"({where}\n) AND {present}" if where else present
-    catalog.condition(where)
+    condition = each_condition(where, present)
     if kind == "semantic" and catalog.count(condition) > _MOST_SEMANTIC:
         raise InputError(
             f"more than {_MOST_SEMANTIC:,} images to compare by meaning",

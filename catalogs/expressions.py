@@ -6,8 +6,9 @@ Only single expressions over the catalog's columns pass: no statements, subqueri
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from catalogs.schema import closest
 from foundation.errors import InputError
@@ -27,6 +28,9 @@ _REFUSED_FUNCTIONS = {
     "query_table",
 }
 _MAX_LENGTH = 20_000
+Where: TypeAlias = str | Sequence[str] | None
+"""SQL conditions from a person, or several of which every one must hold; None: every row."""
+_WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _ROWS = "{catalog}"  # what engine.Session.sql replaces, inside a person's string too
 
 
@@ -46,7 +50,7 @@ def checked_expression(con: Any, text: str, names: Sequence[str], *, what: str) 
             where=what,
             hint="Compare with LIKE '{_atalog}' instead.",
         )
-    node = _parse(con, text, what)
+    node = _parse(con, text, names, what)
     known = {name.lower(): name for name in names}
     lambda_names = {name for inner in _walk(node) for name in _parameters(inner)}
     for inner in _walk(node):
@@ -58,8 +62,21 @@ def checked_expression(con: Any, text: str, names: Sequence[str], *, what: str) 
         if kind == "COLUMN_REF":
             name = inner["column_names"][0]
             if name.lower() not in known and name not in lambda_names:
-                raise unknown_column(name, names, where=what)
+                place = what if text.strip() == name else f"{what} {text!r}"
+                raise unknown_column(name, names, where=place)
     return f"({text}\n)"
+
+
+def each_condition(where: Where, *more: str) -> tuple[str, ...]:
+    """The conditions of `where` one by one, and `more` behind them."""
+    given = () if where is None else (where,) if isinstance(where, str) else tuple(where)
+    return (*given, *more)
+
+
+def told_condition(where: Where) -> str:
+    """Conditions as one SQL condition to show: a single one as it was written, several in parentheses."""
+    given = each_condition(where)
+    return given[0] if len(given) == 1 else " AND ".join(f"({one})" for one in given)
 
 
 def unknown_column(name: str, names: Sequence[str], *, where: str) -> InputError:
@@ -74,10 +91,8 @@ def unknown_column(name: str, names: Sequence[str], *, where: str) -> InputError
 
 def quoted(name: str) -> str:
     """A column name as SQL takes it: bare where that is safe, else in double quotes."""
-    bare = (
-        name.isascii() and name.isidentifier() and name.lower() not in ("order", "group", "where", "select")
-    )
-    return name if bare else '"' + name.replace('"', '""') + '"'
+    bare = name.isascii() and name.isidentifier() and not _keywords(name)
+    return name if bare else identifier(name)
 
 
 def identifier(name: str) -> str:
@@ -98,12 +113,13 @@ def plain_column(text: str, names: Sequence[str]) -> str | None:
     return {name.lower(): name for name in names}.get(wanted.lower())
 
 
-def _parse(con: Any, text: str, what: str) -> dict[str, Any]:
-    rows = con.execute("SELECT json_serialize_sql(?)", [f"SELECT {text}\n"]).fetchall()
-    answer = json.loads(rows[0][0])
+def _parse(con: Any, text: str, names: Sequence[str], what: str) -> dict[str, Any]:
+    answer = _serialized(con, text)
     if answer["error"]:
         message = answer.get("error_message", "not understood").strip()
-        hint = "Write a condition such as artist = 'Edvard Munch' AND alignment > 0.3."
+        hint = _quoting_hint(con, text, names) or (
+            "Write a condition such as artist = 'Edvard Munch' AND alignment > 0.3."
+        )
         raise InputError(f"{text!r}: {message}", where=what, hint=hint)
     statements = answer["statements"]
     node = statements[0]["node"]
@@ -122,6 +138,39 @@ def _parse(con: Any, text: str, what: str) -> dict[str, Any]:
         raise _refused(text, what, "a statement")
     expression: dict[str, Any] = node["select_list"][0]
     return expression
+
+
+def _serialized(con: Any, text: str) -> dict[str, Any]:
+    rows = con.execute("SELECT json_serialize_sql(?)", [f"SELECT {text}\n"]).fetchall()
+    answer: dict[str, Any] = json.loads(rows[0][0])
+    return answer
+
+
+def _quoting_hint(con: Any, text: str, names: Sequence[str]) -> str | None:
+    """What to write when `text` does not parse because a column has the name of a word of SQL; else None."""
+    known = {name.lower(): name for name in names}
+    data, written, end = text.encode(), b"", 0
+    found: list[str] = []
+    for start in _keywords(text):
+        word = data[start:].split(maxsplit=1)[0]
+        name = known.get(match[0].lower()) if (match := _WORD.match(word.decode())) else None
+        if match and name is not None and quoted(name) != name:
+            found.append(quoted(name))
+            written += data[end:start] + found[-1].encode()
+            end = start + len(match[0])
+    if not found:
+        return None
+    whole = (written + data[end:]).decode()
+    example = f": {whole}" if not _serialized(con, whole)["error"] else ""
+    listed = " and ".join(dict.fromkeys(found))
+    return f"The name of a column that is a word of SQL goes in double quotes, {listed}{example}"
+
+
+def _keywords(text: str) -> list[int]:
+    """The bytes at which words of SQL begin, as duckdb takes them: not those in quotes or comments."""
+    import duckdb
+
+    return [start for start, kind in duckdb.tokenize(text) if kind == duckdb.token_type.keyword]
 
 
 def _refused(text: str, what: str, found: str) -> InputError:

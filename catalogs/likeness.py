@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalogs.engine import Session
+from catalogs.expressions import Where, each_condition
 from catalogs.indexes import embedding_matrix, raw_embeddings
 from catalogs.lookup import by_phash, by_recipe
 from catalogs.query import Catalog
@@ -40,14 +41,14 @@ def most_alike(
     vector: npt.ArrayLike,
     *,
     top: int = 20,
-    where: str | None = None,
+    where: Where = None,
     columns: Sequence[str] | None = None,
     as_arrow: bool = False,
 ) -> pandas.DataFrame | pa.Table:
     """The `top` rows whose embedding has the highest cosine with `vector`, with it in `likeness`.
 
     vector  float [dim], from the encoder that the catalog's embeddings are from; any length but zero
-    where   only among the rows that meet this condition
+    where   only among the rows that meet this condition, or all of several
 
     Exact for the stored float16 numbers. Raises InputError when the catalog has no embeddings or ones of
     another length.
@@ -79,13 +80,16 @@ def embedding_of(catalog: Catalog, recipe_id: str) -> Vector:
 
 
 def near_duplicates_of(
-    catalog: Catalog, recipe_id: str, *, max_distance: int = 8, top: int = 20
+    catalog: Catalog, recipe_id: str, *, max_distance: int = 8, top: int = 20, where: Where = None
 ) -> list[dict[str, Any]]:
-    """The other images that look nearly the same by phash, nearest first, with `distance` in bits."""
+    """The other images that look nearly the same by phash, nearest first, with `distance` in bits.
+
+    where   only among the rows that meet this condition, or all of several
+    """
     row = _only_row(catalog, recipe_id)
     if not row["phash"]:
         raise InputError("this image has no perceptual hash", where=recipe_id)
-    found = by_phash(catalog, row["phash"], max_distance=max_distance, top=top + 1)
+    found = by_phash(catalog, row["phash"], max_distance=max_distance, top=top + 1, where=where)
     return [other for other in found if other["recipe_id"] != row["recipe_id"]][:top]
 
 
@@ -94,7 +98,7 @@ def diverse(
     count: int,
     *,
     order: str,
-    where: str | None = None,
+    where: Where = None,
     weight: float = 0.5,
     pool: int | None = None,
     columns: Sequence[str] | None = None,
@@ -113,9 +117,9 @@ def diverse(
     if count < 1 or not 0 <= weight <= 1:
         raise InputError("diverse needs a count of at least 1 and a weight from 0 to 1", where="diverse")
     dim = _dim(catalog)
-    has_embedding = f"({where}\n) AND embedding IS NOT NULL" if where else "embedding IS NOT NULL"
-    catalog.condition(where)
-    choice = catalog.choice(has_embedding, order, top=pool or max(1000, 50 * count))
+    choice = catalog.choice(
+        each_condition(where, "embedding IS NOT NULL"), order, top=pool or max(1000, 50 * count)
+    )
     names = catalog.column_names(columns)
 
     def work(session: Session) -> pa.Table:

@@ -7,17 +7,18 @@ asked through their indexes, the others are scanned.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from catalogs.engine import Session, parquet_source
+from catalogs.expressions import Where
 from catalogs.hashes import NAMES, distances
 from catalogs.indexes import MANIFEST_ID, raw_hashes, sorted_keys
 from catalogs.query import Catalog
-from catalogs.rows import Places, fetch
+from catalogs.rows import Places, fetch, matching_numbers
 from foundation.errors import InputError
 
 Row = dict[str, Any]
@@ -72,10 +73,15 @@ def by_phash(
     max_distance: int = 8,
     top: int = 20,
     columns: Sequence[str] | None = None,
+    where: Where = None,
 ) -> list[Row]:
-    """The rows whose phash differs in at most `max_distance` bits, nearest first, with `distance`."""
+    """The rows whose phash differs in at most `max_distance` bits, nearest first, with `distance`.
+
+    where   only among the rows that meet this condition, or all of several
+    """
     if not 0 < phash < 2**64:
         return []
+    condition = None if where is None else catalog.condition(where)
 
     def work(session: Session) -> list[Row]:
         files: list[str] = []
@@ -100,7 +106,13 @@ def by_phash(
             files += found["filename"].to_pylist()
             numbers += found["file_row_number"].to_pylist()
             away += found["away"].to_pylist()
-        best = sorted(range(len(files)), key=lambda i: (away[i], files[i], numbers[i]))[:top]
+        chosen: Iterable[int] = range(len(files))
+        if condition is not None:
+            meeting = {
+                part: set(rows.tolist()) for part, rows in matching_numbers(session, condition).items()
+            }
+            chosen = [i for i in chosen if numbers[i] in meeting.get(files[i], ())]
+        best = sorted(chosen, key=lambda i: (away[i], files[i], numbers[i]))[:top]
         places = Places([files[i] for i in best], [numbers[i] for i in best])
         rows = _plain(catalog, session, places, columns)
         return [{**row, "distance": away[i]} for row, i in zip(rows, best, strict=True)]

@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 
 from catalogs.indexes import hex_keys, remove_indexes
 from catalogs.locks import NEXT, catalog_lock
-from catalogs.schema import STATUSES, merge_schemas
+from catalogs.schema import STATUSES, fitted, merge_schemas, role_of
 from foundation.errors import CatalogError, InputError
 from foundation.files import atomic_write, storage_error
-from foundation.urls import check_local
+from foundation.urls import check_local, local_path
 
 SCHEMA_FILE = "0-schema.parquet"
 _RECIPE_ID = re.compile(r"[0-9a-f]{64}")
@@ -36,6 +36,7 @@ _UNIQUE = ("recipe_id", "sha256", "manifest_id", "credential_digest", "file")  #
 def catalog_folder(path: Path) -> Path:
     """OUT/catalog for OUT, and the folder itself when it is the catalog. Raises InputError for a URL."""
     check_local(path)
+    path = local_path(path)
     if path.name != "catalog" and (path / "catalog").is_dir():
         return path / "catalog"
     if path.name == "catalog" or (path / SCHEMA_FILE).exists():
@@ -122,7 +123,7 @@ def publish_shard(
     Raises CatalogError when the part exists already and `replace` is false, or when the rows don't fit
     the schema; StorageError for a full disk or an unwritable folder.
     """
-    data = encoded_part(part_name, rows, schema)
+    data = encoded_part(part_name, rows, fitted(schema, read_schema(out)))
     prepare_catalog(out, schema)
     with catalog_lock(catalog_folder(out), exclusive=False):
         path = catalog_folder(out) / f"{part_name}.parquet"
@@ -254,8 +255,11 @@ def _column(rows: Sequence[Mapping[str, Any]], field: pa.Field) -> pa.Array:
             return _embeddings(values, field.type)
         if not field.nullable and pa.types.is_uint64(field.type):
             values = [value or 0 for value in values]
-        array = pa.array(values, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
-        return array.dictionary_encode() if pa.types.is_dictionary(field.type) else array
+        if not pa.types.is_dictionary(field.type):
+            return pa.array(values, field.type)
+        if role_of(field) == "facet":  # numbers of a facet whose column is text
+            values = [str(value) if isinstance(value, int | float) else value for value in values]
+        return pa.array(values, field.type.value_type).dictionary_encode()
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise CatalogError(f"column {field.name!r}: {error}") from error
 
@@ -303,6 +307,7 @@ def _is(table: pa.Table, column: str, value: str) -> pa.ChunkedArray:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary neighbour to stream into; flushed to disk and renamed onto `path` at the end."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
         os.close(handle)
     except OSError as error:

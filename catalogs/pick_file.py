@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import tempfile
@@ -12,6 +13,7 @@ from catalogs.locks import catalog_lock
 from catalogs.parts import catalog_folder
 from catalogs.remote import ORIGIN
 from foundation.errors import CatalogError, StorageError
+from foundation.files import storage_error
 from foundation.urls import check_local
 
 FILE = "picks.sqlite"
@@ -99,7 +101,7 @@ def told(error: sqlite3.Error, path: Path) -> CatalogError | StorageError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     where = str(path)
     if code == sqlite3.SQLITE_FULL:
-        return StorageError("the disk is full", where=where, hint="Free some space and try again.")
+        return storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), path)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return StorageError(
             "can't be written", where=where, hint="Change the permissions of file and folder."

@@ -13,7 +13,14 @@ import pyarrow as pa
 
 from catalogs.beside import PickColumns
 from catalogs.engine import Engine
-from catalogs.expressions import checked_expression, identifier, plain_column, unknown_column
+from catalogs.expressions import (
+    Where,
+    checked_expression,
+    each_condition,
+    identifier,
+    plain_column,
+    unknown_column,
+)
 from catalogs.indexes import OpenIndexes
 from catalogs.remote import located
 from catalogs.rows import Choice, chosen_rows
@@ -67,15 +74,15 @@ class Catalog:
         """The facet columns."""
         return names_with_role(self.schema, "facet")
 
-    def count(self, where: str | None = None) -> int:
-        """How many rows there are, or how many meet the condition."""
+    def count(self, where: Where = None) -> int:
+        """How many rows there are, or how many meet every condition."""
         condition = self.condition(where)
         table = self.engine.read(lambda s: s.sql(f"SELECT count(*) AS n FROM {{catalog}} WHERE {condition}"))
         return int(table["n"][0].as_py())
 
     def query(
         self,
-        where: str | None = None,
+        where: Where = None,
         *,
         order: str | Sequence[str] | None = None,
         descending: bool | None = None,
@@ -89,7 +96,8 @@ class Catalog:
     ) -> pandas.DataFrame | pa.Table:
         """The rows that meet `where`, as a pandas DataFrame or an Arrow table.
 
-        where        an SQL condition, for example "artist = 'Edvard Munch' AND alignment > 0.3"
+        where        an SQL condition, for example "artist = 'Edvard Munch' AND alignment > 0.3", or a list
+                     of conditions that all must hold
         order        a column or SQL expression, or several, each with "asc" or "desc" behind it if
                      wanted; rows without a value come last
         descending   for keys that don't say; None: scores and other measures from high to low, recipe
@@ -117,15 +125,35 @@ class Catalog:
             table = self.engine.read(lambda session: chosen_rows(session, choice, wanted))
         return table if as_arrow else table.to_pandas()
 
-    def condition(self, where: str | None) -> str:
-        """`where` as a checked SQL condition."""
-        if where is None or not where.strip():
-            return "true"
-        return checked_expression(self.engine.parser, where, self.fields.names, what="where")
+    def condition(self, where: Where) -> str:
+        """`where` as one checked SQL condition; of several, each is checked by itself and all must hold.
+
+        Raises InputError that names the condition that is wrong.
+        """
+        checked = []
+        for text in each_condition(where):
+            if not text.strip():
+                raise InputError(
+                    "a condition is empty", where="where", hint="Leave it out to take every image."
+                )
+            checked.append(checked_expression(self.engine.parser, text, self.fields.names, what="where"))
+        if len(checked) > 1:
+            for text, condition in zip(each_condition(where), checked, strict=True):
+                self._try(text, condition)
+        return " AND ".join(checked) or "true"
+
+    def _try(self, text: str, condition: str) -> None:
+        """Let the engine look at a condition, so that its complaint is about this one of several."""
+        try:
+            self.engine.read(
+                lambda session: session.sql(f"SELECT 1 FROM {{catalog}} WHERE {condition} LIMIT 0")
+            )
+        except InputError as error:
+            raise InputError(error.message, where=f"where {text!r}", hint=error.hint) from error
 
     def choice(
         self,
-        where: str | None = None,
+        where: Where = None,
         order: str | Sequence[str] | None = None,
         descending: bool | None = None,
         top: int | None = None,
@@ -182,7 +210,7 @@ class Catalog:
 
     def _grouped(
         self,
-        where: str | None,
+        where: Where,
         group: Sequence[str],
         order: str | Sequence[str] | None,
         descending: bool | None,

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
+from urllib.parse import unquote
 
 from catalogs.lease import Lease
 from catalogs.part_list import (
@@ -29,7 +30,7 @@ from catalogs.parts import SCHEMA_FILE, catalog_folder, part_files
 from catalogs.store import Store
 from foundation.errors import CatalogError, InputError, StorageError
 from foundation.files import atomic_write, cache_dir, file_digest
-from foundation.urls import url_of
+from foundation.urls import local_path, url_of
 
 __all__ = ["LIST", "ORIGIN", "Pushed", "local_file", "located", "push", "url_of"]
 
@@ -57,7 +58,7 @@ def located(path: str | Path) -> Path:
     """
     url = url_of(path)
     if url is None:
-        return Path(path)
+        return local_path(path)
     store = Store(url)
     mirror = cache_dir() / "mirrors" / hashlib.sha256(url.encode()).hexdigest()[:24]
     for _ in range(_ATTEMPTS):
@@ -93,16 +94,36 @@ def push(
     when there is no catalog in `out`, or when runs draw into the URL itself; StorageError while one does.
     """
     target = url_of(url)
-    if target is None:
-        raise InputError(f"{url!r} is not a URL of a storage", hint="Write it as s3://bucket/folder.")
+    if target is None and not url.startswith("file:"):
+        raise InputError(
+            f"{url!r} is not a URL of a storage", hint="Write it as s3://bucket/folder or file:///folder."
+        )
     folder = catalog_folder(out)
     if not (folder / SCHEMA_FILE).is_file():
         raise InputError(
             "there is no catalog here", where=str(folder), hint="Name the folder that `nonesuch run` wrote."
         )
+    if target is None:
+        target = _free_folder(folder, local_path(url))
     store = Store(target)
     with Lease(store).held():
         return _pushed(store, out, images, told or (lambda done, total: None))
+
+
+def _free_folder(catalog: Path, target: Path) -> str:
+    """The URL of a folder of this machine. Raises InputError when it holds rows that no push put there."""
+    there = target.resolve()
+    url = there.as_uri()
+    if there in (catalog.resolve(), catalog.parent.resolve()):
+        raise InputError("is the folder itself", where=url, hint="Push to another one.")
+    listed = read_list(Store(unquote(url))).parts
+    if any(path.name not in listed for path in part_files(there)):
+        raise InputError(
+            "there is a catalog that was not pushed here; a folder pushed over it would mix the two",
+            where=url,
+            hint="Push to an empty folder.",
+        )
+    return unquote(url)  # fsspec takes a path as it is
 
 
 def _pushed(store: Store, out: Path, images: bool, told: Callable[[int, int], None]) -> Pushed:

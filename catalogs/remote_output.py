@@ -43,10 +43,12 @@ from catalogs.parts import (
     part_schema,
     prepare_catalog,
     published_ids,
+    read_schema,
     replacing,
     write_options,
 )
 from catalogs.remote import ORIGIN
+from catalogs.schema import fitted
 from catalogs.store import Store
 from foundation.errors import CatalogError, NonesuchError, StorageError
 from foundation.files import atomic_write, cache_dir
@@ -269,7 +271,7 @@ def publish_remotely(
     Raises StorageError when the storage refuses, or when the run of `holder` does not hold the URL any more; CatalogError
     when the rows don't fit the schema, InputError when its columns don't fit the catalog's.
     """
-    data = encoded_part(part_name, rows, schema)
+    data = encoded_part(part_name, rows, fitted(schema, read_schema(folder)))
     prepare_catalog(folder, schema)
     store, name = Store(url), f"catalog/{part_name}.parquet"
     waiting = [(folder / file, file) for file in files]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.amend import amend_rows
-from catalogs.expressions import identifier
+from catalogs.expressions import Where, each_condition, identifier, told_condition
 from catalogs.query import Catalog
 from catalogs.thumbnails import thumbnail_path
 from foundation.errors import InputError
@@ -33,7 +33,7 @@ _COLUMNS = ("recipe_id", "file", "bytes")
 class Policy:
     """Which images go: those that meet every condition that is given."""
 
-    where: str | None = None  # an SQL condition, for example "aesthetic < 4.5"
+    where: Where = None  # SQL conditions, for example "aesthetic < 4.5"; all of several hold
     older_than: float | None = None  # days since it was drawn
     keep_top: int | None = None  # the best so many by `order` stay whatever else holds
     keep_per: str | None = None  # column: the best `keep_top` of each of its values stay
@@ -41,7 +41,7 @@ class Policy:
 
     def check(self) -> None:
         """Raises InputError for a policy that says nothing, or numbers that are none."""
-        if self.where is None and self.older_than is None and self.keep_top is None:
+        if not each_condition(self.where) and self.older_than is None and self.keep_top is None:
             raise InputError(
                 "no condition is given, so every image would go",
                 where="retention",
@@ -54,7 +54,7 @@ class Policy:
 
     def told(self) -> str:
         """The policy in words, for the rows' `reason`."""
-        parts = [] if self.where is None else [self.where]
+        parts = [told_condition(self.where)] if each_condition(self.where) else []
         if self.older_than is not None:
             parts.append(f"older than {self.older_than:g} days")
         if self.keep_top is not None:
@@ -116,8 +116,8 @@ def retain(out: Path, policy: Policy, *, apply: bool = False, shown: int = 10) -
 def _meets(catalog: Catalog, policy: Policy) -> str:
     """The recipe ids that meet the policy, as SQL."""
     conditions = ["file IS NOT NULL"]
-    if policy.where is not None:
-        conditions.append(f"({catalog.condition(policy.where)})")
+    if each_condition(policy.where):
+        conditions.append(catalog.condition(policy.where))
     if policy.older_than is not None:
         until = datetime.now(UTC) - timedelta(days=policy.older_than)
         conditions.append(f"drawn_at < TIMESTAMPTZ '{until.isoformat()}'")

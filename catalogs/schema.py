@@ -223,8 +223,9 @@ def embedding_field(dim: int) -> pa.Field:
 def merge_schemas(old: pa.Schema, new: pa.Schema, *, where: str) -> pa.Schema:
     """The union of two sweeps' schemas, in the order of `old`, numbers widened where they differ.
 
-    Raises InputError when a column is text in one and a number in the other, or when the embeddings
-    differ in length: such sweeps can't share a catalog.
+    A facet that `old` has as text stays text, also when its new values are numbers. Raises InputError when any
+    other column is text in one and a number in the other, or when the embeddings differ in length: such sweeps
+    can't share a catalog.
     """
     fields = {field.name.lower(): field for field in old}
     for field in new:
@@ -233,6 +234,14 @@ def merge_schemas(old: pa.Schema, new: pa.Schema, *, where: str) -> pa.Schema:
     order = {name: place for place, name in enumerate(_ordered(fields.values()))}
     merged = sorted(fields.values(), key=lambda field: order[field.name])
     return pa.schema(merged, metadata={"nonesuch.schema": SCHEMA_VERSION})
+
+
+def fitted(schema: pa.Schema, known: pa.Schema | None) -> pa.Schema:
+    """A sweep's schema as a catalog takes its rows: number facets as text where the catalog `known` has text."""
+    for place, field in enumerate(schema):
+        if known is not None and field.name in known.names and _stays_text(known.field(field.name), field):
+            schema = schema.set(place, known.field(field.name))
+    return schema
 
 
 def role_of(field: pa.Field) -> str:
@@ -298,7 +307,7 @@ def _merge_fields(old: pa.Field, new: pa.Field, where: str) -> pa.Field:
             where=where,
             hint="Rename the facet or score.",
         )
-    if old.type == new.type:
+    if old.type == new.type or _stays_text(old, new):
         return old
     if _is_number(old.type) and _is_number(new.type):
         fraction = pa.types.is_floating(old.type) or pa.types.is_floating(new.type)
@@ -310,10 +319,21 @@ def _merge_fields(old: pa.Field, new: pa.Field, where: str) -> pa.Field:
             where=where,
             hint="Use the same encoder or another output folder.",
         )
+    hint = "Rename the facet or use another output folder."
+    if _is_number(old.type) and role_of(new) == "facet":
+        hint += (
+            " Values that are all numbers make a number column; one text among them makes all of them text."
+        )
     raise InputError(
         f"column {new.name!r} is {type_name(old.type)} in this catalog and {type_name(new.type)} in the sweep",
         where=where,
-        hint="Rename the facet or use another output folder.",
+        hint=hint,
+    )
+
+
+def _stays_text(old: pa.Field, new: pa.Field) -> bool:
+    return (
+        role_of(old) == role_of(new) == "facet" and pa.types.is_dictionary(old.type) and _is_number(new.type)
     )
 
 

@@ -79,7 +79,6 @@ def write_html(
         raise InputError("there are no images to put on a sheet", hint="Check the query's conditions.")
     lines = caption_lines(rows, captions)
     pieces = _sheet(rows, image_root, lines) if grid is None else _grid(rows, image_root, lines, grid)
-    out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
         name = title or f"{len(rows):,} images"
         file.write(_HEAD.format(title=html.escape(name)))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from catalogs.expressions import identifier, unknown_column
+from catalogs.expressions import Where, identifier, unknown_column
 from catalogs.query import Catalog
 from catalogs.typeset import GAP, INK, MARGIN, PAPER, Look, font_for, shown, title_height, write, write_title
 from foundation.errors import InputError
@@ -32,7 +32,7 @@ def facet_stats(
     *,
     facets: Sequence[str] | None = None,
     scores: Sequence[str] | None = None,
-    where: str | None = None,
+    where: Where = None,
     pairs: bool = True,
     confidence: float = 0.95,
 ) -> pandas.DataFrame:

@@ -22,7 +22,7 @@ from catalogs.store import Store
 from flows.output import IMAGES
 from foundation.errors import CatalogError, InputError, NonesuchError
 from foundation.images import read_limited
-from foundation.urls import url_of
+from foundation.urls import local_path, url_of
 from provenance.credentials import read_credentials, sniff_mime
 from provenance.trustlist import load_trust
 
@@ -114,7 +114,7 @@ class _Files:
 
     def __init__(self, out: Path) -> None:
         url = url_of(out)
-        self._out = out
+        self._out = local_path(out)
         self._store = None if url is None else Store(url)
 
     def read(self, row: dict[str, Any]) -> bytes | str:

@@ -13,14 +13,14 @@ def find_images(facet: CatalogFacet, folder: Path) -> list[FoundImage]:
 
     Raises InputError for a missing catalog, a broken condition, and a file that is not there any more.
     """
+    from catalogs.expressions import each_condition
     from catalogs.image_files import image_file
     from catalogs.query import Catalog
-    from catalogs.remote import url_of
+    from foundation.urls import local_path, url_of
 
-    catalog = Catalog(facet.catalog if url_of(facet.catalog) else folder / facet.catalog)
-    condition = "file IS NOT NULL" + (f" AND ({facet.where})" if facet.where else "")
+    catalog = Catalog(facet.catalog if url_of(facet.catalog) else folder / local_path(facet.catalog))
     table = catalog.query(
-        condition,
+        each_condition(facet.where, "file IS NOT NULL"),
         order=facet.order,
         top=facet.top,
         columns=["recipe_id", "file", "prompt", "sha256"],

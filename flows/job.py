@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from catalogs.parts import read_schema
 from catalogs.remote_output import staging
-from catalogs.schema import FIXED, catalog_schema
+from catalogs.schema import FIXED, catalog_schema, merge_schemas
 from flows.init_images import find_images
 from flows.marking import check_marking
 from flows.policies import check_policies, check_prompts
 from foundation.errors import InputError
-from foundation.urls import url_of
+from foundation.urls import local_path, url_of
+from generators.facets import number_type
 from generators.matrix import Matrix
 from generators.models import ModelFacts
 from generators.plan import open_matrix
@@ -30,6 +32,8 @@ from scoring.scorers import DEFAULT_SCORERS
 
 _SETTING_COLUMNS = frozenset(SETTING_NAMES) & {column.name for column in FIXED}
 _NUMBERS: Mapping[str, str] = {"guidance": "float64"}  # setting facets without a fixed column of their name
+
+_VALUES: Mapping[str, Callable[[str], Any]] = {"string": str, "int64": int, "float64": float}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,7 @@ class Job:
     def facet_values(self, recipe: Recipe) -> dict[str, Any]:
         """The facet columns of one row, in their types."""
         return {
-            name: float(value) if self.facets[name] == "float64" else value
-            for name, value in recipe.facets
-            if name in self.facets
+            name: _VALUES[self.facets[name]](value) for name, value in recipe.facets if name in self.facets
         }
 
 
@@ -85,13 +87,19 @@ def prepare(sweep_file: Path, out: Path, *, online: bool, policy: Path | None = 
     matrix = open_matrix(sweep, network=online)
     check_prompts(matrix)
     policies = check_policies(matrix, policy)
-    facets = {name: _NUMBERS.get(name, "string") for name in sweep.values if name not in _SETTING_COLUMNS}
+    facets = {
+        name: _NUMBERS.get(name) or number_type(sweep.facets[name]) or "string"
+        for name in sweep.values
+        if name not in _SETTING_COLUMNS
+    }
     scorers = DEFAULT_SCORERS if sweep.scoring.scorers is None else tuple(sweep.scoring.scorers)
     url = url_of(out)
-    folder = out.absolute() if url is None else staging(url)
+    folder = local_path(out).absolute() if url is None else staging(url)
     job = Job(sweep, matrix, facets, scorers, folder, online, policies, url)
     try:
-        job.schema(None)
+        schema, known = job.schema(None), read_schema(folder)
+        if known is not None:
+            merge_schemas(known, schema, where=str(folder))
     except InputError as error:
         raise InputError(error.message, where=sweep.source.where(("facets",)), hint=error.hint) from error
     return job

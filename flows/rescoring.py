@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -132,7 +132,9 @@ class Rescoring:
     ) -> list[dict[str, Any]]:
         texts = self.facet_texts.get(sweep or "", {})
         captions = [
-            Caption(row["prompt"] or "", {facet: _value_name(row[facet]) for facet in texts})
+            Caption(
+                row["prompt"] or "", {facet: _value_name(row[facet], names) for facet, names in texts.items()}
+            )
             for row, _, _ in some
         ]
         scorers = self._scorers(sweep)
@@ -188,7 +190,7 @@ class Rescoring:
         texts = self.facet_texts.get(str(row["sweep"]))
         if FACETS not in self.names or not texts:
             return None
-        fits = all(_value_name(row.get(facet)) in values for facet, values in texts.items())
+        fits = all(_value_name(row.get(facet), values) in values for facet, values in texts.items())
         return str(row["sweep"]) if fits else None
 
 
@@ -201,8 +203,18 @@ def _numbers(scorer: Scorer) -> list[Any]:
     return [column for column in scorer.columns(scorer.facets) if column.type != "string"]
 
 
-def _value_name(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _value_name(value: Any, names: Iterable[str]) -> str:
+    """The sweep file's name of a facet's value: for the catalog's 5.0 it may be 5."""
+    if isinstance(value, float):
+        return next((name for name in names if _is_number(name, value)), str(value))
+    return str(value)
+
+
+def _is_number(name: str, value: float) -> bool:
+    try:
+        return float(name) == value
+    except ValueError:
+        return False
 
 
 def _merged(text: str | None, facts: Mapping[str, str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from flows.output import LOCK
 from flows.progress import Tally
 from foundation.errors import InputError, StorageError
 from foundation.files import atomic_write, is_held
-from foundation.urls import url_of
+from foundation.urls import local_path, url_of
 
 _EVERY = 1.0  # seconds between two writes
 
@@ -103,7 +103,7 @@ class StandingFile:
 
 def read_standing(out: Path) -> Standing:
     """How the last run in `out`, a folder or a URL, stands. Raises InputError when no run has been there."""
-    url = url_of(out)
+    url, out = url_of(out), local_path(out)
     store = None if url is None else Store(url)
     try:
         data = (out / PROGRESS).read_bytes() if store is None else store.read(PROGRESS)

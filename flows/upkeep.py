@@ -31,7 +31,7 @@ def compaction(out: Path, everything: bool = False) -> Compaction:
 @flow(name="retention", flow_run_name="{out}", persist_result=False, validate_parameters=False)
 def retention(
     out: Path,
-    where: str | None = None,
+    where: str | list[str] | None = None,
     older_than: float | None = None,
     keep_top: int | None = None,
     keep_per: str | None = None,
@@ -40,7 +40,7 @@ def retention(
 ) -> Retention:
     """Delete the files of images that meet every given condition; their rows stay as `removed`.
 
-    where                   an SQL condition, for example "aesthetic < 4.5"
+    where                   an SQL condition, for example "aesthetic < 4.5", or a list of which all hold
     older_than              days since an image was drawn
     keep_top, keep_per      the best so many by `order`, of all or of each value of a column, stay in any case
     apply                   without it only what would go is said

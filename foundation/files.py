@@ -14,6 +14,8 @@ from pathlib import Path
 from foundation.errors import StorageError
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
+_FEW_INODES = 1000  # one in so many is left: others may free some while a write fails
+_SOME_ROOM = 1 << 20  # bytes; with less left, the disk is full whatever else it lacks
 
 
 def atomic_write(
@@ -38,9 +40,10 @@ def atomic_write(
         os.chmod(temporary, mode)
         os.replace(temporary, path)
     except OSError as error:
+        told = storage_error(error, path)  # before the file goes and there is room again
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
-        raise storage_error(error, path) from error
+        raise told from error
 
 
 def flush_files(folder: Path, files: Iterable[Path]) -> None:
@@ -78,9 +81,8 @@ def _flush_file(path: Path) -> None:
 def storage_error(error: OSError, path: Path) -> StorageError:
     """The StorageError that tells a person what an OSError on `path` means and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(
-            "the disk is full", where=str(path), hint="Free some space and run the command again."
-        )
+        message, hint = _why_full(error.errno, path)
+        return StorageError(message, where=str(path), hint=hint)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(
             "can't be written",
@@ -88,6 +90,33 @@ def storage_error(error: OSError, path: Path) -> StorageError:
             hint="Choose another folder or change its permissions.",
         )
     return StorageError(error.strerror or str(error), where=str(path))
+
+
+def _why_full(code: int, path: Path) -> tuple[str, str]:
+    """What ran out on the file system of `path`, and what to do: quota, inodes or space."""
+    if code == errno.EDQUOT:
+        return (
+            "your disk quota is used up",
+            "Delete files of yours there or ask for a larger quota (`quota -s` shows it), then run the command again.",
+        )
+    folder = next((one for one in (path, *path.parents) if one.exists()), Path())
+    try:
+        facts = os.statvfs(folder)
+    except OSError:
+        facts = None
+    free = 0 if facts is None else facts.f_bavail * facts.f_frsize
+    # f_files is 0 on file systems that don't count inodes, such as btrfs
+    if (
+        facts is not None
+        and facts.f_files
+        and facts.f_favail <= facts.f_files // _FEW_INODES
+        and free > _SOME_ROOM
+    ):
+        return (
+            f"the file system has no inodes left: it can't hold one more file, although {free:,} bytes are free",
+            "Delete or pack folders of many small files there (`df -i` shows it), then run the command again.",
+        )
+    return "the disk is full", "Free some space and run the command again."
 
 
 def file_digest(path: Path) -> str:

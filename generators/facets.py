@@ -99,7 +99,10 @@ class CatalogFacet(Strict):
     """
 
     catalog: Annotated[str, Field(min_length=1, description="output folder, relative to the sweep file")]
-    where: Annotated[str, Field(description="SQL condition, as of nonesuch query")] | None = None
+    where: (
+        Annotated[str | list[str], Field(description="SQL condition of nonesuch query; a list: all hold")]
+        | None
+    ) = None
     order: Annotated[str, Field(description="column or expression, the best first")] | None = None
     top: Annotated[int, Field(ge=1, le=100_000, description="images at most")] = 20
 
@@ -210,6 +213,19 @@ def facet_values(
         raise InputError(f"the facet has over {MAX_VALUES:,} values", where=where)
     _refuse_doubles(values, where)
     return tuple(values)
+
+
+def number_type(facet: Facet) -> Literal["int64", "float64"] | None:
+    """What holds the values of a facet that is written as numbers alone; None: they are text."""
+    listed = facet.values if isinstance(facet, ListedFacet) and facet.choose == 1 else facet
+    entries = listed if isinstance(listed, list) else []
+    whole = [value for value in entries if isinstance(value, int)]
+    numbers = [value for value in entries if isinstance(value, int | float) and math.isfinite(value)]
+    if not entries or len(numbers) < len(entries):
+        return None
+    if len(whole) < len(entries):
+        return "float64"
+    return "int64" if all(-(2**63) <= value < 2**63 for value in whole) else None
 
 
 def _image_files(facet: ImagesFacet, source: Source, where: str) -> list[FacetValue]:

@@ -6,9 +6,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foundation.errors import InputError
 from foundation.files import atomic_write
+
+if TYPE_CHECKING:
+    from catalogs.expressions import Where
 
 _COLUMNS = ["recipe_id", "file", "sha256", "status"]
 STRIP = 12  # frames on a strip; of more, so many in even steps
@@ -30,7 +34,7 @@ def animate_catalog(
     root: Path,
     out: Path,
     *,
-    where: str | None = None,
+    where: Where = None,
     order: Sequence[str] = (),
     rate: float = 8.0,
     bounce: bool = False,
@@ -44,6 +48,7 @@ def animate_catalog(
     is a PNG of the frames side by side. Raises InputError when too few images are chosen, or their files are gone
     or of different sizes.
     """
+    from catalogs.expressions import each_condition
     from catalogs.image_files import read_original
     from catalogs.query import Catalog
     from provenance.animation import animate
@@ -55,9 +60,11 @@ def animate_catalog(
             "an animation is a WebP file", where=str(out), hint="Name a file that ends in .webp."
         )
     catalog = Catalog(root)
-    condition = "file IS NOT NULL" + (f" AND ({where})" if where else "")
     rows = catalog.query(
-        condition, order=list(order) or ["plan_index"], columns=_COLUMNS, as_arrow=True
+        each_condition(where, "file IS NOT NULL"),
+        order=list(order) or ["plan_index"],
+        columns=_COLUMNS,
+        as_arrow=True,
     ).to_pylist()
     if len(rows) < 2:
         raise InputError(

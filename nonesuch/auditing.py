@@ -6,13 +6,16 @@ import html
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from foundation.errors import InputError
 from nonesuch.likeness import catalog_encoder
 from scoring.attributes import AttributeShare, parse_attributes, probabilities, shares
+
+if TYPE_CHECKING:
+    from catalogs.expressions import Where
 
 CAVEATS: Final = (
     "An attribute is what the encoder finds nearest among the words given, not what a picture shows. It was learnt "
@@ -60,14 +63,13 @@ class Audit:
         }  # fmt: skip
 
 
-def audit_catalog(
-    folder: Path, by: str, attributes: str, *, where: str | None = None, sure: float = 0.6
-) -> Audit:
+def audit_catalog(folder: Path, by: str, attributes: str, *, where: Where = None, sure: float = 0.6) -> Audit:
     """Count attributes over the stored embeddings of the images that meet `where`, for each value of the facet `by`.
 
     `sure`: the softmax share from which an attribute counts. Raises InputError for an unknown facet, malformed
     attributes, and a catalog without embeddings or with those of several encoders.
     """
+    from catalogs.expressions import each_condition
     from catalogs.query import Catalog
 
     sets = parse_attributes(attributes)
@@ -76,7 +78,7 @@ def audit_catalog(
         known = ", ".join(catalog.facets) or "none"
         raise InputError(f"the catalog has no facet {by!r}", where="--by", hint=f"Facets: {known}.")
     encoder = catalog_encoder(catalog)
-    condition = "embedding is not null" + (f" and ({where})" if where else "")
+    condition = each_condition(where, "embedding is not null")
     table = catalog.query(condition, columns=[by, "embedding"], as_arrow=True)
     if not table.num_rows:
         raise InputError("no image with an embedding meets the condition", where=str(folder))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.contenders import Comparison, Contender, Duel, Mean, grid_rows
+from catalogs.expressions import Where
 from catalogs.query import Catalog
 
 _CAPTIONS = ("aesthetic", "alignment")
@@ -48,7 +49,7 @@ def duel_row(one: Duel) -> dict[str, Any]:
     }
 
 
-def write_page(catalog: Catalog, found: Comparison, out: Path, *, where: str | None, prompts: int) -> Path:
+def write_page(catalog: Catalog, found: Comparison, out: Path, *, where: Where, prompts: int) -> Path:
     """The comparison as one HTML file that needs nothing else: tables, and the grid of pictures."""
     from catalogs.sheet_html import write_html
 
@@ -65,9 +66,7 @@ def write_page(catalog: Catalog, found: Comparison, out: Path, *, where: str | N
     return out
 
 
-def write_grid(
-    catalog: Catalog, found: Comparison, out: Path, *, where: str | None, prompts: int
-) -> list[Path]:
+def write_grid(catalog: Catalog, found: Comparison, out: Path, *, where: Where, prompts: int) -> list[Path]:
     """The grid of pictures: contenders across, prompts down."""
     from catalogs.sheet import write_sheet
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from catalogs.expressions import Where, each_condition, told_condition
 from catalogs.lookup import by_recipe
 from catalogs.pick_events import Event, checked_note, checked_stars, checked_tag
 from catalogs.picks import PickLog, open_picks
@@ -31,16 +32,16 @@ def image_id(catalog: Catalog, beginning: str) -> str:
     return found[0]
 
 
-def chosen_ids(catalog: Catalog, where: str) -> list[str]:
-    """The recipe ids of all images that meet a condition; failed ones, which have no image, are left out.
+def chosen_ids(catalog: Catalog, where: Where) -> list[str]:
+    """The recipe ids of all images that meet a condition, or all of several; failed ones, which have no image, are left out.
 
     Raises InputError as Catalog.query does, and when there is none.
     """
-    catalog.condition(where)  # by itself first: it must not reach beyond its parentheses
-    table = catalog.query(f"({where}\n) AND status <> 'failed'", columns=["recipe_id"], as_arrow=True)
+    wanted = each_condition(where, "status <> 'failed'")
+    table = catalog.query(wanted, columns=["recipe_id"], as_arrow=True)
     ids = list(dict.fromkeys(table["recipe_id"].to_pylist()))
     if not ids:
-        raise InputError("no image meets the condition", where=where)
+        raise InputError("no image meets the condition", where=told_condition(where))
     return ids
 
 

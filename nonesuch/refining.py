@@ -13,6 +13,7 @@ from generators.sweep import load_connections
 from nonesuch.inputs import input_files
 
 if TYPE_CHECKING:
+    from catalogs.expressions import Where
     from provenance.verdict import Verdict
 
 _COLUMNS = (
@@ -25,7 +26,7 @@ _COLUMNS = (
 def refine_catalog(
     root: Path,
     *,
-    where: str | None = None,
+    where: Where = None,
     ids: Sequence[str] = (),
     picks: bool = False,
     order: str | None = None,
@@ -38,14 +39,13 @@ def refine_catalog(
     Chosen are the picked ones (`picks`), those of recipe ids or their beginnings (`ids`), or those that
     meet `where`. Raises InputError when nothing is chosen, or a file is gone.
     """
+    from catalogs.expressions import each_condition
     from catalogs.image_files import image_file
     from catalogs.lookup import by_recipe
     from catalogs.query import Catalog
 
     catalog = Catalog(root)
-    conditions = ["file IS NOT NULL"]
-    if where:
-        conditions.append(f"({where})")
+    conditions = [*each_condition(where, "file IS NOT NULL")]
     if picks:
         conditions.append("pick = 'picked'")
     if ids:
@@ -53,9 +53,7 @@ def refine_catalog(
         conditions.append("recipe_id IN (" + ", ".join(f"'{one}'" for one in found) + ")")
     if len(conditions) == 1 and top is None:
         raise InputError("nothing says which images", hint="Use --picks, --where, --top, or give recipe ids.")
-    table = catalog.query(
-        " AND ".join(conditions), order=order, top=top, columns=list(_COLUMNS), as_arrow=True
-    )
+    table = catalog.query(conditions, order=order, top=top, columns=list(_COLUMNS), as_arrow=True)
     rows = [_recipe(row) for row in table.to_pylist()]
     if not rows:
         raise InputError(

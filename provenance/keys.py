@@ -8,6 +8,7 @@ public certificates of every authority this user has had, so that rotation never
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import shutil
 import stat
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from foundation.errors import InputError, ProvenanceError
-from foundation.files import atomic_write, config_dir
+from foundation.files import atomic_write, config_dir, storage_error
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
@@ -103,6 +104,8 @@ def init_keys(home: Path | None = None, *, algorithm: str = "es256") -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".keys-", dir=folder.parent))  # mkdtemp makes it 0700
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise storage_error(error, folder.parent) from error
         raise InputError(
             f"no keys can be made there ({error.strerror or error})",
             where=str(folder.parent),
@@ -262,7 +265,10 @@ def _write_authority(folder: Path, authority: KeyPair) -> None:
 
 
 def _write_pair(path: Path, pair: KeyPair) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, path) from error
     atomic_write(path, pair.key_pem() + pair.chain_pem().encode(), mode=0o600)
 
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from catalogs.exports.job import LeftOut, Loss
 from catalogs.exports.names import IMAGE_SUFFIXES
 from catalogs.exports.splits import splits_of
+from catalogs.expressions import Where, each_condition
 from catalogs.image_files import read_original
 from catalogs.query import Catalog
 from catalogs.remote import local_file
@@ -86,7 +87,7 @@ class Selection:
 def select(
     catalog: Catalog,
     *,
-    where: str | None = None,
+    where: Where = None,
     order: Sequence[str] | None = None,
     descending: bool | None = None,
     top: int | None = None,
@@ -114,9 +115,9 @@ def select(
     return selection_of(table, catalog.folder, split_by=split_by, with_files=with_files)
 
 
-def with_image(where: str | None) -> str:
-    """A condition that only rows with an image meet."""
-    return f"({where}\n) and file is not null" if where else "file is not null"
+def with_image(where: Where) -> tuple[str, ...]:
+    """The conditions, and that a row has an image."""
+    return each_condition(where, "file is not null")
 
 
 def export_columns(catalog: Catalog, *, embeddings: bool) -> list[str]:

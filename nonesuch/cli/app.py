@@ -33,6 +33,7 @@ from nonesuch.cli import (
     train,
     upkeep,
 )
+from nonesuch.cli.once import take_once
 
 PATIENCE = 20.0  # seconds
 EXIT_FAILED, EXIT_USAGE, EXIT_PARTLY, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -86,6 +87,7 @@ for room in (
     serve,
 ):
     room.add_commands(app)
+take_once(app)
 
 
 def main() -> None:

@@ -20,12 +20,12 @@ Raw = Annotated[
     ),
 ]
 Where = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--where",
         "-w",
         metavar="SQL",
-        help="Condition, for example \"artist = 'Edvard Munch' and alignment > 0.3\".",
+        help="Condition, for example \"artist = 'Edvard Munch' and alignment > 0.3\"; may be repeated, all must hold.",
     ),
 ]
 Order = Annotated[
@@ -120,9 +120,7 @@ def query(
             raise typer.BadParameter(
                 "likeness goes with --where, --order (for --diverse), --top and --columns only"
             )
-        rows = _by_likeness(
-            opened, like, similar, near_duplicate_of, diverse, where, order, top or SHOWN, chosen
-        )
+        rows = _by_likeness(opened, like, similar, near_duplicate_of, diverse, where, order, top, chosen)
     else:
         rows = opened.query(
             where,
@@ -166,12 +164,16 @@ def sheet(
     ] = None,
 ) -> None:
     """Write a contact sheet, or an X/Y grid of two facets: PNG pages, or one HTML file with everything inside."""
+    from catalogs.expressions import each_condition
     from catalogs.query import Catalog
 
     opened = Catalog(catalog)
-    condition = f"({where}) and file is not null" if where else "file is not null"
     rows = opened.query(
-        condition, order=order, top=None if grid or top_per else top, top_per=top_per, as_arrow=True
+        each_condition(where, "file is not null"),
+        order=order,
+        top=None if grid or top_per else top,
+        top_per=top_per,
+        as_arrow=True,
     ).to_pylist()
     _write_sheet(opened, rows, out, grid=grid)
 
@@ -182,9 +184,9 @@ def _by_likeness(
     similar: Path | None,
     near_duplicate_of: str | None,
     diverse: int | None,
-    where: str | None,
+    where: list[str] | None,
     order: list[str] | None,
-    top: int,
+    top: int | None,
     columns: list[str] | None,
 ) -> list[dict[str, Any]]:
     from catalogs import likeness
@@ -192,15 +194,21 @@ def _by_likeness(
 
     if sum(way is not None for way in (like, similar, near_duplicate_of, diverse)) > 1:
         raise typer.BadParameter("choose one of --like, --similar, --near-duplicate-of and --diverse")
+    if order and diverse is None:
+        raise typer.BadParameter("likeness decides the order; --order goes with --diverse only")
     if near_duplicate_of is not None:
-        rows = likeness.near_duplicates_of(catalog, near_duplicate_of, top=top)
+        rows = likeness.near_duplicates_of(catalog, near_duplicate_of, top=top or SHOWN, where=where)
         return [{name: row[name] for name in [*(columns or row), "distance"]} for row in rows]
     if diverse is not None:
+        if top is not None:
+            raise typer.BadParameter("--diverse says how many images; leave --top out")
         ranking = ", ".join(order) if order else "aesthetic"
         found = likeness.diverse(catalog, diverse, order=ranking, where=where, columns=columns, as_arrow=True)
     else:
         vector = text_vector(catalog, like) if like is not None else image_vector(catalog, similar or Path())
-        found = likeness.most_alike(catalog, vector, top=top, where=where, columns=columns, as_arrow=True)
+        found = likeness.most_alike(
+            catalog, vector, top=top or SHOWN, where=where, columns=columns, as_arrow=True
+        )
     listed: list[dict[str, Any]] = found.to_pylist()
     return listed
 

@@ -89,6 +89,7 @@ def export(
     from catalogs.exports.job import ExportRequest
     from catalogs.exports.run import export_catalog
     from catalogs.exports.selection import export_columns, select, selection_of
+    from catalogs.expressions import told_condition
     from catalogs.query import Catalog
     from nonesuch.model_licenses import model_licenses
 
@@ -116,7 +117,7 @@ def export(
             with_files=files,
         )
     asked = {
-        "where": where, "order": order, "ascending": ascending, "top": top,
+        "where": told_condition(where) if where else None, "order": order, "ascending": ascending, "top": top,
         "top-per": None if top_per is None else " ".join(map(str, top_per)), "sample": sample, "like": like,
         "similar": None if similar is None else similar.name, "diverse": diverse,
     }  # fmt: skip
@@ -171,7 +172,7 @@ def _alike(
     like: str | None,
     similar: Path | None,
     diverse: int | None,
-    where: str | None,
+    where: list[str] | None,
     order: list[str] | None,
     top: int | None,
     columns: list[str],
@@ -184,7 +185,11 @@ def _alike(
     if sum(way is not None for way in (like, similar, diverse)) > 1:
         raise typer.BadParameter("choose one of --like, --similar and --diverse")
     condition = with_image(where)
+    if order and diverse is None:
+        raise typer.BadParameter("likeness decides the order; --order goes with --diverse only")
     if diverse is not None:
+        if top is not None:
+            raise typer.BadParameter("--diverse says how many images; leave --top out")
         ranking = ", ".join(order) if order else "aesthetic"
         return likeness.diverse(
             catalog, diverse, order=ranking, where=condition, columns=columns, as_arrow=True

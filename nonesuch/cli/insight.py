@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,7 @@ def stats(
     from catalogs.query import Catalog
     from catalogs.stats import facet_stats
     from catalogs.stats import heat_map as draw_heat_map
+    from foundation.files import atomic_write
     from nonesuch.cli.output import print_csv, print_json_lines, print_table
 
     opened = Catalog(catalog)
@@ -60,10 +62,12 @@ def stats(
         if len(facets) < 2:
             raise typer.BadParameter("a heat map needs two facets")
         measured = str(table["score"].iloc[0])
-        heat_map.parent.mkdir(parents=True, exist_ok=True)
-        draw_heat_map(
+        drawn = draw_heat_map(
             table, score=measured, rows=facets[0], columns=facets[1], title=f"mean {measured}"
-        ).save(heat_map)
+        )
+        packed = io.BytesIO()
+        drawn.save(packed, "PNG")
+        atomic_write(heat_map, packed.getvalue())
         print(heat_map)
         return
     rows: list[dict[str, Any]] = table.to_dict("records")

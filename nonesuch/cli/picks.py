@@ -59,12 +59,12 @@ def pick(
     from catalogs.query import Catalog
     from nonesuch.picking import chosen_ids, image_id, say
 
-    if bool(ids) == (where is not None):
+    if bool(ids) == bool(where):
         raise typer.BadParameter("name images by their ids or with --where, one of the two")
     if reject and clear:
         raise typer.BadParameter("choose one of --reject and --clear")
     opened = Catalog(catalog)
-    if where is None:
+    if not where:
         chosen = [image_id(opened, beginning) for beginning in ids or ()]
     else:
         chosen = chosen_ids(opened, where)
@@ -279,12 +279,12 @@ def taste_rank(
     raw: Raw = False,
 ) -> None:
     """List the images that the trained taste likes best, with the predicted chance of a pick."""
+    from catalogs.expressions import each_condition
     from catalogs.query import Catalog
 
     opened = Catalog(catalog)
     columns = ["recipe_id", "taste", "pick", "stars", *opened.facets, "seed", "file"]
-    opened.condition(where)  # by itself first: it must not reach beyond its parentheses
-    condition = f"({where}\n) AND taste IS NOT NULL" if where else "taste IS NOT NULL"
+    condition = each_condition(where, "taste IS NOT NULL")
     found = opened.query(condition, order="taste", top=top, columns=columns, as_arrow=True)
     rows: list[dict[str, Any]] = found.to_pylist()
     if not as_json and not as_csv:

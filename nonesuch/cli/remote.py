@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nonesuch.cli.once import check_lasting
+
 
 def add_commands(app: typer.Typer) -> None:
     """Put this module's command on the command line."""
@@ -15,7 +17,10 @@ def add_commands(app: typer.Typer) -> None:
 
 def push(
     catalog: Annotated[Path, typer.Argument(metavar="DIR", help="The output folder.")],
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where to, for example s3://bucket/folder.")],
+    url: Annotated[
+        str,
+        typer.Argument(metavar="URL", help="Where to, for example s3://bucket/folder, or file:///folder."),
+    ],
     images: Annotated[
         bool, typer.Option("--images/--no-images", help="Send the image files, not the catalog alone.")
     ] = True,
@@ -29,6 +34,8 @@ def push(
     from rich.progress import Progress
 
     from catalogs.remote import push as send
+
+    check_lasting(url)
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:

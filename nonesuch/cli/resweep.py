@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nonesuch.cli.catalog import Where
 from nonesuch.cli.signing import WatermarkKey, chosen_watermark_key
 
 CatalogOption = Annotated[
@@ -64,7 +65,7 @@ def refine(
         list[str] | None, typer.Argument(metavar="[ID…]", help="Recipe ids or their beginnings.")
     ] = None,
     picks: Annotated[bool, typer.Option("--picks", help="The picked images.")] = False,
-    where: Annotated[str | None, typer.Option(metavar="SQL", help="Images that meet a condition.")] = None,
+    where: Where = None,
     order: Annotated[str | None, typer.Option(metavar="KEY", help="The best first, for --top.")] = None,
     top: Annotated[int | None, typer.Option(min=1, metavar="N", help="So many at most.")] = None,
     scale: Annotated[float, typer.Option(min=0.1, max=8, help="Of the side, in pixels.")] = 1.0,

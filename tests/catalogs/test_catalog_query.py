@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,18 @@ from catalog_samples import DIM, SCHEMA, make_row
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalogs.agreement import agreement
+from catalogs.contenders import compare, grid_rows
+from catalogs.duplicates import duplicate_groups
+from catalogs.exports.selection import select
+from catalogs.expressions import Where, quoted
+from catalogs.likeness import diverse, most_alike
+from catalogs.lookup import by_phash
 from catalogs.parts import drop_failed, publish_shard
 from catalogs.query import Catalog
+from catalogs.retention import Policy, retain
+from catalogs.schema import catalog_schema
+from catalogs.stats import facet_stats
 from foundation.errors import CatalogError, InputError
 
 FAILED = (3, 31)
@@ -191,6 +202,65 @@ def test_what_is_wrong_with_a_condition_is_said(shared: Catalog, where: str, mes
         shared.query(where, top=3)
 
 
+EITHER, BOTH = "subject = 'fox' OR subject = 'panda' -- or", "seed < 3"
+ASKED: dict[str, Callable[[Catalog, Where], Any]] = {
+    "query": lambda c, where: c.query(where, as_arrow=True),
+    "group": lambda c, where: c.query(where, group="subject", as_arrow=True),
+    "count": lambda c, where: c.count(where),
+    "stats": lambda c, where: str(facet_stats(c, where=where).to_dict("records")),
+    "agreement": lambda c, where: agreement(c, where=where),
+    "duplicates": lambda c, where: duplicate_groups(c, "semantic", likeness=0.3, where=where).to_dict(
+        "records"
+    ),
+    "diverse": lambda c, where: diverse(c, 5, order="aesthetic", where=where, as_arrow=True),
+    "likeness": lambda c, where: most_alike(c, np.ones(DIM), where=where, as_arrow=True),
+    "look-up": lambda c, where: by_phash(c, 1, max_distance=64, top=99, where=where),
+    "compare": lambda c, where: compare(c, by="artist", where=where),
+    "grid": lambda c, where: grid_rows(c, by="artist", where=where),
+    "retain": lambda c, where: retain(c.folder, Policy(where=where)),
+    "export": lambda c, where: select(c, where=where, with_files=False).table,
+}
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+def test_of_several_conditions_all_hold_whatever_is_asked(
+    shared: Catalog, asked: Callable[[Catalog, Where], Any]
+) -> None:
+    one = asked(shared, "(subject = 'fox' OR subject = 'panda') AND seed < 3")
+    assert asked(shared, [EITHER, BOTH]) == one
+    assert asked(shared, (BOTH, EITHER)) == one
+    assert one not in (asked(shared, EITHER), asked(shared, BOTH))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("subjct = 'fox'", r"where \"subjct = 'fox'\": there is no column 'subjct'"),
+        ("seed >", r"where: 'seed >': syntax error"),
+        ("frob(seed) = 1", r"where 'frob\(seed\) = 1': "),
+        ("seed = 1) OR (seed = 2", r"where: 'seed = 1\) OR \(seed = 2': "),
+        ("  ", "a condition is empty"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_condition_that_is_wrong_is_named(shared: Catalog, wrong: str, message: str, place: int) -> None:
+    given = [EITHER, BOTH]
+    given.insert(place, wrong)
+    with pytest.raises(InputError, match=message) as told:
+        shared.query(given)
+    assert "panda" not in str(told.value)
+
+
+def test_an_empty_condition_is_not_every_row(shared: Catalog) -> None:
+    for where in ("", [""], ["seed < 3", " "]):
+        with pytest.raises(InputError, match="empty"):
+            shared.count(where)
+        with pytest.raises(InputError, match="empty"):
+            retain(shared.folder, Policy(where=where))
+    with pytest.raises(InputError, match="every image would go"):
+        retain(shared.folder, Policy(where=[]))
+
+
 def test_a_comment_can_not_hide_the_rest(shared: Catalog) -> None:
     assert shared.count("plan_index < 5 -- all of them") == 5
 
@@ -253,3 +323,57 @@ def test_a_folder_with_an_odd_name_works(tmp_path: Path) -> None:
 def test_the_word_that_stands_for_the_rows_is_refused(demo: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match="stands for the catalog's rows"):
         Catalog(demo(10, 10)).query("prompt = '{catalog}'")
+
+
+@pytest.fixture(scope="module")
+def worded(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """A catalog whose facets have names that are words of SQL."""
+    out = tmp_path_factory.mktemp("worded")
+    facets = {"order": "string", "group": "string", "first": "string", "left": "int64"}
+    rows = [
+        make_row(i) | {"order": "first" if i % 2 else "second", "group": "a", "first": "x", "left": i}
+        for i in range(6)
+    ]
+    known = catalog_schema(facets, {"aesthetic": "float32"}, None)
+    publish_shard(out, "w-0", [{n: row[n] for n in known.names if n in row} for row in rows], known)
+    return Catalog(out)
+
+
+@pytest.mark.parametrize(
+    ("where", "hint"),
+    [
+        ("order = 'first'", """in double quotes, "order": "order" = 'first'"""),
+        ("é = 'é' AND Order = 1", """in double quotes, "order": é = 'é' AND "order" = 1"""),
+        (
+            "left > 1 and group = 'left' -- order",
+            """"left" and "group": "left" > 1 and "group" = 'left' -- order""",
+        ),
+        ("order = 'first' AND", """in double quotes, "order\""""),
+        ("seed = = 1", "Write a condition such as"),
+    ],
+)
+def test_a_column_named_like_a_word_of_sql_is_shown_in_quotes(worded: Catalog, where: str, hint: str) -> None:
+    with pytest.raises(InputError) as told:
+        worded.query(where)
+    assert str(told.value).endswith(hint) or "such as" in hint
+    assert hint in str(told.value)
+
+
+def test_columns_named_like_words_of_sql_are_found_in_quotes_and_as_keys(worded: Catalog) -> None:
+    assert worded.count("\"order\" = 'first' AND first = 'x'") == 3
+    assert worded.query(order=["left desc"])["left"].tolist() == [5, 4, 3, 2, 1, 0]
+    assert worded.query(group="order", order="order")["order"].tolist() == ["first", "second"]
+    with pytest.raises(InputError, match='Did you mean "order"'):
+        worded.count("ordr = 'first'")
+
+
+def test_every_word_that_sql_keeps_for_itself_is_quoted(worded: Catalog) -> None:
+    words = worded.engine.parser.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()
+    for (word,) in words:
+        shown = json.loads(
+            worded.engine.parser.execute(
+                "SELECT json_serialize_sql(?)", [f"SELECT {quoted(word)}"]
+            ).fetchone()[0]
+        )
+        column = shown["statements"][0]["node"]["select_list"][0]
+        assert column["column_names"] == [word]

@@ -131,3 +131,30 @@ def test_the_command_line_takes_urls(demo: Callable[..., Path], bucket: str) -> 
     told = nonesuch("query", f"{bucket}/five", "--where", "subject = 'panda'", "--json", "--top", "3")
     assert told.returncode == 0, told.stderr
     assert [json.loads(line)["subject"] for line in told.stdout.splitlines()] == ["panda"] * 3
+
+
+def test_a_folder_is_pushed_to_a_file_url_and_read_there(demo: Callable[..., Path], tmp_path: Path) -> None:
+    out, there = demo(20, 10), tmp_path / "back up"
+    url = there.as_uri()
+    assert push(out, url).parts == 2
+    assert push(out, url).uploaded == 0
+    assert Catalog(url).count("subject = 'fox'") == Catalog(out).count("subject = 'fox'")
+    told = nonesuch("query", url, "--csv", "--columns", "plan_index", "--top", "3")
+    assert told.stdout.split() == ["plan_index", "0", "1", "2"]
+    compact(out, everything=True)
+    push(out, url)
+    assert len(pd.read_parquet(there / "catalog")) == 20
+    for wrong, message in ((out.as_uri(), "the folder itself"), ("file://server/x", "another machine")):
+        with pytest.raises(InputError, match=message):
+            push(out, wrong)
+    publish_shard(there, "drawn-0", [make_row(99)], SCHEMA)
+    with pytest.raises(InputError, match="not pushed here"):
+        push(out, url)
+
+
+def test_what_would_be_gone_at_once_is_refused(demo: Callable[..., Path]) -> None:
+    out = demo(20, 10)
+    for command in (["push", out, "memory://x"], ["query", "memory://x"]):
+        told = nonesuch(*command)
+        assert told.returncode == 2
+        assert "ends with this command" in " ".join(told.stderr.split())

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
+from catalogs.compact import compact
+from catalogs.parts import prepare_catalog, publish_shard
+from catalogs.query import Catalog
 from catalogs.schema import (
     FIXED,
     RESERVED,
@@ -73,3 +77,27 @@ def test_sweeps_that_can_not_share_a_catalog_are_told_so() -> None:
 
 def test_the_documentation_holds_the_column_table() -> None:
     assert column_table() in DOCS.read_text(encoding="utf-8"), "run: python -m catalogs.schema"
+
+
+def test_a_facet_that_a_catalog_has_as_text_stays_text_when_numbers_come(tmp_path: Path) -> None:
+    old = catalog_schema({"count": "string", "size": "int64"}, {}, None)
+    new = catalog_schema({"count": "float64", "size": "int64"}, {}, None)
+    row = {"recipe_id": "0" * 64, "sweep": "s", "status": "ok", "count": "2", "size": 1}
+    publish_shard(tmp_path, "s-0", [row], old)
+    publish_shard(tmp_path, "s-1", [row | {"recipe_id": "1" * 64, "count": 2.5}], new)
+    publish_shard(tmp_path, "s-2", [row | {"recipe_id": "2" * 64, "count": None}], new)
+    assert sorted(map(str, pd.read_parquet(tmp_path / "catalog")["count"])) == ["2", "2.5", "nan"]
+    assert Catalog(tmp_path).count("count = '2.5'") == 1
+    compact(tmp_path, everything=True)
+    assert Catalog(tmp_path).count("count = '2.5'") == 1
+    with pytest.raises(InputError, match="one text among them"):
+        prepare_catalog(tmp_path, catalog_schema({"size": "string"}, {}, None))
+
+
+def test_whole_numbers_and_fractions_share_a_column(tmp_path: Path) -> None:
+    row = {"recipe_id": "0" * 64, "sweep": "s", "status": "ok", "count": 2}
+    publish_shard(tmp_path, "s-0", [row], catalog_schema({"count": "int64"}, {}, None))
+    half = row | {"recipe_id": "1" * 64, "count": 2.5}
+    publish_shard(tmp_path, "s-1", [half], catalog_schema({"count": "float64"}, {}, None))
+    assert sorted(pd.read_parquet(tmp_path / "catalog")["count"]) == [2.0, 2.5]
+    assert Catalog(tmp_path).count("count > 1.5") == 2

@@ -10,6 +10,7 @@ import httpx
 import pandas as pd
 import pytest
 
+from catalogs.query import Catalog
 from foundation.errors import InputError, StorageError
 
 SWEEP = """\
@@ -54,6 +55,22 @@ class TestSweep:
             data = (tmp_path / "out" / file).read_bytes()
             assert hashlib.sha256(data).hexdigest() == digest
             assert len(data) == size
+
+    def test_facets_of_numbers_are_columns_of_numbers_in_the_prompt_too(self, tmp_path: Path) -> None:
+        text = SWEEP.replace(
+            "by {{artist}}", "by {{artist}}, {{count}} of them, {{share}} {{mixed}} {{word}}"
+        )
+        more = '\n  count: [1, 12]\n  share: [1, 2.5]\n  mixed: [1, two]\n  word: ["1", "2"]\nseeds'
+        summary = run(write_sweep(tmp_path, 1, text.replace("\nseeds", more)), tmp_path / "out")
+        table = rows(tmp_path / "out")
+        assert summary.done == len(table) == 64
+        assert table["count"].dtype == "int64"
+        assert set(table["share"]) == {1.0, 2.5}
+        assert set(table["mixed"]) == {"1", "two"}
+        assert set(table["word"]) == {"1", "2"}
+        assert set(table[table["share"] == 1]["prompt"].str.split().str[-3]) == {"1"}  # as it was written
+        assert Catalog(tmp_path / "out").count(["count > 1", "share < 2"]) == 16
+        assert run(tmp_path / "sweep.yaml", tmp_path / "out").planned == 0
 
     def test_running_again_draws_nothing_and_a_grown_sweep_only_what_is_new(self, tmp_path: Path) -> None:
         out = tmp_path / "out"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,54 @@ def test_written_files_are_flushed_together(
 def test_a_folder_that_is_gone_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="gone"):
         files.flush_files(tmp_path / "gone", [])
+
+
+@pytest.fixture
+def few_inodes(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB that can hold twelve files and folders."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=12", "tmpfs", str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip(f"needs root for a small tmpfs: {made.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_what_ran_out_is_named(few_inodes: Path) -> None:
+    with pytest.raises(StorageError, match="the disk is full"):
+        files.atomic_write(few_inodes / "large", b"x" * (5 << 20))
+    for number in range(4):
+        files.atomic_write(few_inodes / f"{number}" / "file", b"x")
+    with pytest.raises(StorageError, match=r"no inodes left.*bytes are free"):
+        files.atomic_write(few_inodes / "one" / "more" / "folder" / "and" / "file", b"x")
+
+
+@pytest.mark.parametrize(
+    ("code", "inodes", "free_inodes", "blocks", "said"),
+    [
+        (errno.ENOSPC, 1000, 0, 1000, "no inodes left"),
+        (errno.ENOSPC, 100_000, 3, 1000, "no inodes left"),  # others may free some meanwhile
+        (errno.ENOSPC, 1000, 500, 0, "the disk is full"),
+        (errno.ENOSPC, 1000, 0, 0, "the disk is full"),
+        (errno.ENOSPC, 0, 0, 1000, "the disk is full"),  # btrfs counts no inodes
+        (errno.EDQUOT, 1000, 500, 1000, "your disk quota is used up"),
+    ],
+)
+def test_a_full_disk_a_quota_and_inodes_are_told_apart(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    inodes: int,
+    free_inodes: int,
+    blocks: int,
+    said: str,
+) -> None:
+    facts = os.statvfs_result((4096, 4096, 5000, blocks, blocks, inodes, free_inodes, free_inodes, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: facts)
+    error = files.storage_error(OSError(code, os.strerror(code)), tmp_path / "not" / "there")
+    assert said in str(error)
+    assert "run the command again" in str(error)

@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 from catalogs.expressions import identifier
@@ -17,9 +17,13 @@ from catalogs.pick_events import checked_tag
 from foundation.errors import InputError
 from nonesuch.web.gallery.columns import PLAN, Columns, number, scalar_sql, text_sql
 
+T = TypeVar("T")
 SHOWN: Final = ("images", "ok", "flagged", "failed", "removed", "all")  # images: ok or flagged
 PICKS: Final = ("picked", "rejected", "open")  # open: neither picked nor rejected
 SIZES: Final = ("s", "m", "l")
+_SINGLE: Final = frozenset(
+    ("order", "dir", "twins", "near", "like", "status", "q", "stars", "pick", "tag", "size")
+)
 MAX_TEXT: Final = 500  # characters of one value
 MAX_VALUES: Final = 200  # values of one facet
 _RECIPE_ID: Final = re.compile(r"[0-9a-f]{64}")
@@ -74,9 +78,10 @@ def parse_view(items: Iterable[tuple[str, str]], columns: Columns) -> View:
             facets.setdefault(facet, []).append(value)
         elif name.startswith(("min.", "max.")):
             score = columns.score(name[4:])
-            ranges.setdefault(score, [None, None])[name[1] == "a"] = number(value, name)
+            ends = ranges.setdefault(score, [None, None])
+            ends[name[1] == "a"] = _once(name, ends[name[1] == "a"], number(value, name))
         else:
-            plain[name] = value
+            plain[name] = _once(name, plain.get(name) if name in _SINGLE else None, value)
     if any(len(values) > MAX_VALUES for values in facets.values()):
         raise InputError(f"more than {MAX_VALUES} values of one facet")
     order = columns.order(plain["order"]) if "order" in plain else default_order(columns)
@@ -102,6 +107,13 @@ def parse_view(items: Iterable[tuple[str, str]], columns: Columns) -> View:
         tag=checked_tag(plain["tag"]) if "tag" in plain else "",
         size=_one_of(plain, "size", SIZES, "m"),
     )
+
+
+def _once(name: str, before: T | None, now: T) -> T:
+    """A value of which an address has one: of two, keeping the last would silently drop a filter."""
+    if before is not None and before != now:
+        raise InputError(f"{name!r} is given twice, with different values", hint="Give it once.")
+    return now
 
 
 def default_order(columns: Columns) -> str:

@@ -100,3 +100,13 @@ def _plain(view: View) -> dict[str, object]:
     from dataclasses import fields
 
     return {one.name: getattr(view, one.name) for one in fields(view)}
+
+
+@pytest.mark.parametrize(
+    "address", ["tag=a&tag=b", "q=owl&q=night", "status=ok&status=all", "min.aesthetic=1&min.aesthetic=2"]
+)
+def test_of_two_values_none_is_dropped_silently(address: str) -> None:
+    with pytest.raises(InputError, match="given twice"):
+        parse_view(parse_qsl(address), COLUMNS)
+    same = address.split("&")[0]
+    assert parse_view(parse_qsl(f"{same}&{same}"), COLUMNS) == parse_view(parse_qsl(same), COLUMNS)
