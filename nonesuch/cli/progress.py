@@ -55,6 +55,8 @@ class Bar:
         self._progress.update(self._task, total=total, description="drawing")
 
     def advanced(self, tally: Tally) -> None:
-        """Move the bar; failures are named in its label as they come."""
-        label = f"drawing ({tally.failed} failed)" if tally.failed else "drawing"
+        """Move the bar; failures and fetched pictures are named in its label as they come."""
+        counts = ((tally.fetched, "fetched"), (tally.failed, "failed"))
+        told = ", ".join(f"{count} {what}" for count, what in counts if count)
+        label = f"drawing ({told})" if told else "drawing"
         self._progress.update(self._task, completed=tally.done + tally.failed, description=label)
