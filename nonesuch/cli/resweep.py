@@ -117,10 +117,9 @@ def reproduce(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Draw an image again from its recipe and say: bit-identical, visually identical, or different; and how it is known
-    that it was drawn.
+    """Draw an image again from its recipe and say: bit-identical, visually identical, or different. Exit code 1: different.
 
-    Exit code 1: different. Exit code 3: the same picture came back, but it is not known that it was drawn again.
+    The report says how it is known that it was drawn. Exit code 3: the same picture came back, and that is not known.
     """
     import json
     from dataclasses import asdict
