@@ -50,7 +50,7 @@ class Summary:
 
     @property
     def fetched_told(self) -> str:
-        """ ", 3 fetched (…)"; empty when every picture was drawn."""
+        """The fetched pictures, to be put after the drawn ones in a list; empty when there are none."""
         return f", {self.fetched} fetched ({FETCHED})" if self.fetched else ""
 
     @property
