@@ -124,12 +124,18 @@ FIXED: tuple[Column, ...] = (
     Column("format", WORD, "file", "png, jpeg or webp"),
     Column("bytes", pa.int64(), "file", "size of the file"),
     Column("sha256", TEXT, "file", "SHA-256 of the file, hex"),
-    Column("draw_seconds", pa.float32(), "run", "time to draw, its share of the batch"),
+    Column("draw_seconds", pa.float32(), "run", "time to draw, its share of the batch; null: fetched"),
     Column("score_seconds", pa.float32(), "run", "time to embed and score, its share of the batch"),
     Column("mark_seconds", pa.float32(), "run", "time to watermark, encode and sign"),
     Column("drawn_at", pa.timestamp("us", tz="UTC"), "run", "when the drawing ended"),
     Column("device", WORD, "run", "what it was drawn on: cpu, cuda with the card's name, mps"),
     Column("batch_size", pa.int32(), "run", "images drawn together"),
+    Column(
+        "fetched",
+        pa.bool_(),
+        "run",
+        "true: a server, or a stopped run, had the picture already, and it was not drawn; null: drawn",
+    ),
     Column(
         "cost", pa.float64(), "run", "US dollars that a service takes for it, by list price or its own count"
     ),

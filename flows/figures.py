@@ -19,13 +19,22 @@ Kind = Literal["counter", "gauge"]
 # name → (kind, label, what it says); counters only grow within a process
 DESCRIBED: Final[Mapping[str, tuple[Kind, str, str]]] = {
     "nonesuch_images": ("counter", "status", "recipes that have ended: ok, flagged or failed"),
+    "nonesuch_images_fetched": ("counter", "sweep", "pictures that a server or a stopped run had already"),
     "nonesuch_images_planned": ("gauge", "sweep", "recipes that the run has to draw"),
     "nonesuch_images_left": ("gauge", "sweep", "of these, recipes that have not ended yet"),
-    "nonesuch_images_per_second": ("gauge", "sweep", "recipes ended per second since the run's first one"),
+    "nonesuch_images_per_second": (
+        "gauge",
+        "sweep",
+        "recipes drawn or failed per second since the run's first one",
+    ),
     "nonesuch_last_image_time_seconds": ("gauge", "sweep", "Unix time at which the last recipe ended"),
     "nonesuch_queue_depth": ("gauge", "queue", "items that wait before a stage: score, mark, write, …"),
     "nonesuch_queue_capacity": ("gauge", "queue", "items that may wait there"),
-    "nonesuch_stage_seconds": ("counter", "stage", "seconds that a stage was at work; draw is the device's"),
+    "nonesuch_stage_seconds": (
+        "counter",
+        "stage",
+        "seconds that a stage was at work; draw is the device's, fetch is not",
+    ),
     "nonesuch_stage_images": ("counter", "stage", "images that a stage has done"),
     "nonesuch_shards": ("counter", "sweep", "shards that have been published"),
 }
@@ -73,7 +82,7 @@ def samples() -> list[Sample]:
 
 
 class Rate:
-    """Recipes ended per second since the first ones, which come together as a batch and whose own time is not known."""
+    """Recipes per second since the first ones, which come together as a batch and whose own time is not known."""
 
     def __init__(self) -> None:
         self._first: float | None = None
@@ -114,9 +123,10 @@ class RunFigures:
             _add("nonesuch_images", "flagged", flagged)
             _add("nonesuch_images", "ok", tally.done - before.done - flagged)
             _add("nonesuch_images", "failed", tally.failed - before.failed)
+            _add("nonesuch_images_fetched", self._sweep, tally.fetched - before.fetched)
             _values["nonesuch_images_left", self._sweep] = tally.total - ended
             _values["nonesuch_last_image_time_seconds", self._sweep] = time()
-            _values["nonesuch_images_per_second", self._sweep] = self._rate.at(ended)
+            _values["nonesuch_images_per_second", self._sweep] = self._rate.at(tally.worked)
 
 
 def _add(name: str, label: str, amount: float) -> None:

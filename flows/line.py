@@ -127,7 +127,7 @@ class Line:
         try:
             finished = future.result()
             with self._counting:
-                self._counter.count(finished.row["status"])
+                self._counter.count(finished.row["status"], bool(finished.row.get("fetched")))
         except CancelledError:
             return
         except BaseException as error:

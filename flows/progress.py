@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +14,15 @@ class Tally:
     """How far a sweep has come."""
 
     total: int  # recipes to draw in this run
-    done: int  # of these, images drawn, scored, marked and written
+    done: int  # of these, images drawn or fetched, scored, marked and written
     failed: int  # of these, recipes without an image
     flagged: int  # of the done ones, black or otherwise suspicious
+    fetched: int = 0  # of the done ones, pictures that a server or a stopped run had already
+
+    @property
+    def worked(self) -> int:
+        """Recipes that were drawn or failed: what a rate is counted from."""
+        return self.done - self.fetched + self.failed
 
 
 class Watcher(Protocol):
@@ -48,6 +54,10 @@ def tell_planned(total: int, already: int) -> None:
         watcher.planned(total, already)
 
 
+Ended: TypeAlias = tuple[str, bool]
+"""The end of one recipe as `Counting.count` takes it: its status, and whether its picture was fetched."""
+
+
 class Counting(Protocol):
     """What a shard tells of its beginning and of its recipes' ends."""
 
@@ -55,8 +65,8 @@ class Counting(Protocol):
         """The shard's Prefect task run, by its id, has begun."""
         ...
 
-    def count(self, status: str) -> None:
-        """One recipe has ended as `ok`, `flagged` or `failed`."""
+    def count(self, status: str, fetched: bool = False) -> None:
+        """One recipe has ended as `ok`, `flagged` or `failed`; `fetched`: its picture was there already."""
         ...
 
 
@@ -75,15 +85,15 @@ class Counter:
     def begun(self, task_run: str) -> None:
         """Nothing is counted yet."""
 
-    def count(self, status: str) -> None:
-        """One recipe has ended as `ok`, `flagged` or `failed`."""
-        self._add(status, 1)
+    def count(self, status: str, fetched: bool = False) -> None:
+        """One recipe has ended as `ok`, `flagged` or `failed`; `fetched`: its picture was there already."""
+        self._add(status, fetched, 1)
 
-    def forget(self, status: str) -> None:
-        """A recipe that was counted as `status` is drawn again: its worker was lost before it published."""
-        self._add(status, -1)
+    def forget(self, status: str, fetched: bool = False) -> None:
+        """A recipe that was counted so is drawn again: its worker was lost before it published."""
+        self._add(status, fetched, -1)
 
-    def _add(self, status: str, by: int) -> None:
+    def _add(self, status: str, fetched: bool, by: int) -> None:
         with self._lock:
             now = self._tally
             self._tally = Tally(
@@ -91,6 +101,7 @@ class Counter:
                 now.done + by * (status != "failed"),
                 now.failed + by * (status == "failed"),
                 now.flagged + by * (status == "flagged"),
+                now.fetched + by * (fetched and status != "failed"),
             )
             for watcher in _watchers:
                 watcher.advanced(self._tally)

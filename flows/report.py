@@ -12,6 +12,7 @@ from flows.job import Job
 from flows.progress import Tally
 
 TOP = 12  # images named in the summary
+FETCHED = "a server or a stopped run had them already"
 REASONS = 20  # reasons of failures named there
 
 
@@ -22,7 +23,7 @@ class Summary:
     sweep: str  # its name
     out: str  # its output folder, or URL
     planned: int  # recipes that this run had to draw
-    done: int  # images drawn and published in this run
+    done: int  # images drawn or fetched, and published, in this run
     failed: int  # recipes without an image
     flagged: int  # images that look black or blank
     seconds: float  # from the first shard to the last
@@ -40,11 +41,22 @@ class Summary:
     currency: str = ""
     page: str | None = None  # the same as an HTML file, relative to the output folder
     cost: float = 0.0  # US dollars that services took in this run: the sum of the catalog's column
+    fetched: int = 0  # of the done ones, pictures that a server or a stopped run had already
+
+    @property
+    def drawn(self) -> int:
+        """Images drawn in this run."""
+        return self.done - self.fetched
+
+    @property
+    def fetched_told(self) -> str:
+        """The fetched pictures, to be put after the drawn ones in a list; empty when there are none."""
+        return f", {self.fetched} fetched ({FETCHED})" if self.fetched else ""
 
     @property
     def images_per_second(self) -> float:
-        """Throughput of this run; 0 when it drew nothing."""
-        return self.done / self.seconds if self.done and self.seconds else 0.0
+        """Drawn images per second of this run; 0 when it drew nothing."""
+        return self.drawn / self.seconds if self.drawn and self.seconds else 0.0
 
     @property
     def price_told(self) -> str:
@@ -56,7 +68,7 @@ class Summary:
         lines = [
             f"# {_cell(self.sweep)}",
             "",
-            f"{self.done} images drawn, {self.failed} failed, {self.flagged} flagged, "
+            f"{self.drawn} images drawn{self.fetched_told}, {self.failed} failed, {self.flagged} flagged, "
             f"of {self.planned} planned; {self.images_per_second:.2f} images/s."
             + (f" Services took about ${self.cost:.2f}." if self.cost else "")
             + (f" Ended early: {_cell(self.ended_by)}." if self.ended_by else ""),
@@ -94,6 +106,7 @@ def summarise(
         done=tally.done,
         failed=tally.failed,
         flagged=tally.flagged,
+        fetched=tally.fetched,
         seconds=seconds,
         top=_top(job),
         by_facet=_by_facet(job),

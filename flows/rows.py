@@ -141,6 +141,7 @@ def catalog_row(
     """
     recipe = drawing.recipe
     width, height = _size(drawing)
+    fetched = drawing.image is not None and drawing.origin.drawn is False
     row: dict[str, Any] = {
         "recipe_id": recipe.id,
         "sweep": shard.sweep,
@@ -169,9 +170,10 @@ def catalog_row(
         **facets,
         **scores,
         **_outcome(drawing, scores, marked),
-        "draw_seconds": drawing.seconds,
+        "draw_seconds": None if fetched else drawing.seconds,
         "device": drawing.device,
         "batch_size": drawing.batch_size,
+        "fetched": fetched or None,
         "versions": library_versions(),
         **drawing.facts,
     }

@@ -48,7 +48,7 @@ def run_shard(
         line = Line(shard, job, counter)
         try:
             for drawing in backend.draw(shard.recipes):
-                figures.worked("draw", drawing.seconds)
+                figures.worked("fetch" if drawing.origin.drawn is False else "draw", drawing.seconds)
                 line.put(drawing)
         except BackendStopped as error:
             stopped = error
@@ -72,7 +72,7 @@ def run_shard(
     if stopped is not None:
         raise stopped
     failed = sum(row["status"] == "failed" for row in rows)
-    if not failed:
+    if not failed and not any(row.get("fetched") for row in rows):
         record_speed(shard.recipes, seconds)
     cost = sum(row.get("cost") or 0.0 for row in rows)
     return ShardReport(shard.key, len(rows) - failed, failed, perf_counter() - begun, cost)

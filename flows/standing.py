@@ -37,13 +37,14 @@ class Standing:
     state: State  # "stopped": it was killed or interrupted; the same command goes on
     total: int  # recipes that it had to draw
     already: int  # recipes that the catalog had before
-    done: int  # images drawn and finished so far
+    done: int  # images drawn or fetched, and finished, so far
     failed: int  # recipes without an image
     flagged: int  # images that look black, blank or unsafe
     started_at: str  # ISO 8601, UTC
     updated_at: str  # ISO 8601, UTC
-    images_per_second: float  # since its first images
+    images_per_second: float  # drawn since its first images
     seconds_left: float | None  # estimate; None when nothing is drawn yet, or nothing is left
+    fetched: int = 0  # of the done ones, pictures that a server or a stopped run had already
 
 
 class StandingFile:
@@ -69,7 +70,7 @@ class StandingFile:
         """One more recipe has ended."""
         now = time.monotonic()
         self._tally = tally
-        self._speed = self._rate.at(tally.done + tally.failed)
+        self._speed = self._rate.at(tally.worked)
         if now - self._written >= _EVERY:
             self._write(ended=False)
 
@@ -94,6 +95,7 @@ class StandingFile:
             updated_at=datetime.now(UTC).isoformat(timespec="seconds"),
             images_per_second=round(rate, 3),
             seconds_left=round(left / rate, 1) if rate > 0 and left else None,
+            fetched=tally.fetched,
         )
         try:
             atomic_write(self._path, json.dumps(asdict(standing)).encode())

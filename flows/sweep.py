@@ -113,10 +113,11 @@ class _Progress:
         if monotonic() < self._next and ended < tally.total:
             return
         self._next = monotonic() + PROGRESS_EVERY
+        ready = f"{tally.fetched} fetched, " if tally.fetched else ""
         update_progress_artifact(
             self._id,
             100.0 * ended / max(1, tally.total),
-            description=f"{tally.done} drawn, {tally.failed} failed of {tally.total}; last shard {report.seconds:.1f} s",
+            description=f"{tally.done - tally.fetched} drawn, {ready}{tally.failed} failed of {tally.total}; last shard {report.seconds:.1f} s",
         )
 
 

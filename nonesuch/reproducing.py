@@ -20,13 +20,14 @@ from foundation.errors import DrawingError, InputError
 from foundation.images import RGB, decode_rgb, read_limited
 
 if TYPE_CHECKING:
+    from generators.backends import Drawing
     from generators.recipe import Recipe
     from provenance.verdict import Verdict
 
 CLOSE_BITS = 6  # of the 64 of a perceptual hash: what a re-encoded picture keeps within
 CLOSE_PSNR = 30.0  # dB; below it a careful eye sees the difference
 
-Outcome = Literal["bit-identical", "visually identical", "different"]
+Outcome = Literal["bit-identical", "visually identical", "different", "not known to be drawn again"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Reproduction:
         bool | None
     )  # whether the image was marked with that recipe's id; None when that is not known
     changed: tuple[str, ...]  # what differs in recipe or environment, a sentence each
+    drawn: bool | None  # whether the new picture was drawn; False: it lay ready; None: that is not known
+    evidence: str  # how that is known
 
 
 def reproduce(
@@ -57,6 +60,8 @@ def reproduce(
     sweep: Path | None = None,
 ) -> Reproduction:
     """Draw the image at `path` again and compare; `out` keeps the new drawing as PNG.
+
+    Caches are passed by: a picture that came back is called identical only where it is known that it was drawn.
 
     `model` overrules the recipe's, which may name a folder of another machine; `inputs` are folders with the
     pictures and weights that it was made from; `watermark_key`, a secret one, is looked for besides the public key;
@@ -79,7 +84,10 @@ def reproduce(
             hint="Name the folder that it lies in with --inputs, or the catalog that drew it with --catalog.",
         )
     with _ways_to_engines_told(str(made.data["model"]), sweep):
-        drawn, images, device, takes_seeds = _draw(made.data, catalog, online=online)
+        drawn, drawings, takes_seeds = _draw(made.data, catalog, online=online)
+    images = [drawing.image for drawing in drawings if drawing.image is not None]
+    device = f"{drawings[0].device}, {drawings[0].dtype}"
+    origin = drawings[0].origin  # all of one batch have the same
     old = decode_rgb(read_limited(path), where=str(path))
     closest = min(
         (
@@ -99,6 +107,8 @@ def reproduce(
         outcome = "bit-identical"
     elif distance <= CLOSE_BITS and psnr is not None and psnr >= CLOSE_PSNR:
         outcome = "visually identical"
+    if outcome != "different" and origin.drawn is not True:
+        outcome = "not known to be drawn again"
     known = verdict.watermark.get("payload") if verdict.watermark else None
     unseeded = [] if takes_seeds else [f"{drawn.model} takes no seed: each drawing is another one."]
     changed = [*made.left_out, *unseeded, *_changes(recipe, drawn, device, catalog, identical=error == 0)]
@@ -111,6 +121,8 @@ def reproduce(
         recipe_id=drawn.id,
         same_recipe=None if known is None else str(known) == f"{drawn.watermark_id:016x}",
         changed=tuple(changed),
+        drawn=origin.drawn,
+        evidence=origin.evidence,
     )
 
 
@@ -133,14 +145,14 @@ def _ways_to_engines_told(model: str, sweep: Path | None) -> Iterator[None]:
 
 def _draw(
     data: Mapping[str, Any], catalog: Path | None, *, online: bool
-) -> tuple[Recipe, list[RGB], str, bool]:
-    """The recipe, its pictures, what drew them, and whether the seed decides them.
+) -> tuple[Recipe, list[Drawing], bool]:
+    """The recipe, its drawings that have a picture, and whether the seed decides them.
 
     A picture's last digits follow the size of the batch that it was drawn in and, by the libraries' ways of
     cutting work up, its place there. Where the catalog knows the size, the recipe fills such a batch: a picture for
     each place.
     """
-    from generators.backends import Spooling, open_backend
+    from generators.backends import draw_anew, open_backend
     from generators.plan import open_matrix
     from generators.sweep import make_sweep
 
@@ -152,16 +164,14 @@ def _draw(
     backend = open_backend(facts, batch_size=size, network=online)
     try:
         backend.check(recipe)
-        drawings = list(backend.draw([recipe] * size))
-        if isinstance(backend, Spooling):
-            backend.published([recipe])  # no catalog is to have it
+        drawings = list(draw_anew(backend, [recipe] * size))
     finally:
         backend.close()
-    images = [drawing.image for drawing in drawings if drawing.image is not None]
-    if not images:
+    pictured = [drawing for drawing in drawings if drawing.image is not None]
+    if not pictured:
         raise DrawingError(drawings[0].reason, where=recipe.model)
     takes_seeds = facts.remote is None or facts.remote.reproducible
-    return recipe, images, f"{drawings[0].device}, {drawings[0].dtype}", takes_seeds
+    return recipe, pictured, takes_seeds
 
 
 def _marked(image: RGB, payload: int, verdict: Verdict, key: bytes | None) -> Iterator[RGB]:

@@ -39,7 +39,7 @@ class News:
 
     worker: int  # its number in this run
     kind: Literal["ready", "began", "counted", "ended", "raised", "lost"]
-    # began: id of the shard's Prefect task run; counted: statuses of recipes that ended; ended: the
+    # began: id of the shard's Prefect task run; counted: recipes that ended, each as flows.progress.Ended; ended: the
     # ShardReport; raised: the exception that ends the run; lost: in words, what became of the worker
     value: Any = None
 

@@ -15,7 +15,7 @@ from time import monotonic
 from flows.engines.base import Crew, News
 from flows.engines.lost import crashed, publish_lost, published_report
 from flows.job import Job
-from flows.progress import Counter
+from flows.progress import Counter, Ended
 from flows.shard import ShardReport
 from foundation.errors import DrawingError
 from generators.shards import Shard, split_shard
@@ -30,7 +30,7 @@ class _Held:
 
     shard: Shard
     heard: float  # monotonic seconds of its last news
-    counted: list[str] = field(default_factory=list)  # statuses told so far
+    counted: list[Ended] = field(default_factory=list)  # told so far
     task_run: str | None = None  # id of the shard's Prefect task run
     dismissed: bool = False
 
@@ -106,8 +106,8 @@ class Handing:
         elif news.kind == "counted":
             self._deaths = 0
             held.counted += news.value
-            for status in news.value:
-                self._counter.count(status)
+            for ended in news.value:
+                self._counter.count(*ended)
         elif news.kind == "raised":
             raise news.value
         elif news.kind == "ended":
@@ -126,8 +126,8 @@ class Handing:
         reason = "it hung" if held.dismissed else why
         if held.task_run is not None:
             crashed(held.task_run, reason)
-        for status in held.counted:
-            self._counter.forget(status)
+        for ended in held.counted:
+            self._counter.forget(*ended)
         published = published_report(self._job, shard)
         if published is not None:
             yield self._settle(*published)
@@ -144,7 +144,7 @@ class Handing:
             yield self._settle(*publish_lost(self._job, shard, f"the worker that drew it was lost: {reason}"))
             self._deaths = 0
 
-    def _settle(self, report: ShardReport, statuses: list[str]) -> ShardReport:
-        for status in statuses:
-            self._counter.count(status)
+    def _settle(self, report: ShardReport, ends: list[Ended]) -> ShardReport:
+        for ended in ends:
+            self._counter.count(*ended)
         return report

@@ -13,6 +13,7 @@ from catalogs.parts import catalog_folder
 from catalogs.remote_output import fetch_part
 from catalogs.store import Store
 from flows.job import Job
+from flows.progress import Ended
 from flows.publishing import publish
 from flows.rows import catalog_row
 from flows.shard import ShardReport
@@ -20,19 +21,19 @@ from generators.backends import Drawing
 from generators.shards import Shard
 
 
-def published_report(job: Job, shard: Shard) -> tuple[ShardReport, list[str]] | None:
-    """The report and the statuses of a shard that is in the catalog, None when it is not."""
+def published_report(job: Job, shard: Shard) -> tuple[ShardReport, list[Ended]] | None:
+    """The report and the recipes' ends of a shard that is in the catalog, None when it is not."""
     path = catalog_folder(job.out) / f"{shard.name}.parquet"
     if not path.exists() and not (job.url and fetch_part(Store(job.url), job.out, path.name)):
         return None
-    rows = pq.read_table(path).select(["status", "cost"]).to_pylist()
-    statuses = [str(row["status"]) for row in rows]
-    failed = statuses.count("failed")
+    rows = pq.read_table(path).select(["status", "cost", "fetched"]).to_pylist()
+    ends = [(str(row["status"]), bool(row["fetched"])) for row in rows]
+    failed = sum(status == "failed" for status, _ in ends)
     cost = sum(row["cost"] or 0.0 for row in rows)
-    return ShardReport(shard.key, len(statuses) - failed, failed, 0.0, cost), statuses
+    return ShardReport(shard.key, len(ends) - failed, failed, 0.0, cost), ends
 
 
-def publish_lost(job: Job, shard: Shard, reason: str) -> tuple[ShardReport, list[str]]:
+def publish_lost(job: Job, shard: Shard, reason: str) -> tuple[ShardReport, list[Ended]]:
     """Publish a shard's recipes as failed ones."""
     rows = []
     for recipe in shard.recipes:
@@ -41,7 +42,7 @@ def publish_lost(job: Job, shard: Shard, reason: str) -> tuple[ShardReport, list
             catalog_row(drawing, shard, job.facts(recipe).revision, job.facet_values(recipe), {}, None, {})
         )
     publish(job, shard.name, rows, (), job.schema(None))
-    return ShardReport(shard.key, 0, len(rows), 0.0), ["failed"] * len(rows)
+    return ShardReport(shard.key, 0, len(rows), 0.0), [("failed", False)] * len(rows)
 
 
 def crashed(task_run: str, why: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from catalogs.remote_output import join_output, staging
 from flows.job import Job
 from flows.output import at_work, make_room
+from flows.progress import Ended
 from flows.shard_task import draw_shard
 from generators.shards import Shard
 
@@ -53,24 +54,24 @@ class _Telling:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._statuses: list[str] = []
+        self._ends: list[Ended] = []
         self._told = 0.0
 
     def begun(self, task_run: str) -> None:
         """The shard's Prefect task runs."""
         self._desk.tell("began", task_run)
 
-    def count(self, status: str) -> None:
+    def count(self, status: str, fetched: bool = False) -> None:
         """One recipe has ended."""
-        self._statuses.append(status)
+        self._ends.append((status, fetched))
         if monotonic() - self._told >= EVERY:
             self.flush()
 
     def flush(self) -> None:
         """Tell what has not been told."""
-        if self._statuses:
-            self._desk.tell("counted", self._statuses)
-            self._statuses = []
+        if self._ends:
+            self._desk.tell("counted", self._ends)
+            self._ends = []
         self._told = monotonic()
 
 

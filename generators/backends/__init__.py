@@ -9,18 +9,31 @@ from typing import Final
 
 from foundation.errors import InputError
 from foundation.registry import Registry
-from generators.backends.base import Backend, BackendKind, BackendStopped, Drawing, RemoteKind, Spooling
+from generators.backends.base import (
+    DRAWN_HERE,
+    Backend,
+    BackendKind,
+    BackendStopped,
+    Drawing,
+    Origin,
+    RemoteKind,
+    Spooling,
+    draw_anew,
+)
 from generators.connections import Connection
 from generators.models import ModelFacts, is_hub_id
 
 __all__ = [
     "BACKENDS",
+    "DRAWN_HERE",
     "REMOTE",
     "Backend",
     "BackendKind",
     "BackendStopped",
     "Drawing",
+    "Origin",
     "Spooling",
+    "draw_anew",
     "model_facts",
     "open_backend",
 ]  # fmt: skip

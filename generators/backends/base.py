@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from foundation.errors import DrawingError
 from foundation.images import RGB
 from generators.connections import Connection
 from generators.models import ModelFacts
 from generators.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whether a picture was drawn when it was asked for, and how that is known."""
+
+    drawn: bool | None  # False: it lay ready somewhere; None: what it came from does not say
+    evidence: str  # how that is known, as words for a report
+
+
+DRAWN_HERE: Final = Origin(True, "drawn here, by this process")
+NOT_SAID: Final = Origin(None, "its backend does not say whether it drew")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,7 @@ class Drawing:
     facts: Mapping[str, Any] = field(
         default_factory=dict
     )  # catalog columns that only the backend knows, such as cost
+    origin: Origin = NOT_SAID  # whether it was drawn for this call
 
 
 class BackendStopped(DrawingError):
@@ -93,9 +106,24 @@ class RemoteKind(BackendKind, Protocol):
 
 
 @runtime_checkable
+class Anew(Protocol):
+    """A backend whose `draw` may bring a picture that lies ready: an engine's history, a kept answer."""
+
+    def draw_anew(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
+        """As `draw`, past everything that is kept here or there, as far as the engine allows; each drawing's
+        `origin` says whether that is known to have worked."""
+        ...
+
+
+@runtime_checkable
 class Spooling(Protocol):
     """A backend that keeps what was paid for until the catalog has it."""
 
     def published(self, recipes: Sequence[Recipe]) -> None:
         """The rows of these recipes are in the catalog."""
         ...
+
+
+def draw_anew(backend: Backend, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
+    """The recipes' drawings, none of them a picture that lay ready where the backend can avoid it."""
+    return backend.draw_anew(recipes) if isinstance(backend, Anew) else backend.draw(recipes)

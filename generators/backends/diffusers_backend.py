@@ -14,7 +14,7 @@ import torch
 from foundation.errors import DrawingError, InputError
 from foundation.images import RGB
 from foundation.processor import computed
-from generators.backends.base import Drawing
+from generators.backends.base import DRAWN_HERE, Drawing
 from generators.backends.frames import embedded
 from generators.backends.image_prompts import use_image_prompt
 from generators.backends.passes import Passes, Prompted
@@ -235,7 +235,10 @@ class DiffusersBackend:
             )
         else:
             status, reason = "ok", ""
-        return Drawing(recipe, image, status, reason, seconds, size, self._device, self._dtype_name())  # type: ignore[arg-type]
+        return Drawing(
+            recipe, image, status, reason, seconds, size, self._device, self._dtype_name(),  # type: ignore[arg-type]
+            origin=DRAWN_HERE,
+        )  # fmt: skip
 
     def _failed(self, recipe: Recipe, reason: str, seconds: float, size: int) -> Drawing:
         return Drawing(recipe, None, "failed", reason, seconds, size, self._device, self._dtype_name())

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from generators.backends.base import Drawing
+from generators.backends.base import DRAWN_HERE, Drawing
 from generators.models import Defaults, ModelFacts
 from generators.recipe import Recipe
 
@@ -42,7 +42,8 @@ class NoiseBackend:
             words = np.random.PCG64(int(recipe.id, 16)).random_raw(-(-recipe.width * recipe.height * 3 // 8))
             pixels = words.astype("<u8").view(np.uint8)[: recipe.width * recipe.height * 3]
             image = pixels.reshape(recipe.height, recipe.width, 3)
-            yield Drawing(recipe, image, "ok", "", time.perf_counter() - start, 1, "cpu", "uint8")
+            seconds = time.perf_counter() - start
+            yield Drawing(recipe, image, "ok", "", seconds, 1, "cpu", "uint8", origin=DRAWN_HERE)
 
     def close(self) -> None:
         """There is nothing to give back."""

@@ -61,8 +61,9 @@ class JsonLog(logging.Handler):
             done=tally.done,
             failed=tally.failed,
             flagged=tally.flagged,
+            fetched=tally.fetched,
             total=tally.total,
-            images_per_second=round(ended / max(now - self._begun, 1e-9), 3),
+            images_per_second=round(tally.worked / max(now - self._begun, 1e-9), 3),
         )
 
     def emit(self, record: logging.LogRecord) -> None:

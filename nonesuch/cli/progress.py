@@ -15,12 +15,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from flows.figures import Rate
 from flows.progress import Tally
 
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f} images/s" if task.speed else "– images/s")
+        rate = task.fields.get("rate")
+        return Text(f"{rate:.1f} images/s" if rate else "– images/s")
 
 
 class Bar:
@@ -40,6 +42,7 @@ class Bar:
             transient=False,
         )
         self._task = self._progress.add_task("starting", total=None)
+        self._rate = Rate()
 
     def __enter__(self) -> Bar:
         self._progress.start()
@@ -55,6 +58,9 @@ class Bar:
         self._progress.update(self._task, total=total, description="drawing")
 
     def advanced(self, tally: Tally) -> None:
-        """Move the bar; failures are named in its label as they come."""
-        label = f"drawing ({tally.failed} failed)" if tally.failed else "drawing"
-        self._progress.update(self._task, completed=tally.done + tally.failed, description=label)
+        """Move the bar; failures and fetched pictures are named in its label as they come."""
+        counts = ((tally.fetched, "fetched"), (tally.failed, "failed"))
+        told = ", ".join(f"{count} {what}" for count, what in counts if count)
+        label = f"drawing ({told})" if told else "drawing"
+        ended, rate = tally.done + tally.failed, self._rate.at(tally.worked)
+        self._progress.update(self._task, completed=ended, description=label, rate=rate)

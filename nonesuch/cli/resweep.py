@@ -118,7 +118,10 @@ def reproduce(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Draw an image again from its recipe and say: bit-identical, visually identical, or different. Exit code 1: different."""
+    """Draw an image again from its recipe and say: bit-identical, visually identical, or different. Exit code 1: different.
+
+    The report says how it is known that it was drawn. Exit code 3: the same picture came back, and that is not known.
+    """
     import json
     from dataclasses import asdict
 
@@ -132,8 +135,13 @@ def reproduce(
         print(json.dumps(asdict(told), ensure_ascii=False))
     else:
         close = "" if told.psnr is None else f", {told.psnr:.1f} dB"
-        print(f"{path}: {told.outcome} (fingerprints {told.hash_distance} of 64 bits apart{close})")
+        unsure = told.outcome == "not known to be drawn again"
+        outcome = f"the same picture came back, {told.outcome}" if unsure else told.outcome
+        print(f"{path}: {outcome} (fingerprints {told.hash_distance} of 64 bits apart{close})")
+        print(f"  {told.evidence}")
         for line in told.changed:
             print(f"  {line}")
     if told.outcome == "different":
         raise typer.Exit(1)
+    if told.drawn is not True:
+        raise typer.Exit(3)

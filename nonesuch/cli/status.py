@@ -32,7 +32,8 @@ def status(
         return
     share = 100.0 * (told.done + told.failed) / told.total if told.total else 100.0
     print(f"{told.sweep}: {told.state}, {told.done + told.failed:,} of {told.total:,} ({share:.0f} %)")
-    print(f"  {told.failed:,} failed, {told.flagged:,} flagged, {told.already:,} were there before")
+    ready = f"{told.fetched:,} fetched and not drawn, " if told.fetched else ""
+    print(f"  {ready}{told.failed:,} failed, {told.flagged:,} flagged, {told.already:,} were there before")
     print(f"  {told.images_per_second:.2f} images/s; started {told.started_at}, last news {told.updated_at}")
     if told.seconds_left is not None and told.state == "running":
         minutes, seconds = divmod(round(told.seconds_left), 60)

@@ -153,7 +153,7 @@ def run(
 def _tell_ended(console: Console, summary: Summary, out: str) -> None:
     """What a run did, for a person."""
     console.print(
-        f"{summary.done} drawn, {summary.failed} failed, {summary.flagged} flagged "
+        f"{summary.drawn} drawn{summary.fetched_told}, {summary.failed} failed, {summary.flagged} flagged "
         f"in {summary.seconds:.1f} s ({summary.images_per_second:.2f} images/s)",
         highlight=False,
     )

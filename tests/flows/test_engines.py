@@ -48,12 +48,15 @@ class ScriptedCrew:
     def give(self, worker: int, shard: Shard) -> None:
         seeds = [recipe.seed for recipe in shard.recipes]
         if self._fatal & set(seeds):
-            self._news += [News(worker, "counted", ["ok"]), News(worker, "lost", "it died")]
+            self._news += [News(worker, "counted", [("ok", True)]), News(worker, "lost", "it died")]
             self._hire()
         elif not self._silent & set(seeds):
             self.drawn += seeds
             report = ShardReport(shard.key, len(seeds), 0, 0.0)
-            self._news += [News(worker, "counted", ["ok"] * len(seeds)), News(worker, "ended", report)]
+            self._news += [
+                News(worker, "counted", [("ok", seed % 2 == 1) for seed in seeds]),
+                News(worker, "ended", report),
+            ]
             self._news.append(News(worker, "ready"))
 
     def news(self, seconds: float) -> Sequence[News]:
@@ -97,7 +100,11 @@ def test_a_recipe_that_always_kills_or_hangs_ends_as_a_failed_row_and_all_others
     reports += handing.run(iter(shards[2:]))
     handing.close()
     assert sorted(crew.drawn) == [seed for seed in range(24) if seed != 13]
-    assert (counter.tally.done, counter.tally.failed) == (23, 1)
+    assert (counter.tally.done, counter.tally.failed, counter.tally.fetched) == (
+        23,
+        1,
+        11,
+    )  # the odd seeds but 13
     assert sum(report.failed for report in reports) == 1
     table = pd.read_parquet(job.out / "catalog")
     assert (table["seed"].tolist(), table["status"].tolist()) == ([13], ["failed"])

@@ -19,11 +19,12 @@ def test_a_runs_figures_follow_its_tally() -> None:
     run = figures.RunFigures("night")
     run.planned(10, 3)
     assert now("nonesuch_images_left", "night") == 10
-    for tally in (Tally(10, 1, 0, 0), Tally(10, 1, 1, 0), Tally(10, 2, 1, 1), Tally(10, 3, 1, 1)):
+    for tally in (Tally(10, 1, 0, 0), Tally(10, 1, 1, 0), Tally(10, 2, 1, 1, 1), Tally(10, 3, 1, 1, 1)):
         run.advanced(tally)
     grown = {status: now("nonesuch_images", status) - before[status] for status in before}
     assert grown == {"ok": 2, "flagged": 1, "failed": 1}
     assert now("nonesuch_images_left", "night") == 6
+    assert now("nonesuch_images_fetched", "night") == 1
 
 
 def test_stages_add_up_from_many_threads() -> None:

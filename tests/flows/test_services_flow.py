@@ -92,6 +92,23 @@ class TestServices:
         assert len(rows(tmp_path)) == 6
         assert len(server.drawn()) == 7
 
+    def test_what_a_stopped_run_had_bought_is_not_called_drawn(
+        self, tmp_path: Path, server: OpenAIServer
+    ) -> None:
+        from generators.backends import open_backend
+        from generators.plan import open_matrix
+        from generators.sweep import load_sweep
+
+        path = swept(tmp_path, server.url)
+        matrix = open_matrix(load_sweep(path), network=True)
+        backend = open_backend(next(iter(matrix.facts.values())), network=True)
+        list(backend.draw(list(matrix)[:2]))  # and nobody publishes them
+        summary = run(path)
+        assert (summary.done, summary.drawn, summary.fetched) == (3, 1, 2)
+        assert summary.cost == pytest.approx(0.12)
+        assert len(server.drawn()) == 3
+        assert rows(tmp_path)["fetched"].fillna(False).sum() == 2
+
     def test_a_budget_in_money_is_kept_and_the_next_run_goes_on(
         self, tmp_path: Path, server: OpenAIServer
     ) -> None:

@@ -164,6 +164,10 @@ class A1111Server(Server):
         super().__init__()
         self.loaded = "first.safetensors [aaaaaaaaaa]"
         self.hashes = {"first": "a" * 64, "second": None}
+        self.jobs = 0
+        self.kept: dict[str, Reply] | None = (
+            None  # answers by prompt and seed, where something before it keeps them
+        )
 
     def is_drawing(self, request: Request) -> bool:
         return request.path.endswith("2img")
@@ -187,19 +191,36 @@ class A1111Server(Server):
             )  # fmt: skip
         if path == "samplers":
             return as_json([{"name": name, "aliases": [], "options": {}} for name in ("Euler", "DPM++ 2M")])
+        if path == "progress":
+            return as_json({"progress": 0.0, "state": {"job": "", "job_timestamp": self._job_timestamp()}})
         if path in ("txt2img", "img2img"):
             told = request.json
+            kept = f"{told['prompt']} {told['seed']}"
+            if self.kept is not None and kept in self.kept:
+                return self.kept[kept]
+            self.jobs += 1
             if "out of memory" in told["prompt"]:
                 return as_json(
                     {"error": "OutOfMemoryError", "detail": "", "errors": "CUDA out of memory"}, 500
                 )
             name = told["override_settings"]["sd_model_checkpoint"].split(".")[0]
             data = picture(f"{told['prompt']} {told['seed']}", told["width"], told["height"])
-            info = {"seed": told["seed"], "sd_model_hash": str(self.hashes[name])[:10], "sd_model_name": name}
-            return as_json(
+            info = {
+                "seed": told["seed"],
+                "job_timestamp": self._job_timestamp(),
+                "sd_model_hash": str(self.hashes[name])[:10],
+                "sd_model_name": name,
+            }
+            reply = as_json(
                 {"images": [base64.b64encode(data).decode()], "parameters": told, "info": json.dumps(info)}
             )
+            if self.kept is not None:
+                self.kept[kept] = reply
+            return reply
         return as_json({"detail": "Not Found"}, 404)
+
+    def _job_timestamp(self) -> str:
+        return f"20261130{self.jobs:06d}" if self.jobs else "0"
 
 
 WORKFLOW: dict[str, Any] = {
@@ -216,18 +237,38 @@ WORKFLOW: dict[str, Any] = {
 
 
 class ComfyServer(Server):
-    """ComfyUI with the nodes of the standard workflow; a queued prompt is done after `looks` looks at its history."""
+    """ComfyUI with the nodes of the standard workflow; a queued prompt is done after `looks` looks at its history.
 
-    def __init__(self, looks: int = 2, own_ids: bool = False) -> None:
+    History and node cache behave as those of ComfyUI 0.3.64 did when it was tried: a node's key in the cache is its class
+    and all inputs, declared or not, down to its remotest ancestor; a prompt's end drops the keys it did not use; what is
+    cached is not run, and a saver that is cached answers with the file that it wrote then.
+    """
+
+    def __init__(self, looks: int = 2, own_ids: bool = False, silent: bool = False) -> None:
         super().__init__()
         self.looks = looks
         self.own_ids = own_ids  # as servers before 0.3.40 do
-        self.queue: dict[str, tuple[dict[str, Any], int]] = {}
+        self.silent = silent  # its history has no messages, as that of servers of 2023
+        self.looks_left: dict[str, int] = {}
+        self.history: dict[str, dict[str, Any]] = {}
+        self.cache: dict[str, dict[str, Any]] = {}  # by key: what the node shows in the history
         self.files: dict[str, bytes] = {}
         self.uploads: dict[str, bytes] = {}
+        self.careless: frozenset[str] = frozenset()  # classes whose nodes its cache knows by the class alone
+        self.sampled = 0  # times that the KSampler ran
 
     def is_drawing(self, request: Request) -> bool:
         return request.method == "POST" and request.path == "/prompt"
+
+    def key(self, graph: dict[str, Any], node: str) -> str:
+        """A node's key in the cache."""
+        if graph[node]["class_type"] in self.careless:
+            return str(graph[node]["class_type"])
+        inputs = {
+            name: [self.key(graph, value[0]), value[1]] if isinstance(value, list) else value
+            for name, value in graph[node]["inputs"].items()
+        }
+        return json.dumps([graph[node]["class_type"], inputs], sort_keys=True)
 
     def answer(self, request: Request) -> Reply:
         path = request.path
@@ -240,7 +281,7 @@ class ComfyServer(Server):
         if path == "/prompt":
             return self._prompt(request.json)
         if path.startswith("/history/"):
-            return as_json(self._history(path.rsplit("/", 1)[1]))
+            return as_json(self._looked_at(path.rsplit("/", 1)[1]))
         if path == "/queue":
             return as_json({"queue_running": [], "queue_pending": []})
         if path == "/view":
@@ -265,45 +306,94 @@ class ComfyServer(Server):
 
     def _prompt(self, told: dict[str, Any]) -> Reply:
         graph = told["prompt"]
-        if graph["3"]["inputs"]["steps"] < 1:
-            errors = {"3": {"errors": [{"message": "Value smaller than min", "details": "steps"}]}}
+        (sampler,) = [key for key, node in graph.items() if node["class_type"] == "KSampler"]
+        if graph[sampler]["inputs"]["steps"] < 1:
+            errors = {sampler: {"errors": [{"message": "Value smaller than min", "details": "steps"}]}}
             return as_json({"error": {"message": "invalid"}, "node_errors": errors}, 400)
-        number = f"own-{len(self.queue)}" if self.own_ids else told["prompt_id"]
-        self.queue[number] = (graph, self.looks)
+        with self.lock:
+            number = f"own-{len(self.history)}" if self.own_ids else told["prompt_id"]
+            self.history[number] = self._run(number, graph, sampler)
+            self.looks_left[number] = self.looks
         return as_json({"prompt_id": number, "number": 1, "node_errors": {}})
 
-    def _history(self, number: str) -> dict[str, Any]:
-        if number not in self.queue:
+    def _run(self, number: str, graph: dict[str, Any], sampler: str) -> dict[str, Any]:
+        """Run what the node cache lacks; the history's entry."""
+        keys = {node: self.key(graph, node) for node in graph}
+        self.cache = {key: shown for key, shown in self.cache.items() if key in keys.values()}
+        cached = [node for node in graph if keys[node] in self.cache]
+        messages: list[Any] = [
+            ["execution_start", {"prompt_id": number, "timestamp": 1796067576000}],
+            ["execution_cached", {"nodes": cached, "prompt_id": number, "timestamp": 1796067576010}],
+        ]
+        inputs = graph[sampler]["inputs"]
+        words = graph[inputs["positive"][0]]["inputs"]["text"]
+        failed = "explode" in words
+        if failed:
+            error = {"node_id": sampler, "node_type": "KSampler", "exception_message": "boom"}
+            messages.append(["execution_error", error])
+        else:
+            self.sampled += sampler not in cached
+            plain = {name: value for name, value in inputs.items() if not isinstance(value, list)}
+            drawn = picture(f"{words} {plain}", *_sides(graph, inputs["latent_image"][0]))
+            for node in graph:
+                if node not in cached:
+                    self.cache[keys[node]] = self._shown(graph[node], drawn)
+            messages.append(["execution_success", {"prompt_id": number, "timestamp": 1796067580200}])
+        return {
+            "prompt": [1, number, graph, {"client_id": "nonesuch"}, []],
+            "outputs": {node: self.cache[keys[node]] for node in graph if self.cache.get(keys[node])},
+            "status": {
+                "status_str": "error" if failed else "success",
+                "completed": not failed,
+                "messages": [] if self.silent and not failed else messages,
+            },
+        }
+
+    def _shown(self, node: dict[str, Any], drawn: bytes) -> dict[str, Any]:
+        if node["class_type"] != "SaveImage":
             return {}
-        graph, left = self.queue[number]
-        if left > 0:
-            self.queue[number] = (graph, left - 1)
+        prefix = node["inputs"]["filename_prefix"].replace("/", "_")
+        count = 1 + sum(name.startswith(f"{prefix}_") for name in self.files)
+        name = f"{prefix}_{count:05d}_.png"
+        self.files[name] = drawn
+        return {"images": [{"filename": name, "subfolder": "", "type": "output"}]}
+
+    def _looked_at(self, number: str) -> dict[str, Any]:
+        if number not in self.history:
             return {}
-        words = graph["6"]["inputs"]["text"]
-        if "explode" in words:
-            told = {"node_id": "3", "node_type": "KSampler", "exception_message": "boom"}
-            return {
-                number: {
-                    "outputs": {},
-                    "status": {"status_str": "error", "messages": [["execution_error", told]]},
-                }
-            }
-        name = f"{graph['9']['inputs']['filename_prefix'].replace('/', '_')}_00001_.png"
-        latent = graph["5"]["inputs"]
-        self.files[name] = picture(f"{words} {graph['3']['inputs']}", latent["width"], latent["height"])
-        image = {"filename": name, "subfolder": "", "type": "output"}
-        return {number: {"outputs": {"9": {"images": [image]}}, "status": {"status_str": "success"}}}
+        self.looks_left[number] -= 1
+        return {number: self.history[number]} if self.looks_left[number] < 0 else {}
+
+
+def _sides(graph: dict[str, Any], latent: str) -> tuple[int, int]:
+    """Of an empty latent; of an encoded picture 64x64."""
+    inputs = graph[latent]["inputs"]
+    return int(inputs.get("width", 64)), int(inputs.get("height", 64))
 
 
 class ServiceServer(Server):
-    """What the three services share: a key, and a picture that may carry a credential."""
+    """What the three services share: a key, a picture that may carry a credential, and answers to requests that are
+    sent again with the same Idempotency-Key."""
 
     def __init__(self, sign: Callable[[bytes], bytes] | None = None) -> None:
         super().__init__()
         self.sign = sign or (lambda data: data)
+        self.answered: dict[str, Reply] = {}
 
-    def image(self, words: str, width: int, height: int) -> str:
-        return base64.b64encode(self.sign(picture(f"{words} {len(self.requests)}", width, height))).decode()
+    def handle(self, request: Request) -> Reply:
+        key = request.headers.get("idempotency-key", "")
+        if key in self.answered:
+            self.requests.append(request)
+            return self.answered[key]
+        reply = super().handle(request)
+        if key and reply.status == 200 and not reply.cut:
+            self.answered[key] = reply
+        return reply
+
+    def image(self, words: str, width: int, height: int, seed: Any = None) -> str:
+        """Another picture for each request, where there is no seed."""
+        chance = len(self.requests) if seed is None else seed
+        return base64.b64encode(self.sign(picture(f"{words} {chance}", width, height))).decode()
 
 
 class OpenAIServer(ServiceServer):
@@ -345,14 +435,14 @@ class StabilityServer(ServiceServer):
             return as_json({"credits": self.credits})
         if request.path.startswith("/v1/"):
             told = request.json
-            artifact = {"base64": self.image(told["text_prompts"][0]["text"], 64, 64), "seed": told["seed"],
+            artifact = {"base64": self.image(told["text_prompts"][0]["text"], 64, 64, told["seed"]), "seed": told["seed"],
                         "finishReason": "SUCCESS"}  # fmt: skip
             return as_json({"artifacts": [artifact]})
         form = request.form
         if "forbidden" in form["prompt"]:
             return as_json({"id": "1", "name": "content_moderation", "errors": ["flagged"]}, 403)
         filtered = "nude" in form["prompt"]
-        told = {"image": self.image(form["prompt"], 64, 64), "seed": int(form["seed"]),
+        told = {"image": self.image(form["prompt"], 64, 64, form["seed"]), "seed": int(form["seed"]),
                 "finish_reason": "CONTENT_FILTERED" if filtered else "SUCCESS"}  # fmt: skip
         return as_json(told)
 

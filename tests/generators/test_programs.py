@@ -16,7 +16,7 @@ from PIL import Image
 from remote_servers import WORKFLOW, A1111Server, ComfyServer, Reply, as_json, running
 
 from foundation.errors import InputError
-from generators.backends import Backend, BackendStopped, Drawing, open_backend
+from generators.backends import Backend, BackendStopped, Drawing, draw_anew, open_backend
 from generators.matrix import Matrix
 from generators.plan import open_matrix
 from generators.recipe import Recipe
@@ -65,13 +65,18 @@ def opened(matrix: Matrix) -> Backend:
     return open_backend(next(iter(matrix.facts.values())))
 
 
-def drawn(matrix: Matrix) -> list[Drawing]:
+def drawn(matrix: Matrix, *, anew: bool = False) -> list[Drawing]:
     backend = opened(matrix)
     backend.load()
     try:
-        return list(backend.draw(list(matrix)))
+        return list((draw_anew(backend, list(matrix))) if anew else backend.draw(list(matrix)))
     finally:
         backend.close()
+
+
+def same(some: list[Drawing], others: list[Drawing]) -> bool:
+    """Whether two drawings of a matrix have the same pixels."""
+    return all(np.array_equal(a.image, b.image) for a, b in zip(some, others, strict=True))
 
 
 class TestA1111:
@@ -101,6 +106,21 @@ class TestA1111:
         assert {one.reason for one in drawn(matrix)} == {
             "another checkpoint drew it (dddddddddd instead of aaaaaaaaaa)"
         }
+
+    def test_what_is_drawn_anew_is_known_by_its_own_task_and_job(self, a1111: A1111Server) -> None:
+        matrix = matrix_of(a1111.url, facets={"subject": ["fox"]})
+        first, (second,) = drawn(matrix), drawn(matrix, anew=True)
+        tasks = [one.json["force_task_id"] for one in a1111.drawn()]
+        assert tasks[1].startswith(tasks[0] + "-")
+        assert same(first, [second])
+        assert second.origin.drawn
+        assert second.origin.evidence == (
+            f"drawn by the web UI: it began the job 20261130000002 for the task {tasks[1]}"
+        )
+        a1111.kept = {}  # something before it keeps answers
+        drawn(matrix)
+        (kept,) = drawn(matrix, anew=True)
+        assert (kept.origin.drawn, a1111.jobs) == (None, 3)
 
     def test_starts_from_pictures_and_masks(self, a1111: A1111Server, tmp_path: Path) -> None:
         Image.new("RGB", (80, 40), "red").save(tmp_path / "start.png")
@@ -234,7 +254,59 @@ class TestComfyUI:
         first = drawn(matrix)
         second = drawn(matrix)
         assert len(comfy.drawn()) == 2
-        assert all(np.array_equal(a.image, b.image) for a, b in zip(first, second, strict=True))
+        assert same(first, second)
+        assert [one.origin.drawn for one in (*first, *second)] == [True, True, False, False]
+        assert "fetched from the server's history: prompt" in second[0].origin.evidence
+
+    def test_what_is_drawn_anew_is_a_prompt_that_history_and_node_cache_have_never_seen(
+        self, comfy: ComfyServer, folder: Path
+    ) -> None:
+        matrix = matrix_of(comfy.url, folder, model="comfyui:flow.json", facets={"subject": ["fox"]})
+        first, again = drawn(matrix), [drawn(matrix, anew=True) for _ in range(2)]
+        assert comfy.sampled == len(comfy.drawn()) == len(comfy.history) == 3
+        for one in again:
+            assert same(one, first)
+            assert one[0].origin.drawn
+            number = next(number for number in comfy.history if number in one[0].origin.evidence)
+            assert dict(comfy.history[number]["status"]["messages"])["execution_cached"]["nodes"] == []
+            assert one[0].origin.evidence == (
+                f"drawn by the server: prompt {number} took 4.2 s and none of its 7 nodes from the node cache"
+            )
+
+    def test_a_picture_from_the_node_cache_is_not_called_drawn(
+        self, comfy: ComfyServer, folder: Path
+    ) -> None:
+        matrix = matrix_of(comfy.url, folder, model="comfyui:flow.json", facets={"subject": ["fox"]})
+        first = drawn(matrix)
+        comfy.history.clear()
+        (cached,) = drawn(matrix)
+        assert (cached.origin.drawn, comfy.sampled) == (False, 1)
+        assert "from its node cache" in cached.origin.evidence
+        comfy.history.clear()
+        comfy.files.clear()  # the node cache still names the file
+        again = drawn(matrix)
+        assert (again[0].origin.drawn, comfy.sampled) == (True, 2)
+        assert same(again, first)
+
+    @pytest.mark.parametrize(
+        ("silent", "careless", "said"),
+        [
+            (True, "", "does not say which nodes it ran"),
+            (False, "VAEDecode", "took the picture from its node cache"),
+            (False, "CheckpointLoaderSimple", "took 3 nodes from its node cache"),  # and both texts behind it
+        ],
+    )
+    def test_without_evidence_a_picture_is_not_known_to_be_drawn(
+        self, folder: Path, silent: bool, careless: str, said: str
+    ) -> None:
+        with running(ComfyServer(silent=silent)) as server:
+            server.careless = frozenset({careless})
+            matrix = matrix_of(server.url, folder, model="comfyui:flow.json", facets={"subject": ["fox"]})
+            drawn(matrix)
+            (one,) = drawn(matrix, anew=True)
+            assert one.image is not None
+            assert not one.origin.drawn
+            assert said in one.origin.evidence
 
     def test_servers_that_choose_ids_themselves_are_understood(self, folder: Path) -> None:
         with running(ComfyServer(own_ids=True)) as server:

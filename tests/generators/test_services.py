@@ -22,7 +22,7 @@ from remote_servers import (
 )
 
 from foundation.errors import InputError
-from generators.backends import Backend, BackendStopped, Drawing, Spooling, open_backend
+from generators.backends import Backend, BackendStopped, Drawing, Spooling, draw_anew, open_backend
 from generators.backends.remote.pace import Pace, backoff, retry_after
 from generators.backends.remote.spool import Spool
 from generators.matrix import Matrix
@@ -97,6 +97,20 @@ class TestEveryService:
         backend.published(list(matrix))
         drawn(matrix)
         assert len(servers[kind].drawn()) == 4
+
+    def test_a_kept_picture_is_not_called_drawn_and_another_one_is_bought_anew(
+        self, servers: dict[str, ServiceServer], kind: str
+    ) -> None:
+        server, matrix = servers[kind], matrix_of(MODELS[kind], servers[kind])
+        drawn(matrix)
+        assert {one.origin.drawn for one in drawn(matrix)} == {False}
+        anew = list(draw_anew(opened(matrix), list(matrix)))
+        assert {(one.status, one.origin.drawn) for one in anew} == {("ok", None)}
+        assert {one.origin.evidence for one in anew} == {"the service does not say whether it drew"}
+        assert len(server.drawn()) == 4
+        keys = {one.headers.get("idempotency-key", str(place)) for place, one in enumerate(server.drawn())}
+        assert len(keys) == 4
+        assert {one.origin.drawn for one in drawn(matrix)} == {False}  # what was kept for the run still is
 
     def test_a_refused_prompt_is_its_recipes_row(self, servers: dict[str, ServiceServer], kind: str) -> None:
         matrix = matrix_of(MODELS[kind], servers[kind], facets={"subject": ["forbidden thing", "fox"]})

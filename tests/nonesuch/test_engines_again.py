@@ -52,7 +52,7 @@ def a1111() -> Iterator[Server]:
 
 
 @pytest.fixture
-def comfy() -> Iterator[Server]:
+def comfy() -> Iterator[ComfyServer]:
     with running(ComfyServer()) as server:
         yield server
 
@@ -80,16 +80,19 @@ class TestEnginesElsewhere:
         assert KEY not in told.stdout + told.stderr + lost.stderr
 
     def test_a_workflow_is_found_beside_the_sweep_file_and_bound_as_it_says(
-        self, tmp_path: Path, comfy: Server
+        self, tmp_path: Path, comfy: ComfyServer
     ) -> None:
         (tmp_path / "flow.json").write_text(json.dumps(WORKFLOW))
         reached = f'"comfyui:flow.json": {{url: "{comfy.url}", bind: {{denoise: 3.denoise}}}}'
         image = drawn(tmp_path, model="comfyui:flow.json", facet="denoise: [0.7]", connections=reached)
         (tmp_path / "elsewhere").mkdir()
         kept = image.parents[3] / "sweeps" / "engines.yaml"  # the run's own copy, without the workflow
+        assert comfy.sampled == 1
         told = nonesuch("reproduce", image, "--sweep", kept, "--inputs", tmp_path, "--json")
         assert told.returncode == 0, told.stderr
         said = json.loads(told.stdout)
+        assert (comfy.sampled, said["drawn"]) == (2, True)
+        assert "drawn by the server: prompt" in said["evidence"]
         row = pd.read_parquet(tmp_path / "out" / "catalog").iloc[0]
         assert (said["outcome"], said["recipe_id"]) == ("bit-identical", row["recipe_id"])
         printed = nonesuch("recipe", image, "--sweep", tmp_path / "engines.yaml")
@@ -99,6 +102,43 @@ class TestEnginesElsewhere:
         from generators.sweep import load_sweep
 
         assert [one.id for one in open_matrix(load_sweep(again))] == [said["recipe_id"]]
+
+    def test_what_is_fetched_is_not_called_drawn_and_proves_nothing(
+        self, tmp_path: Path, comfy: ComfyServer
+    ) -> None:
+        from typer.testing import CliRunner
+
+        from flows.standing import read_standing
+        from flows.sweep import sweep
+        from generators.plan import plan
+        from generators.sweep import load_sweep
+        from nonesuch.cli.app import app
+
+        (tmp_path / "flow.json").write_text(json.dumps(WORKFLOW))
+        reached = f'comfyui: {{url: "{comfy.url}"}}'
+        image = drawn(tmp_path, model="comfyui:flow.json", facet="steps: [4]", connections=reached)
+        file = tmp_path / "engines.yaml"
+        measured = plan(load_sweep(file)).seconds
+        again = sweep(file, tmp_path / "again")
+        assert (comfy.sampled, len(comfy.drawn())) == (1, 1)
+        assert (again.done, again.drawn, again.fetched, again.images_per_second) == (1, 0, 1, 0)
+        assert (
+            "0 images drawn, 1 fetched (a server or a stopped run had them already), 0 failed"
+            in again.markdown()
+        )
+        assert "fetched, not drawn</dt><dd>1</dd>" in (tmp_path / "again" / str(again.page)).read_text()
+        assert read_standing(tmp_path / "again").fetched == 1
+        rows = [pd.read_parquet(tmp_path / out / "catalog").iloc[0] for out in ("out", "again")]
+        assert [bool(row["fetched"]) for row in rows] == [False, True]
+        assert [pd.isna(row["draw_seconds"]) for row in rows] == [False, True]
+        assert (
+            plan(load_sweep(file)).seconds == measured
+        )  # what was fetched says nothing of the engine's speed
+        comfy.silent = True
+        told = CliRunner().invoke(app, ["reproduce", str(image), "--sweep", str(file)])
+        assert told.exit_code == 3
+        assert "the same picture came back, not known to be drawn again (fingerprints 0 of 64" in told.stdout
+        assert "the server's history does not say which nodes it ran" in told.stdout
 
     def test_a_service_is_asked_with_the_named_key_which_is_told_nowhere(
         self, tmp_path: Path, openai: Server

@@ -95,6 +95,7 @@ def test_an_image_is_drawn_again_bit_for_bit(out: Path, tmp_path: Path) -> None:
     assert told.returncode == 0, told.stderr
     said = json.loads(told.stdout)
     assert said["outcome"] == "bit-identical"
+    assert (said["drawn"], said["evidence"]) == (True, "drawn here, by this process")
     assert said["recipe_id"] == row["recipe_id"]
     assert (tmp_path / "again.png").is_file()
 

@@ -14,11 +14,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from PIL import Image
 
-from foundation.errors import InputError
+from foundation.errors import DrawingError, InputError
 from foundation.images import RGB
+from generators.backends.base import Origin
 from generators.backends.remote.drawing import Picture
 from generators.backends.remote.http import Answer, Caller, NoImage, Problem
 from generators.init_images import DEFAULT_FIT, start_mask, start_picture
@@ -82,8 +84,11 @@ class A1111:
                 hint=f"It has: {', '.join(sorted(known)[:30])}.",
             )
 
-    def paint(self, recipe: Recipe) -> Picture:
-        """One image from text, from a picture, or into a mask."""
+    def paint(self, recipe: Recipe, *, anew: bool = False) -> Picture:
+        """One image from text, from a picture, or into a mask. The web UI keeps no pictures to answer with; `anew`
+        also looks for the job that drew it."""
+        task = f"nonesuch-{recipe.id[:16]}" + (f"-{uuid4().hex[:12]}" if anew else "")
+        last_job = self._last_job() if anew else ""
         request: dict[str, Any] = {
             "prompt": recipe.prompt,
             "negative_prompt": recipe.negative_prompt,
@@ -101,7 +106,7 @@ class A1111:
             "override_settings": {"sd_model_checkpoint": self._title},
             # The checkpoint stays loaded for the next image.
             "override_settings_restore_afterwards": False,
-            "force_task_id": f"nonesuch-{recipe.id[:16]}",
+            "force_task_id": task,
             **self._sampler(recipe),
             **{name: value for name, value in recipe.options if name not in _OWN},
         }
@@ -120,11 +125,22 @@ class A1111:
             if name in info
         }
         self._check_model(told.get("sd_model_hash"))
-        return Picture(_decoded(images[0]), told)
+        origin = _origin(task, last_job, answer.get("parameters"), info.get("job_timestamp"))
+        return Picture(_decoded(images[0]), told, origin=origin)
 
     def close(self) -> None:
         """End waits and let connections go."""
         self._caller.close()
+
+    def _last_job(self) -> str:
+        """When the web UI began its last job, by its own clock; "" when it does not say."""
+        try:
+            told = self._caller.ask(
+                "GET", "/sdapi/v1/progress", params={"skip_current_image": "true"}, retries=0
+            ).words()
+            return str(told["state"]["job_timestamp"])
+        except (DrawingError, KeyError, TypeError):
+            return ""
 
     def _sampler(self, recipe: Recipe) -> dict[str, str]:
         if recipe.scheduler == "default":
@@ -235,6 +251,14 @@ def _info(text: Any) -> dict[str, Any]:
     except ValueError:
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def _origin(task: str, last_job: str, parameters: Any, job: Any) -> Origin:
+    """Drawn, when the answer repeats this request's own task and names a job that is not the last one before it."""
+    repeated = isinstance(parameters, dict) and parameters.get("force_task_id") == task
+    if repeated and last_job and isinstance(job, str) and job and job != last_job:
+        return Origin(True, f"drawn by the web UI: it began the job {job} for the task {task}")
+    return Origin(None, "the web UI does not say whether it drew")
 
 
 def _judge(answer: Answer) -> Problem | None:

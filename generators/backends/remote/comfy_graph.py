@@ -129,6 +129,31 @@ def filled(graph: Graph, values: Mapping[str, Any]) -> Graph:
     return made
 
 
+def marked_anew(graph: Graph, mark: str) -> Graph:
+    """The same graph as one that ComfyUI's node cache has never seen: it draws the same pixels and runs every node.
+
+    The cache's key of a node is its class and all its inputs, down to those of its remotest ancestor (get_node_signature
+    in comfy_execution/caching.py of 0.3.64). Inputs that a class does not declare count there and are not handed to
+    the node, so one in each node without links, `mark`, changes every key. Nodes that expand into others keep those in
+    a cache by node id, so each id gets `mark`, which is digits, at its end.
+    """
+    made: Graph = {}
+    for key, node in graph.items():
+        inputs = {
+            name: [f"{value[0]}{mark}", value[1]] if _is_link(value) and str(value[0]) in graph else value
+            for name, value in node["inputs"].items()
+        }
+        if not any(_is_link(value) for value in inputs.values()):
+            inputs["nonesuch_anew"] = mark
+        made[f"{key}{mark}"] = {**node, "inputs": inputs}
+    return made
+
+
+def linked_from(graph: Graph, key: str) -> set[str]:
+    """The nodes whose outputs a node takes."""
+    return {str(value[0]) for value in graph[key]["inputs"].values() if _is_link(value)}
+
+
 def model_inputs(graph: Graph) -> Iterator[tuple[str, str, str]]:
     """(node id, input, file name) of every weights file that the graph names."""
     for key, node in graph.items():

@@ -1,8 +1,7 @@
 """ComfyUI's HTTP API: a workflow in API format, queued once for each recipe.
 
 After server.py and execution.py of ComfyUI 0.3 (routes /prompt, /history/{id}, /queue, /interrupt, /view,
-/upload/image, /object_info/{class}, /view_metadata/{folder}, /system_stats). Not tried against a real one: no
-package on the public index carries its server.
+/upload/image, /object_info/{class}, /view_metadata/{folder}, /system_stats), and tried with 0.3.64.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from foundation.errors import DrawingError, InputError
-from generators.backends.base import BackendStopped
-from generators.backends.remote import comfy_graph
+from generators.backends.base import BackendStopped, Origin
+from generators.backends.remote import comfy_graph, comfy_history
 from generators.backends.remote.a1111 import png_bytes
 from generators.backends.remote.comfy_graph import Graph
 from generators.backends.remote.drawing import MAX_IMAGE, Picture
@@ -78,28 +77,52 @@ class ComfyUI:
         """Refuse options that are no inputs of the workflow, and settings without a counterpart in it."""
         self._values(recipe, {})
 
-    def paint(self, recipe: Recipe) -> Picture:
-        """Queue the recipe's workflow and wait for its image; one that is queued or drawn already is taken up."""
-        wanted = str(UUID(recipe.id[:32]))
-        earlier = self._history(wanted)
-        if earlier is None:
-            return self._fetched(self._waited(self._queued(recipe, wanted)))
+    def paint(self, recipe: Recipe, *, anew: bool = False) -> Picture:
+        """Queue the recipe's workflow and wait for its image; one that was drawn under the recipe's id before is
+        fetched, unless `anew` asks for a prompt of its own that takes nothing from the server's node cache."""
+        if anew:
+            return self._drawn_anew(recipe)
+        number = str(UUID(recipe.id[:32]))
+        earlier = self._history(number)
+        if earlier is not None:
+            fetched = Origin(False, f"fetched from the server's history: prompt {number}")
+            try:
+                return self._picture(earlier, self._remote.output, fetched)
+            except NoImage:  # it failed then, or its file is gone
+                number = str(uuid4())
+        graph = self._filled(recipe)
+        number = self._queued(graph, number)
+        entry = self._waited(number)
+        origin = comfy_history.origin_of(entry, graph, self._remote.output, number)
         try:
-            return self._fetched(earlier)
-        except NoImage:  # it failed then, or its file is gone: queued anew, under an id of its own
-            return self._fetched(self._waited(self._queued(recipe, str(uuid4()))))
+            return self._picture(entry, self._remote.output, origin)
+        except NoImage:
+            if origin.drawn is not False:
+                raise
+            return self._drawn_anew(recipe)  # the node cache names a file that is gone
 
     def close(self) -> None:
         """End waits and let connections go."""
         self._caller.close()
 
-    def _queued(self, recipe: Recipe, wanted: str) -> str:
-        """The id under which the server knows the recipe: the one asked for, or its own where it is older."""
+    def _drawn_anew(self, recipe: Recipe) -> Picture:
+        mark = f"{uuid4().int % 10**9:09d}"
+        graph, output = comfy_graph.marked_anew(self._filled(recipe), mark), self._remote.output + mark
+        number = self._queued(graph, str(uuid4()))
+        entry = self._waited(number)
+        return self._picture(entry, output, comfy_history.origin_of(entry, graph, output, number, whole=True))
+
+    def _filled(self, recipe: Recipe) -> Graph:
+        """The workflow with the recipe's values."""
         graph = comfy_graph.filled(self._graph, self._values(recipe, self._uploaded(recipe)))
         saver = graph[self._remote.output]["inputs"]
         if "filename_prefix" in saver:
             # With a name of its own an image is saved again even when the server has all of it cached.
             saver["filename_prefix"] = f"nonesuch/{recipe.id[:16]}"
+        return graph
+
+    def _queued(self, graph: Graph, wanted: str) -> str:
+        """The id under which the server knows the prompt: the one asked for, or its own where it is older."""
         request = {"prompt": graph, "prompt_id": wanted, "client_id": "nonesuch"}
         told = self._caller.ask("POST", "/prompt", judge=_judge, json=request).json()
         number = told.get("prompt_id") if isinstance(told, dict) else None
@@ -107,11 +130,12 @@ class ComfyUI:
             raise NoImage("ComfyUI gave the workflow no id")
         return number
 
-    def _fetched(self, entry: Mapping[str, Any]) -> Picture:
-        _check_ended(entry)
-        image = self._image_of(entry)
+    def _picture(self, entry: Mapping[str, Any], output: str, origin: Origin) -> Picture:
+        comfy_history.check_ended(entry)
+        image = comfy_history.image_of(entry, output)
         answer = self._caller.ask("GET", "/view", judge=_judge_view, params=image, limit=MAX_IMAGE)
-        return Picture(answer.body, {"comfyui_version": self._version} if self._version else {})
+        told = {"comfyui_version": self._version} if self._version else {}
+        return Picture(answer.body, told, origin=origin)
 
     def _waited(self, number: str) -> Mapping[str, Any]:
         ends = time.monotonic() + self._timeout
@@ -141,14 +165,6 @@ class ComfyUI:
         told = self._caller.ask("GET", f"/history/{number}").json()
         entry = told.get(number) if isinstance(told, dict) else None
         return entry if isinstance(entry, dict) else None
-
-    def _image_of(self, entry: Mapping[str, Any]) -> dict[str, str]:
-        outputs = entry.get("outputs")
-        node = outputs.get(self._remote.output) if isinstance(outputs, dict) else None
-        images = node.get("images") if isinstance(node, dict) else None
-        if not isinstance(images, list) or not images or not isinstance(images[0], dict):
-            raise NoImage(f"the workflow ended without an image of node {self._remote.output}")
-        return {name: str(images[0].get(name) or "") for name in ("filename", "subfolder", "type")}
 
     def _values(self, recipe: Recipe, uploaded: Mapping[str, str]) -> dict[str, Any]:
         """What goes to which NODE.INPUT. Raises InputError for what the workflow has no place for."""
@@ -279,22 +295,6 @@ def _sampler(scheduler: str, inputs: tuple[str, ...]) -> dict[str, str]:
         )
     sampler, schedule = SAMPLERS[scheduler]
     return {one: sampler if one.endswith(".sampler_name") else schedule for one in inputs}
-
-
-def _check_ended(entry: Mapping[str, Any]) -> None:
-    """Raise NoImage when the workflow failed, with the node and the exception."""
-    status = entry.get("status")
-    if not isinstance(status, dict) or status.get("status_str") != "error":
-        return
-    for message in status.get("messages") or ():
-        if isinstance(message, list) and len(message) == 2 and isinstance(message[1], dict):
-            kind, told = message
-            if kind == "execution_error":
-                words = " ".join(str(told.get("exception_message") or "").split())[:300]
-                raise NoImage(f"node {told.get('node_id')} {told.get('node_type')} failed: {words}")
-            if kind == "execution_interrupted":
-                raise NoImage("somebody interrupted it")
-    raise NoImage("the workflow failed")
 
 
 def _judge_view(answer: Answer) -> Problem | None:

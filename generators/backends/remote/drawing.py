@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+from uuid import uuid4
 
 from foundation.errors import DrawingError, InputError
 from foundation.images import RGB, decode_rgb
-from generators.backends.base import BackendStopped, Drawing
+from generators.backends.base import BackendStopped, Drawing, Origin
 from generators.backends.remote.http import NoImage
 from generators.backends.remote.spool import Spool
 from generators.combined import EXTRAS, check_able
@@ -21,6 +22,8 @@ from generators.recipe import Recipe
 
 MAX_IMAGE: Final = 64 << 20  # bytes of a picture that comes back
 MAX_PIXELS: Final = 64_000_000
+SERVICE_SAYS_NOTHING: Final = Origin(None, "the service does not say whether it drew")
+_KEPT: Final = Origin(False, "kept from a run that ended before the catalog had it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Picture:
     data: bytes = field(repr=False)  # the file as it came
     told: Mapping[str, Any] = field(default_factory=dict)  # JSON-able: what the server said of it
     cost: float | None = None  # US dollars; None when it costs nothing or nobody knows
+    origin: Origin = SERVICE_SAYS_NOTHING  # whether the server drew it for this request
 
 
 class Painter(Protocol):
@@ -43,8 +47,11 @@ class Painter(Protocol):
         """Raise InputError for what the recipe asks and the model can't do."""
         ...
 
-    def paint(self, recipe: Recipe) -> Picture:
-        """The picture. Raises NoImage for this recipe alone, BackendStopped for all that follow."""
+    def paint(self, recipe: Recipe, *, anew: bool = False) -> Picture:
+        """The picture; with `anew` none that the server has ready, as far as it can be kept from that.
+
+        Raises NoImage for this recipe alone, BackendStopped for all that follow.
+        """
         ...
 
     def close(self) -> None:
@@ -85,6 +92,13 @@ class RemoteBackend:
     def draw(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
         """One Drawing for each recipe, in order. When the engine is gone or refuses to go on, all that came
         back until then is yielded first; then BackendStopped is raised."""
+        return self._drawings(recipes, anew=False)
+
+    def draw_anew(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
+        """As `draw`, but each picture is asked for anew, whatever the engine or the spool has of it."""
+        return self._drawings(recipes, anew=True)
+
+    def _drawings(self, recipes: Sequence[Recipe], *, anew: bool) -> Iterator[Drawing]:
         stopped: BackendStopped | None = None
         left = iter(recipes)
         waiting: deque[Future[Drawing]] = deque()
@@ -95,7 +109,7 @@ class RemoteBackend:
                         following = next(left, None)
                         if following is None:
                             break
-                        waiting.append(pool.submit(self._drawn, following))
+                        waiting.append(pool.submit(self._drawn, following, anew))
                     if not waiting:
                         break
                     try:
@@ -119,11 +133,11 @@ class RemoteBackend:
         """Let connections go."""
         self._painter.close()
 
-    def _drawn(self, recipe: Recipe) -> Drawing:
+    def _drawn(self, recipe: Recipe, anew: bool) -> Drawing:
         begun = time.perf_counter()
         try:
             check_abilities(recipe, self.facts)
-            picture = self._bought(recipe)
+            picture = self._painter.paint(recipe, anew=True) if anew else self._bought(recipe)
         except BackendStopped:
             raise
         except (NoImage, InputError) as error:
@@ -135,7 +149,8 @@ class RemoteBackend:
         try:
             image = decode_rgb(picture.data, where="the picture that came back", max_pixels=MAX_PIXELS)
         except InputError as error:
-            self.published([recipe])  # what can't be read is not worth keeping
+            if not anew:
+                self.published([recipe])  # what can't be read is not worth keeping
             return self._failed(recipe, str(error), begun, facts)
         remote = self.facts.remote
         return Drawing(
@@ -149,6 +164,7 @@ class RemoteBackend:
             recipe.dtype,
             original=picture.data if remote is not None and remote.paid else None,
             facts=facts,
+            origin=picture.origin,
         )
 
     def _bought(self, recipe: Recipe) -> Picture:
@@ -157,7 +173,7 @@ class RemoteBackend:
         kept = self._spool.take(recipe.id)
         if kept is not None:
             data, told = kept
-            return Picture(data, told.get("told", {}), told.get("cost"))
+            return Picture(data, told.get("told", {}), told.get("cost"), _KEPT)
         picture = self._painter.paint(recipe)
         self._spool.put(recipe.id, picture.data, {"told": dict(picture.told), "cost": picture.cost})
         return picture
@@ -176,6 +192,12 @@ class RemoteBackend:
         return Drawing(
             recipe, None, "failed", reason, seconds, 1, self.facts.backend, recipe.dtype, facts=dict(facts)
         )
+
+
+def request_key(recipe: Recipe, *, anew: bool) -> dict[str, str]:
+    """The header by which a service knows a request that is sent again, and may answer it with what it answered
+    first; with `anew` one that it has never seen."""
+    return {"Idempotency-Key": f"nonesuch-{recipe.id}" + (f"-{uuid4().hex}" if anew else "")}
 
 
 def check_abilities(recipe: Recipe, facts: ModelFacts) -> None:

@@ -85,8 +85,8 @@ class Imagen:
             if value not in _OPTIONS[name]:
                 raise InputError(f"{name}: {value!r} is none of {', '.join(_OPTIONS[name])}", where="options")
 
-    def paint(self, recipe: Recipe) -> Picture:
-        """One image, bought."""
+    def paint(self, recipe: Recipe, *, anew: bool = False) -> Picture:
+        """One image, bought; the API knows no request again, so `anew` changes nothing."""
         self.check(recipe)
         parameters: dict[str, Any] = {
             "sampleCount": 1,

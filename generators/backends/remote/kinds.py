@@ -228,7 +228,7 @@ class _Offline:
         """Never."""
         self.ready()
 
-    def paint(self, recipe: Recipe) -> Any:
+    def paint(self, recipe: Recipe, *, anew: bool = False) -> Any:
         """Never."""
         self.ready()
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from foundation.errors import InputError
 from generators.backends.remote.a1111 import png_bytes
-from generators.backends.remote.drawing import Picture
+from generators.backends.remote.drawing import Picture, request_key
 from generators.backends.remote.http import Answer, Caller, NoImage, Problem, by_status
 from generators.backends.remote.pace import retry_after
 from generators.init_images import DEFAULT_FIT, start_mask, start_picture
@@ -111,8 +111,8 @@ class OpenAI:
                 where="prompt",
             )
 
-    def paint(self, recipe: Recipe) -> Picture:
-        """One image, bought."""
+    def paint(self, recipe: Recipe, *, anew: bool = False) -> Picture:
+        """One image, bought; with `anew` as a request that the service has not seen."""
         self.check(recipe)
         fields: dict[str, Any] = {
             "model": self._name,
@@ -122,7 +122,7 @@ class OpenAI:
             **dict(recipe.options),
         }
         fields |= {"response_format": "b64_json"} if self._family != "gpt-image" else {"output_format": "png"}
-        headers = {"Idempotency-Key": f"nonesuch-{recipe.id}"}
+        headers = request_key(recipe, anew=anew)
         if recipe.init_image is None:
             answer = self._caller.ask(
                 "POST", "/images/generations", judge=judge, json=fields, headers=headers

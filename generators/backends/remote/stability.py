@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from foundation.errors import InputError
 from generators.backends.base import BackendStopped
 from generators.backends.remote.a1111 import png_bytes
-from generators.backends.remote.drawing import Picture
+from generators.backends.remote.drawing import Picture, request_key
 from generators.backends.remote.http import Answer, Caller, NoImage, Problem
 from generators.backends.remote.shapes import nearest_shape
 from generators.init_images import DEFAULT_FIT, start_picture
@@ -108,12 +109,12 @@ class Stability:
         if len(recipe.prompt) > 10_000:
             raise InputError("the prompt has over 10,000 characters", where="prompt")
 
-    def paint(self, recipe: Recipe) -> Picture:
-        """One image, bought."""
+    def paint(self, recipe: Recipe, *, anew: bool = False) -> Picture:
+        """One image, bought; with `anew` as a request that the service has not seen."""
         self.check(recipe)
         cost = price_of(recipe, self._facts)
         seed = recipe.seed % MOST_SEED + 1
-        told = self._v2(recipe, seed) if is_v2(self._name) else self._v1(recipe, seed)
+        told = (self._v2 if is_v2(self._name) else self._v1)(recipe, seed, request_key(recipe, anew=anew))
         reason = str(told.get("finish_reason") or told.get("finishReason") or "SUCCESS")
         if reason == "CONTENT_FILTERED":
             raise NoImage("Stability filtered the image (content policy)")
@@ -130,7 +131,7 @@ class Stability:
         """End waits and let connections go."""
         self._caller.close()
 
-    def _v2(self, recipe: Recipe, seed: int) -> dict[str, Any]:
+    def _v2(self, recipe: Recipe, seed: int, key: Mapping[str, str]) -> dict[str, Any]:
         fields = {"prompt": recipe.prompt, "seed": str(seed), "output_format": "png"}
         fields |= {name: str(value) for name, value in recipe.options}
         if recipe.negative_prompt:
@@ -157,12 +158,12 @@ class Stability:
             judge=_judge,
             data=fields,
             files=files,
-            headers={"Accept": "application/json", "Idempotency-Key": f"nonesuch-{recipe.id}"},
+            headers={"Accept": "application/json", **key},
         )
         told = answer.json()
         return told if isinstance(told, dict) else {}
 
-    def _v1(self, recipe: Recipe, seed: int) -> dict[str, Any]:
+    def _v1(self, recipe: Recipe, seed: int, key: Mapping[str, str]) -> dict[str, Any]:
         texts = [{"text": recipe.prompt, "weight": 1}]
         if recipe.negative_prompt:
             texts.append({"text": recipe.negative_prompt, "weight": -1})
@@ -183,7 +184,7 @@ class Stability:
             f"/v1/generation/{self._name}/text-to-image",
             judge=_judge,
             json=request,
-            headers={"Accept": "application/json", "Idempotency-Key": f"nonesuch-{recipe.id}"},
+            headers={"Accept": "application/json", **key},
         )
         told = answer.json()
         found = told.get("artifacts") if isinstance(told, dict) else None
