@@ -84,8 +84,10 @@ def prepare_catalog(out: Path, schema: pa.Schema) -> pa.Schema:
         return known
     with catalog_lock(catalog_folder(out), exclusive=True):
         known = read_schema(out)
+        if known is None:
+            known = _schema_of_parts(out)  # its schema file may have been lost
         union = schema if known is None else merge_schemas(known, schema, where=str(catalog_folder(out)))
-        if known is None or union != known:
+        if union != read_schema(out):
             atomic_write(catalog_folder(out) / SCHEMA_FILE, _parquet_bytes(union.empty_table()))
     return union
 
@@ -97,6 +99,15 @@ def read_schema(out: Path) -> pa.Schema | None:
         return part_schema(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _schema_of_parts(out: Path) -> pa.Schema | None:
+    """The union of the columns of all parts, None without parts."""
+    union: pa.Schema | None = None
+    for path in part_files(out):
+        own = part_schema(path)
+        union = own if union is None else merge_schemas(union, own, where=str(path))
+    return union
 
 
 def part_schema(path: Path) -> pa.Schema:
@@ -209,7 +220,7 @@ def damaged(path: Path, error: Exception) -> CatalogError:
     return CatalogError(
         f"this part of the catalog is damaged ({str(error).splitlines()[0]})",
         where=str(path),
-        hint="Move the file away and run the sweep again: it draws only what that part held.",
+        hint="`nonesuch check OUT` names the command that mends it: `nonesuch run SWEEP --out OUT --repair`.",
     )
 
 

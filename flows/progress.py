@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,21 @@ def tell_planned(total: int, already: int) -> None:
     """Tell all watchers what this run will draw."""
     for watcher in _watchers:
         watcher.planned(total, already)
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A watcher that also shows what a person should know before the end."""
+
+    def noted(self, text: str) -> None:
+        """One sentence or several, with what to do."""
+
+
+def tell_noted(text: str) -> None:
+    """Tell all watchers that show such things."""
+    for watcher in _watchers:
+        if isinstance(watcher, Noting):
+            watcher.noted(text)
 
 
 class Counting(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 from catalogs.query import Catalog
 from flows.job import Job
 from flows.progress import Tally
+from flows.repairing import Repairs
 
 TOP = 12  # images named in the summary
 REASONS = 20  # reasons of failures named there
@@ -40,6 +41,10 @@ class Summary:
     currency: str = ""
     page: str | None = None  # the same as an HTML file, relative to the output folder
     cost: float = 0.0  # US dollars that services took in this run: the sum of the catalog's column
+    missing: int = (
+        0  # catalogued images of the sweep that were gone at the start, where the run repairs nothing
+    )
+    repaired: Repairs | None = None  # what `--repair` mended
 
     @property
     def images_per_second(self) -> float:
@@ -59,7 +64,9 @@ class Summary:
             f"{self.done} images drawn, {self.failed} failed, {self.flagged} flagged, "
             f"of {self.planned} planned; {self.images_per_second:.2f} images/s."
             + (f" Services took about ${self.cost:.2f}." if self.cost else "")
-            + (f" Ended early: {_cell(self.ended_by)}." if self.ended_by else ""),
+            + (f" Ended early: {_cell(self.ended_by)}." if self.ended_by else "")
+            + (f" {self.missing} catalogued images are missing." if self.missing else "")
+            + "".join(f" {_cell(line)}." for line in (self.repaired.told() if self.repaired else ())),
             "",
             f"{self.device_hours:.3f} device hours"
             + (f", {_cell(self.price_told)}." if self.price_told else "."),

@@ -58,3 +58,7 @@ class Bar:
         """Move the bar; failures are named in its label as they come."""
         label = f"drawing ({tally.failed} failed)" if tally.failed else "drawing"
         self._progress.update(self._task, completed=tally.done + tally.failed, description=label)
+
+    def noted(self, text: str) -> None:
+        """Print it above the bar."""
+        self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
