@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ from catalogs.indexes import hex_keys, remove_indexes
 from catalogs.locks import catalog_lock
 from catalogs.parts import (
     SCHEMA_FILE,
+    UNREADABLE,
     catalog_folder,
     damaged,
     part_files,
@@ -41,18 +43,29 @@ class Salvaged:
     torn: tuple[Mapping[str, Any], ...]  # of damaged row groups: each row's columns that can be read
 
 
+def check_names(file: pq.ParquetFile) -> None:
+    """Raise ArrowInvalid when the footer names a column in two ways: no checksum covers it, but names stand there twice."""
+    stored = (file.metadata.metadata or {}).get(b"ARROW:schema")
+    if stored is None:
+        return  # another program wrote it
+    names = pa.ipc.read_schema(pa.BufferReader(base64.b64decode(stored))).names
+    if names != file.schema_arrow.names:
+        raise pa.ArrowInvalid("its footer names a column in two ways")
+
+
 def salvage(path: Path) -> Salvaged:
     """Read a part row group by row group, and a damaged group column by column; never raises for damage."""
     whole: list[pa.Table] = []
     torn: list[Mapping[str, Any]] = []
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            check_names(file)
             for group in range(file.num_row_groups):
                 try:
                     whole.append(file.read_row_group(group))
-                except (OSError, pa.ArrowException):
+                except UNREADABLE:
                     torn += _readable_columns(file, group)
-    except (OSError, pa.ArrowException):
+    except UNREADABLE:
         pass  # without its footer nothing in the file can be found
     kept = pa.concat_tables(whole) if whole else None
     return Salvaged(kept if kept is not None and kept.num_rows else None, tuple(torn))
@@ -62,8 +75,10 @@ def _readable_columns(file: pq.ParquetFile, group: int) -> list[dict[str, Any]]:
     columns: dict[str, list[Any]] = {}
     for name in file.schema_arrow.names:
         try:
-            columns[name] = file.read_row_group(group, columns=[name])[name].to_pylist()
-        except (OSError, pa.ArrowException, ValueError):  # ValueError: text that is no UTF-8 any more
+            values = file.read_row_group(group, columns=[name])[name].to_pylist()
+            if len(values) == file.metadata.row_group(group).num_rows:
+                columns[name] = values
+        except UNREADABLE:  # ValueError: text that is no UTF-8 any more
             continue
     if "recipe_id" not in columns:
         return []
@@ -142,7 +157,7 @@ def _keys(path: Path, inode: int, changed: int, size: int) -> npt.NDArray[np.uin
     # inode, time and size tell one state of the part from the next
     try:
         ids = pq.read_table(path, columns=["recipe_id"], partitioning=None)["recipe_id"]
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise damaged(path, error) from error
     return np.concatenate([np.zeros(0, np.uint64), *(hex_keys(chunk) for chunk in ids.chunks)])
 

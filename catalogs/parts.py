@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ from foundation.files import atomic_write, storage_error
 from foundation.urls import check_local
 
 SCHEMA_FILE = "0-schema.parquet"
+# what reading a damaged Parquet file raises; ValueError for names and text that are no UTF-8 any more
+UNREADABLE: Final = (OSError, pa.ArrowException, ValueError)
 _RECIPE_ID = re.compile(r"[0-9a-f]{64}")
 _MERGED_NAME = re.compile(r"compact-\d+-\d+")  # what compaction calls its parts
 _UNIQUE = ("recipe_id", "sha256", "manifest_id", "credential_digest", "file")  # not worth a dictionary
@@ -116,7 +118,7 @@ def part_schema(path: Path) -> pa.Schema:
         schema = pq.read_schema(path)
     except (FileNotFoundError, NotADirectoryError):
         raise
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise damaged(path, error) from error
     metadata = {k: v for k, v in (schema.metadata or {}).items() if k.startswith(b"nonesuch.")}
     return schema.with_metadata(metadata)
@@ -184,7 +186,7 @@ def published_ids(out: Path) -> npt.NDArray[np.uint64]:
                     hex_keys(batch.column(0))
                     for batch in file.iter_batches(batch_size=1 << 17, columns=["recipe_id"])
                 ]
-        except (OSError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise damaged(path, error) from error
     keys = np.concatenate(found)
     keys.sort()
@@ -214,7 +216,7 @@ def drop_failed(out: Path, sweep: str) -> int:
 
 
 def damaged(path: Path, error: Exception) -> CatalogError:
-    """The CatalogError for a part that can't be read."""
+    """The CatalogError for a part that can't be read, after one of UNREADABLE."""
     if isinstance(error, OSError) and error.errno is not None:
         return CatalogError(f"can't be read ({os.strerror(error.errno)})", where=str(path))
     return CatalogError(
@@ -231,7 +233,7 @@ def check_parts(out: Path) -> None:
             pq.read_metadata(path)
         except FileNotFoundError:
             continue
-        except (OSError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise damaged(path, error) from error
 
 

@@ -7,7 +7,7 @@ from those of the drawing; when and on what it was drawn is no longer known and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,7 +141,7 @@ def _marked(one: Proven) -> MarkedFile:
     )
 
 
-def _facts(one: Proven, job: Job) -> Mapping[str, Any]:
+def _facts(one: Proven, job: Job) -> dict[str, Any]:
     facts = job.facts(one.recipe)
     active = one.report.active
     changed = (job.out / one.file).stat().st_mtime

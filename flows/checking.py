@@ -195,11 +195,11 @@ def _beside(out: Path, rows: Sequence[dict[str, Any]]) -> list[Finding]:
         for path in damage.damaged_indexes(out)
     ]
     for sweep in sorted({row["sweep"] for row in rows if not is_foreign(row)}):
-        if (problem := damage.sweep_file_problem(out, sweep)) is not None:
-            found.append(Finding("sweep file", f"{SWEEPS}/{sweep}.yaml", problem, sweep))
-    if (problem := damage.picks_problem(out)) is not None:
+        if (wrong := damage.sweep_file_problem(out, sweep)) is not None:
+            found.append(Finding("sweep file", f"{SWEEPS}/{sweep}.yaml", wrong, sweep))
+    if (wrong := damage.picks_problem(out)) is not None:
         beyond = "picks are kept nowhere else: put a backup in its place, or move the file away to begin anew"
-        found.append(Finding("picks", picks_file(out).name, problem, None, beyond))
+        found.append(Finding("picks", picks_file(out).name, wrong, None, beyond))
     return found
 
 
@@ -213,9 +213,8 @@ def _healing(
     for finding in healed:
         if finding.kind in ("missing", "changed") and finding.sweep is not None:
             lost.setdefault(finding.sweep, set()).add(int(owners[finding.where][:16], 16))
-    if any(finding.kind == "part" for finding in healed):
-        # images that no row names any more belong to rows of the damaged part
-        sweeps |= {name.split("/")[1] for name in left if name.count("/") > 1}
+    # of a stopped run, or of a part that was damaged or deleted: rows are made of them either way
+    sweeps |= {name.split("/")[1] for name in left if name.count("/") > 1}
     known = {row["sweep"] for row in rows if not is_foreign(row)}
     return healing(out, sweeps, known, lost, any_sweep=any(finding.sweep is None for finding in healed))
 

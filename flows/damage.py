@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalogs.indexes import index_files, wrong_indexes
-from catalogs.parts import SCHEMA_FILE, catalog_folder, damaged, part_files, part_schema
+from catalogs.mending import check_names
+from catalogs.parts import SCHEMA_FILE, UNREADABLE, catalog_folder, damaged, part_files, part_schema
 from catalogs.pick_file import connect_log
 from catalogs.picks import picks_file
 from catalogs.thumbnails import FOLDER as THUMBNAILS
@@ -33,11 +34,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             names = [name for name in COLUMNS if name in file.schema_arrow.names]
+            check_names(file)
+            if not {"recipe_id", "sweep", "status"} <= set(names):
+                raise pa.ArrowInvalid("a column that every part has is not there")
             found: list[dict[str, Any]] = []
             for group in range(file.num_row_groups):
                 # every column, so that the checksum of every page is looked at
                 found += file.read_row_group(group).select(names).to_pylist()
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except UNREADABLE as error:
         raise damaged(path, error) from error
     return [dict.fromkeys(COLUMNS) | row for row in found]
 
@@ -88,7 +92,7 @@ def damaged_indexes(out: Path) -> Iterator[Path]:
             continue
         try:
             table = pq.read_table(path, partitioning=None)
-        except (OSError, pa.ArrowException):
+        except UNREADABLE:
             continue
         yield from wrong_indexes(path, table)
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from catalogs.parts import damaged, part_files
+from catalogs.parts import UNREADABLE, damaged, part_files
 from catalogs.store import Store
 from flows.job import Job
 from flows.output import IMAGES
@@ -51,7 +51,7 @@ def _rows(path: Path, sweep: str, folder: str) -> pa.Table:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read(columns=[name for name in _COLUMNS if name in file.schema_arrow.names])
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise damaged(path, error) from error
     if "bytes" not in table.column_names:
         table = table.append_column("bytes", pa.nulls(table.num_rows, pa.int64()))

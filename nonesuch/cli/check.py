@@ -46,7 +46,7 @@ def check(
         )
         if checked.left_over:
             print(
-                f"{checked.left_over:,} image files are in no part: a stopped run left them, or a damaged part held them"
+                f"{checked.left_over:,} image files are in no part: a stopped run left them, or their part was lost"
             )
         reasons = Counter(finding.beyond for finding in checked.findings if finding.beyond)
         for reason, count in reasons.items():
@@ -54,7 +54,7 @@ def check(
         for note in checked.notes:
             print(note)
         if checked.commands:
-            print("to heal it, run:")
+            print("to heal it, run:" if checked.findings else "to make rows of them, run:")
         for command in checked.commands:
             print(command)
     if checked.findings:
