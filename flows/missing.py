@@ -21,18 +21,19 @@ from flows.output import IMAGES
 _COLUMNS = ("sweep", "file", "bytes")
 
 
-def lost_images(job: Job) -> int:
-    """How many rows of the job's sweep name a file that is not there, or has another size.
+def lost_images(job: Job, sweep: str | None = None) -> int:
+    """How many rows of the job's sweep, or of another one of its output, name a file that is not there or has another size.
 
     Files that a retention removed are named by no row any more. Raises StorageError when the listing fails, CatalogError
     for a damaged part.
     """
-    folder = f"{IMAGES}/{job.sweep.name}"
+    sweep = sweep or job.sweep.name
+    folder = f"{IMAGES}/{sweep}"
     sizes: dict[str, int] | None = None
     names = lengths = None
     lost = 0
     for path in part_files(job.out):
-        rows = _rows(path, job.sweep.name, folder)
+        rows = _rows(path, sweep, folder)
         if not rows.num_rows:
             continue
         if sizes is None:

@@ -164,6 +164,11 @@ class Repair:
             )
         log_repairs(self._out, entries)
         drawn = outcomes.total()
+        for sweep in self._others:
+            if count := lost_images(self._job, sweep):
+                self._beyond.append(
+                    f"{count} images of {sweep} are missing or cut short, too: run that sweep with --repair"
+                )
         return Repairs(
             parts=self._parts,
             rows=self._made,
@@ -181,8 +186,11 @@ class Repair:
 
     def _own_rows(self) -> dict[str, dict[str, Any]]:
         """The rows of the job's sweep by recipe id, without pictures that other programs made."""
-        rows = (row for path in part_files(self._out) for row in damage.read_rows(path))
-        return {r["recipe_id"]: r for r in rows if r["sweep"] == self._job.sweep.name and not is_foreign(r)}
+        rows = [
+            row for path in part_files(self._out) for row in damage.read_rows(path) if not is_foreign(row)
+        ]
+        self._others = sorted({row["sweep"] for row in rows} - {self._job.sweep.name})
+        return {row["recipe_id"]: row for row in rows if row["sweep"] == self._job.sweep.name}
 
     def _mend_parts(self) -> None:
         others: Counter[str] = Counter()
