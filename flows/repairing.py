@@ -14,20 +14,21 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Final
 
-from catalogs.mending import keep_only, mend_schema_file, replace_rows, salvage, whole_rows
-from catalogs.parts import SCHEMA_FILE, catalog_folder, part_files, read_schema
+from catalogs.mending import replace_rows
+from catalogs.parts import part_files
 from flows import damage
 from flows.adopting import adopted, in_batches
 from flows.aside import Aside, log_repairs
 from flows.catalog_folder import is_foreign
 from flows.job import Job
 from flows.mending_beside import digests_of, mend_beside
+from flows.mending_parts import mend_parts
 from flows.missing import lost_images
 from flows.progress import tell_noted
 from flows.publishing import publish
 from flows.rows import catalog_row
 from flows.shard import embedding_dim
-from foundation.errors import CatalogError, InputError
+from foundation.errors import InputError
 from generators.backends import Drawing
 from generators.prices import price_of
 from generators.recipe import Recipe
@@ -114,12 +115,10 @@ class Repair:
         """Mend all that needs no drawing. Raises StorageError, CatalogError, and what loading an encoder raises."""
         self._job, self._out = job, job.out
         self._aside = Aside(job.out)
-        self._log: list[dict[str, Any]] = []
-        self._beyond: list[str] = []
-        self._torn: dict[int, Mapping[str, Any]] = {}  # rows that are half readable, by their recipe's key
-        self._parts = self._made = self._put_back = 0
-        self._mend_parts()
-        self._mend_doubles()
+        mended = mend_parts(job, self._aside)
+        self._parts, self._torn = mended.count, mended.torn
+        self._log, self._beyond = mended.log, mended.beyond
+        self._made = self._put_back = 0
         self._lost = self._mend_files(self._own_rows())
         whole = [row for recipe_id, row in self._own_rows().items() if recipe_id not in self._lost]
         self._beside, lasting = mend_beside(job, whole, self._aside)
@@ -191,57 +190,6 @@ class Repair:
         ]
         self._others = sorted({row["sweep"] for row in rows} - {self._job.sweep.name})
         return {row["recipe_id"]: row for row in rows if row["sweep"] == self._job.sweep.name}
-
-    def _mend_parts(self) -> None:
-        others: Counter[str] = Counter()
-        for path in part_files(self._out):
-            try:
-                damage.read_rows(path)
-            except CatalogError as error:
-                saved = salvage(path)
-                self._aside.copy(path)
-                keep_only(path, saved.whole)
-                self._parts += 1
-                self._note(path, "damaged part: readable rows kept", error.message)
-                for row in saved.torn:
-                    if row.get("sweep") == self._job.sweep.name:
-                        self._torn[int(row["recipe_id"][:16], 16)] = row
-                    else:
-                        others[str(row.get("sweep") or "other sweeps")] += 1
-                if not path.name.startswith(f"{self._job.sweep.name}-") and not saved.torn:
-                    self._beyond.append(
-                        f"{path.name} was damaged and may have held rows of other sweeps: `nonesuch check` names their images"
-                    )
-        self._beyond += [
-            f"{count} rows of {sweep} were in a damaged part: run that sweep with --repair, too"
-            for sweep, count in sorted(others.items())
-        ]
-        if part_files(self._out) and (problem := damage.schema_problem(self._out)) is not None:
-            path = catalog_folder(self._out) / SCHEMA_FILE
-            if path.exists():
-                self._aside.move(path)
-            mend_schema_file(self._out, self._job.schema(None))
-            self._parts += 1
-            self._note(path, "schema file written again", problem)
-
-    def _mend_doubles(self) -> None:
-        counts = Counter(row["recipe_id"] for path in part_files(self._out) for row in damage.read_rows(path))
-        doubled = [recipe for recipe, count in counts.items() if count > 1]
-        schema = read_schema(self._out)
-        if not doubled or schema is None:
-            return
-        kept: dict[str, dict[str, Any]] = {}
-        for row in sorted(whole_rows(self._out, doubled), key=self._worth):
-            kept[row["recipe_id"]] = row | {"cost": None}  # what was paid is in both
-        replace_rows(self._out, list(kept.values()), schema)
-        self._parts += 1
-        self._log.append({"did": "one of two rows kept", "recipes": doubled})
-
-    def _worth(self, row: Mapping[str, Any]) -> tuple[bool, str]:
-        """The row of a recipe that fits its file best, and of these the latest, comes last."""
-        path = self._out / str(row["file"])
-        fits = row["file"] is not None and digests_of([path])[0] == row["sha256"]
-        return fits, str(row.get("drawn_at") or "")
 
     def _mend_files(self, own: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """The rows whose images have to be drawn again; sets `recipes`."""
