@@ -173,12 +173,11 @@ def _unsigned(row: dict[str, Any], problem: str) -> Finding:
 def _beside(out: Path, rows: Sequence[dict[str, Any]]) -> list[Finding]:
     """What is wrong besides parts and images."""
     found: list[Finding] = []
+    sweeps = sorted({row["sweep"] for row in rows if not is_foreign(row)}, key=len, reverse=True)
     kept, problems = damage.manifests_kept(out)
     for path, problem in problems.items():
-        owner = path.stem.rpartition("-")[0]
-        found.append(
-            Finding("manifest", _shown(path, out), f"damaged pack of manifests: {problem}", owner or None)
-        )
+        owner = next((sweep for sweep in sweeps if path.name.startswith(f"{sweep}-")), None)
+        found.append(Finding("manifest", _shown(path, out), f"damaged pack of manifests: {problem}", owner))
     unkept = [row for row in rows if row["credential_digest"] and row["credential_digest"] not in kept]
     for (sweep, gone), count in Counter((row["sweep"], row["file"] is None) for row in unkept).items():
         beyond = "their image files are gone, too" if gone else None
@@ -194,7 +193,7 @@ def _beside(out: Path, rows: Sequence[dict[str, Any]]) -> list[Finding]:
         Finding("index", _shown(path, out), "does not say what its part says")
         for path in damage.damaged_indexes(out)
     ]
-    for sweep in sorted({row["sweep"] for row in rows if not is_foreign(row)}):
+    for sweep in sorted(sweeps):
         if (wrong := damage.sweep_file_problem(out, sweep)) is not None:
             found.append(Finding("sweep file", f"{SWEEPS}/{sweep}.yaml", wrong, sweep))
     if (wrong := damage.picks_problem(out)) is not None:

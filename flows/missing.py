@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +18,7 @@ from catalogs.parts import UNREADABLE, damaged, part_files
 from catalogs.store import Store
 from flows.job import Job
 from flows.output import IMAGES
+from flows.progress import tell_noted
 
 _COLUMNS = ("sweep", "file", "bytes")
 
@@ -44,6 +46,17 @@ def lost_images(job: Job, sweep: str | None = None) -> int:
         known = pc.is_valid(place)
         same = pc.fill_null(same, known.combine_chunks())  # rows of older catalogs may lack the size
         lost += rows.num_rows - (pc.sum(pc.and_(known.combine_chunks(), same)).as_py() or 0)
+    return lost
+
+
+def tell_lost(job: Job, sweep_file: Path) -> int:
+    """How many catalogued images of the sweep are gone; the watchers are told, with the command that heals."""
+    lost = lost_images(job)
+    if lost:
+        command = f"nonesuch run {quote(str(sweep_file))} --out {quote(job.place)} --repair"
+        tell_noted(
+            f"{lost:,} catalogued images of {job.sweep.name} are missing or cut short; to draw them again:\n{command}"
+        )
     return lost
 
 

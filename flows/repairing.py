@@ -8,10 +8,9 @@ their own credential proves them, and else handed to the run to be drawn again. 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import Any, Final
 
 from catalogs.mending import replace_rows
@@ -24,7 +23,6 @@ from flows.job import Job
 from flows.mending_beside import digests_of, mend_beside
 from flows.mending_parts import mend_parts
 from flows.missing import lost_images
-from flows.progress import tell_noted
 from flows.publishing import publish
 from flows.rows import catalog_row
 from flows.shard import embedding_dim
@@ -97,17 +95,6 @@ def check_repairable(job: Job) -> None:
         )
 
 
-def tell_lost(job: Job, sweep_file: Path) -> int:
-    """How many catalogued images of the sweep are gone; the watchers are told, with the command that heals."""
-    lost = lost_images(job)
-    if lost:
-        command = f"nonesuch run {quote(str(sweep_file))} --out {quote(job.place)} --repair"
-        tell_noted(
-            f"{lost:,} catalogued images of {job.sweep.name} are missing or cut short; to draw them again:\n{command}"
-        )
-    return lost
-
-
 class Repair:
     """One repair of a job's folder, which the caller holds. `recipes` are to be drawn again."""
 
@@ -119,6 +106,7 @@ class Repair:
         self._parts, self._torn = mended.count, mended.torn
         self._log, self._beyond = mended.log, mended.beyond
         self._made = self._put_back = 0
+        self._moved: dict[str, Path] = {}  # changed files by the place they were taken from
         self._lost = self._mend_files(self._own_rows())
         whole = [row for recipe_id, row in self._own_rows().items() if recipe_id not in self._lost]
         self._beside, lasting = mend_beside(job, whole, self._aside)
@@ -162,6 +150,10 @@ class Repair:
                 }
             )
         log_repairs(self._out, entries)
+        for file, kept in self._moved.items():
+            # what was not drawn again is better changed than missing
+            if kept.exists() and file in self._named and not (self._out / file).exists():
+                self._aside.take_back(kept, self._out / file)
         drawn = outcomes.total()
         for sweep in self._others:
             if count := lost_images(self._job, sweep):
@@ -188,6 +180,9 @@ class Repair:
         rows = [
             row for path in part_files(self._out) for row in damage.read_rows(path) if not is_foreign(row)
         ]
+        # all of them: a sweep may share recipes with another
+        self._keys = {int(row["recipe_id"][:16], 16) for row in rows}
+        self._named = [row["file"] for row in rows if row["file"]]
         self._others = sorted({row["sweep"] for row in rows} - {self._job.sweep.name})
         return {row["recipe_id"]: row for row in rows if row["sweep"] == self._job.sweep.name}
 
@@ -198,19 +193,20 @@ class Repair:
             zip(named, digests_of([self._out / row["file"] for row in named.values()]), strict=True)
         )
         lost = {i: row for i, row in named.items() if digests[i] != row["sha256"]}
-        unnamed = damage.unnamed_images(
-            self._out, self._job.sweep.name, (row["file"] for row in named.values())
-        )
-        by_key = {int(recipe_id[:16], 16): recipe_id for recipe_id in own}
-        strays = {key: file for file in unnamed if (key := _key(file)) is not None and key not in by_key}
+        unnamed = damage.unnamed_images(self._out, self._job.sweep.name, self._named)
+        strays = {key: file for file in unnamed if (key := _key(file)) is not None and key not in self._keys}
         wanted = {int(i[:16], 16) for i in lost} | strays.keys() | self._torn.keys()
-        found = {r.watermark_id: r for r in self._job.matrix if r.watermark_id in wanted} if wanted else {}
+        found = (
+            {k: recipe for recipe in self._job.matrix if (k := recipe.watermark_id) in wanted}
+            if wanted
+            else {}
+        )
         changed = [i for i in lost if digests[i] is not None]
         self._take_proven(
             lost, [(found[k], lost[i]["file"]) for i in changed if (k := int(i[:16], 16)) in found]
         )
         self._put_in_place(lost, unnamed, digests)
-        self._make_rows(found, strays, by_key.keys())
+        self._make_rows(found, strays)
         self.recipes = [recipe for recipe in found.values() if recipe.id in lost]
         if gone := len(lost) - len(self.recipes):
             self._beyond.append(
@@ -222,7 +218,8 @@ class Repair:
     def _take_proven(self, lost: dict[str, dict[str, Any]], changed: Sequence[tuple[Recipe, str]]) -> None:
         """Changed files that are the finished image of their recipe nevertheless: only their rows are old."""
         for proven in in_batches(changed, self._job, own=True):
-            for rows in self._rows_of(proven):
+            for made in self._rows_of(proven):
+                rows = [row | {"cost": None} for row in made]  # what was paid stands in the old row
                 replace_rows(self._out, rows, self._job.schema(embedding_dim(rows)))
             for one in proven:
                 del lost[one.recipe.id]
@@ -236,7 +233,8 @@ class Repair:
         lying: dict[str, tuple[Path, bool]] = {}  # digest → file, and whether it was moved aside
         for recipe_id, row in lost.items():
             if (digest := digests[recipe_id]) is not None:
-                lying[digest] = (self._aside.move(self._out / row["file"]), True)
+                kept_at = self._moved[row["file"]] = self._aside.move(self._out / row["file"])
+                lying[digest] = (kept_at, True)
                 self._note(self._out / row["file"], "changed file moved aside")
         for file, digest in zip(unnamed, digests_of([self._out / file for file in unnamed]), strict=True):
             if digest is not None:
@@ -255,11 +253,8 @@ class Repair:
             self._put_back += 1
             self._note(target, "put back")
 
-    def _make_rows(
-        self, found: Mapping[int, Recipe], strays: Mapping[int, str], known: Iterable[int]
-    ) -> None:
+    def _make_rows(self, found: Mapping[int, Recipe], strays: Mapping[int, str]) -> None:
         """Rows for recipes that the catalog has lost: from their image files, or from what is left of their rows."""
-        have = set(known)
         files = [
             (recipe, strays[key])
             for key, recipe in found.items()
@@ -278,7 +273,7 @@ class Repair:
         bare = [
             r
             for key, r in found.items()
-            if key not in have and key in self._torn and _is_fileless(self._torn[key])
+            if key not in self._keys and key in self._torn and _is_fileless(self._torn[key])
         ]
         for shard in cut_shards(bare, self._job.sweep.shard_size, sweep=self._job.sweep.name):
             rows = [self._bare_row(recipe, shard) for recipe in shard.recipes]

@@ -30,10 +30,11 @@ from flows.embedded_server import end_with_this_process
 from flows.ending import Ending
 from flows.engines import open_engine
 from flows.job import pending, prepare
+from flows.missing import tell_lost
 from flows.output import keep_sweep_file
 from flows.place import held_place
 from flows.progress import Counter, tell_noted, tell_planned, watched_by
-from flows.repairing import Repair, check_repairable, tell_lost
+from flows.repairing import Repair, check_repairable
 from flows.report import Summary, summarise
 from flows.run_page import write_page
 from flows.shard import ShardReport
@@ -69,9 +70,9 @@ def sweep(
     resident.signer_for(job)  # a bad certificate ends the run before anything is drawn
     with held_place(job) as (job, place), ExitStack() as watchers:
         place.keep(keep_sweep_file(job.out, job.sweep.name, job.sweep.source.text.encode()))
+        mending = Repair(job) if repair else None
         if retry_failed and drop_failed(job.out, job.sweep.name):
             place.rewritten()
-        mending = Repair(job) if repair else None
         lost = [] if mending is None else mending.recipes
         missing = tell_lost(job, sweep_file) if mending is None else 0
         published = published_ids(job.out)

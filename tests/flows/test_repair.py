@@ -271,6 +271,19 @@ class TestRun:
         assert (repaired.drawn, repaired.same) == (IMAGES, IMAGES)
         assert check_output(out).findings == ()
 
+    def test_a_recipe_that_another_sweep_has_a_row_of_gets_no_second_one(
+        self, drawn: Path, out: Path, tmp_path: Path
+    ) -> None:
+        from flows.sweep import sweep
+
+        twin = tmp_path / "twin.yaml"
+        twin.write_text(SWEEP.replace("name: noisy", "name: twin"))
+        left = out / "images/twin" / IMAGE(out).relative_to(out / "images/noisy")
+        left.parent.mkdir(parents=True)
+        shutil.copy(IMAGE(out), left)
+        assert sweep(twin, out, repair=True).repaired.rows == 0
+        assert check_output(out).rows == IMAGES
+
     def test_a_url_is_refused_by_name(self, drawn: Path) -> None:
         with pytest.raises(InputError, match=r"memory://bucket/out: --repair works in a folder"):
             run(drawn, "memory://bucket/out", repair=True)
@@ -287,13 +300,17 @@ class TestRun:
         )
         sweep(file, out)
         before = pd.read_parquet(out / "catalog").set_index("recipe_id").sort_index()
-        shutil.rmtree(out / "images")
+        edited = out / before[before["seed"] == 1]["file"].iloc[0]
+        for path in images(out):
+            path.unlink()
+        edited.write_bytes(b"edited")
         Moody.failing = True
         summary = sweep(file, out, repair=True)
         assert (summary.repaired.failed, summary.repaired.drawn, summary.failed) == (1, 3, 1)
         after = pd.read_parquet(out / "catalog").set_index("recipe_id").sort_index()
         assert list(after["status"]) == list(before["status"])
-        assert check_output(out).kinds == {"missing": 1}
+        assert edited.read_bytes() == b"edited"
+        assert check_output(out).kinds == {"changed": 1}
 
 
 def test_images_of_other_sweeps_get_a_command_each_and_imported_ones_a_reason(
