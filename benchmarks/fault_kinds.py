@@ -211,7 +211,7 @@ def _answers(api: str) -> bool:
 
 
 def truncated_part(lab: Lab, count: int) -> Outcome:
-    """A part file cut short, as a crash of the file system leaves it: named, moved away, drawn again."""
+    """A part file cut short, as a crash of the file system leaves it: named, mended by --repair."""
     outcome = Outcome("a truncated part file")
     for _ in range(count):
         file, out = lab.sweep("cut")
@@ -225,8 +225,7 @@ def truncated_part(lab: Lab, count: int) -> Outcome:
             outcome.injected += 1
         else:
             outcome.problems.append(f"a truncated part ended the run with {code}: {said[-400:]}")
-        part.unlink()
-        lab.finish(outcome, file, out, IMAGES)
+        lab.finish(outcome, file, out, IMAGES, "--repair")
     return outcome
 
 

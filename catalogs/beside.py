@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalogs.indexes import OpenIndexes, SortedKeys, hex_keys, key_column, sorted_keys
-from catalogs.parts import damaged
+from catalogs.parts import UNREADABLE, damaged
 from catalogs.pick_events import PickState
 from catalogs.picks import PickLog, open_picks
 
@@ -95,7 +95,7 @@ def _recipe_keys(part: Path) -> SortedKeys | None:
         keys = key_column(pq.read_table(part, columns=["recipe_id"], partitioning=None)["recipe_id"])
     except FileNotFoundError:
         return None  # replaced meanwhile: the reader begins anew
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise damaged(part, error) from error
     order = np.argsort(keys, kind="stable")
     return SortedKeys(keys[order], order.astype(np.uint32))

@@ -22,7 +22,15 @@ import pyarrow.parquet as pq
 
 from catalogs.indexes import index_files, write_indexes
 from catalogs.locks import NEXT, catalog_lock, flush_folder, sole_compaction, swap_folders
-from catalogs.parts import SCHEMA_FILE, catalog_folder, damaged, part_files, read_schema, write_options
+from catalogs.parts import (
+    SCHEMA_FILE,
+    UNREADABLE,
+    catalog_folder,
+    damaged,
+    part_files,
+    read_schema,
+    write_options,
+)
 from catalogs.schema import names_with_role
 from foundation.errors import CatalogError
 from foundation.files import storage_error
@@ -100,7 +108,7 @@ def _to_merge(folder: Path, everything: bool, rows_per_part: int) -> list[Path]:
         try:
             if pq.read_metadata(path).num_rows < rows_per_part // 2:
                 small.append(path)
-        except (OSError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise damaged(path, error) from error
     alone = len(small) == 1 and index_files(small[0])
     return [] if alone else small

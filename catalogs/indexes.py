@@ -7,7 +7,7 @@ derived from its part and may be deleted: what has no index is scanned.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,13 +75,30 @@ class OpenIndexes:
 
 def write_indexes(part: Path, table: pa.Table) -> None:
     """Write the indexes of a part that holds exactly the rows of `table`, and bring them to disk."""
+    for name, arrays in _contents(table):
+        _write(index_path(part, name), *arrays)
+
+
+def wrong_indexes(part: Path, table: pa.Table) -> list[Path]:
+    """The index files of a part with these rows that do not say what the part says."""
+    wrong = []
+    for name, arrays in _contents(table):
+        path = index_path(part, name)
+        content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+        if path.exists() and path.read_bytes() != content:
+            wrong.append(path)
+    return wrong
+
+
+def _contents(table: pa.Table) -> Iterator[tuple[str, list[npt.NDArray[Any]]]]:
+    """What each index of a part with these rows holds, by its name."""
     for name in KEYS:
         keys = uuid_keys(table[name]) if name == "manifest_id" else key_column(table[name])
         order = np.argsort(keys, kind="stable")
-        _write(index_path(part, name), keys[order].astype(_KEYS), order.astype(_ROWS))
-    _write(index_path(part, "phash"), table["phash"].to_numpy().astype(_KEYS))
+        yield name, [keys[order].astype(_KEYS), order.astype(_ROWS)]
+    yield "phash", [table["phash"].to_numpy().astype(_KEYS)]
     if "embedding" in table.column_names:
-        _write(index_path(part, "embedding"), embedding_matrix(table["embedding"]))
+        yield "embedding", [embedding_matrix(table["embedding"])]
 
 
 def remove_indexes(part: Path) -> None:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ from foundation.files import atomic_write, storage_error
 from foundation.urls import check_local, local_path
 
 SCHEMA_FILE = "0-schema.parquet"
+# what reading a damaged Parquet file raises; ValueError for names and text that are no UTF-8 any more
+UNREADABLE: Final = (OSError, pa.ArrowException, ValueError)
 _RECIPE_ID = re.compile(r"[0-9a-f]{64}")
 _MERGED_NAME = re.compile(r"compact-\d+-\d+")  # what compaction calls its parts
 _UNIQUE = ("recipe_id", "sha256", "manifest_id", "credential_digest", "file")  # not worth a dictionary
@@ -85,8 +87,10 @@ def prepare_catalog(out: Path, schema: pa.Schema) -> pa.Schema:
         return known
     with catalog_lock(catalog_folder(out), exclusive=True):
         known = read_schema(out)
+        if known is None:
+            known = _schema_of_parts(out)  # its schema file may have been lost
         union = schema if known is None else merge_schemas(known, schema, where=str(catalog_folder(out)))
-        if known is None or union != known:
+        if union != read_schema(out):
             atomic_write(catalog_folder(out) / SCHEMA_FILE, _parquet_bytes(union.empty_table()))
     return union
 
@@ -100,13 +104,22 @@ def read_schema(out: Path) -> pa.Schema | None:
         return None
 
 
+def _schema_of_parts(out: Path) -> pa.Schema | None:
+    """The union of the columns of all parts, None without parts."""
+    union: pa.Schema | None = None
+    for path in part_files(out):
+        own = part_schema(path)
+        union = own if union is None else merge_schemas(union, own, where=str(path))
+    return union
+
+
 def part_schema(path: Path) -> pa.Schema:
     """The columns of a part, with what is said of each. Raises CatalogError when it is damaged, OSError when it is away."""
     try:
         schema = pq.read_schema(path)
     except (FileNotFoundError, NotADirectoryError):
         raise
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise damaged(path, error) from error
     metadata = {k: v for k, v in (schema.metadata or {}).items() if k.startswith(b"nonesuch.")}
     return schema.with_metadata(metadata)
@@ -174,7 +187,7 @@ def published_ids(out: Path) -> npt.NDArray[np.uint64]:
                     hex_keys(batch.column(0))
                     for batch in file.iter_batches(batch_size=1 << 17, columns=["recipe_id"])
                 ]
-        except (OSError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise damaged(path, error) from error
     keys = np.concatenate(found)
     keys.sort()
@@ -204,13 +217,13 @@ def drop_failed(out: Path, sweep: str) -> int:
 
 
 def damaged(path: Path, error: Exception) -> CatalogError:
-    """The CatalogError for a part that can't be read."""
+    """The CatalogError for a part that can't be read, after one of UNREADABLE."""
     if isinstance(error, OSError) and error.errno is not None:
         return CatalogError(f"can't be read ({os.strerror(error.errno)})", where=str(path))
     return CatalogError(
         f"this part of the catalog is damaged ({str(error).splitlines()[0]})",
         where=str(path),
-        hint="Move the file away and run the sweep again: it draws only what that part held.",
+        hint="`nonesuch check OUT` names the command that mends it: `nonesuch run SWEEP --out OUT --repair`.",
     )
 
 
@@ -221,7 +234,7 @@ def check_parts(out: Path) -> None:
             pq.read_metadata(path)
         except FileNotFoundError:
             continue
-        except (OSError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise damaged(path, error) from error
 
 

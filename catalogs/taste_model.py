@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from catalogs.indexes import embedding_matrix, raw_embeddings
 from catalogs.logistic import probability
-from catalogs.parts import damaged
+from catalogs.parts import UNREADABLE, damaged
 from catalogs.schema import EMBEDDING
 from foundation.errors import CatalogError, InputError
 from foundation.files import atomic_write
@@ -177,7 +177,7 @@ def _kept_part(file: str, model: TasteModel, kept: _Kept) -> Numbers:
         return found[1]
     except FileNotFoundError:  # replaced meanwhile: the reader begins anew
         return np.zeros(0)
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise damaged(Path(file), error) from error
 
 

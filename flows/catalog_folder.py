@@ -83,7 +83,7 @@ RECORD_COLUMNS = (  # what a record is made of
 def _record(row: Mapping[str, Any], folder: Path) -> CatalogRecord:
     recipe = {name: row[name] for name in _RECIPE_COLUMNS}
     recipe |= {"loras": json.loads(row["loras"] or "[]"), "options": json.loads(row["options"] or "{}")}
-    if not _foreign(row):
+    if not is_foreign(row):
         recipe |= start_of_row(row)
     known = any(row[name] not in (None, "") for name in _RECIPE_SAYS)
     return CatalogRecord(
@@ -116,7 +116,7 @@ def _source_type(row: Mapping[str, Any]) -> str | None:
     id is a file's digest was marked or imported, and may be of any origin."""
     if "source_type" in row and row["source_type"] is not None:
         return str(row["source_type"])
-    return None if _foreign(row) else "trainedAlgorithmicMedia"
+    return None if is_foreign(row) else "trainedAlgorithmicMedia"
 
 
 def start_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _object(text: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _foreign(row: Mapping[str, Any]) -> bool:
+def is_foreign(row: Mapping[str, Any]) -> bool:
     """Whether another program made the picture: it was marked or imported."""
     return row["sweep"] == MARKED or row["recipe_id"] in (row["sha256"], row["init_digest"])
 

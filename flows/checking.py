@@ -1,32 +1,36 @@
 """Checking an output, a folder or a URL, against its catalog: every recipe once, every file there, whole and signed.
 
-What `nonesuch check` runs, and what the fault suite asks after each fault.
+What `nonesuch check` runs, and what the fault suite asks after each fault. Nothing is changed; what is wrong comes
+with the command that heals it, or with the reason why none does.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from catalogs.image_files import image_file
-from catalogs.parts import damaged, part_files
+from catalogs.parts import SCHEMA_FILE, catalog_folder, part_files
+from catalogs.picks import picks_file
 from catalogs.remote import located
 from catalogs.store import Store
-from flows.output import IMAGES
+from flows import damage
+from flows.catalog_folder import is_foreign
+from flows.healing import Healing, healing
+from flows.output import IMAGES, SWEEPS
 from foundation.errors import CatalogError, InputError, NonesuchError
 from foundation.images import read_limited
 from foundation.urls import local_path, url_of
 from provenance.credentials import read_credentials, sniff_mime
 from provenance.trustlist import load_trust
 
-COLUMNS: Final = ("recipe_id", "sweep", "status", "file", "sha256", "credential_digest", "manifest_id")
+IMPORTED: Final = (
+    "another program made it, so there is no recipe to draw it from: put the file back, or import it again"
+)
 Told = Callable[[int, int], None]
 
 
@@ -34,9 +38,13 @@ Told = Callable[[int, int], None]
 class Finding:
     """One thing that is wrong."""
 
-    kind: str  # part, twice, missing, changed, unsigned, left over
+    kind: (
+        str  # part, schema, twice, missing, changed, unsigned, manifest, thumbnail, index, sweep file, picks
+    )
     where: str  # a file, relative to the output folder, or a recipe id
-    what: str  # in words, with what to do
+    what: str  # in words
+    sweep: str | None = None  # whose run with --repair heals it; None: the run of any sweep of the folder
+    beyond: str | None = None  # why no run heals it, with what to do; None where one does
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +55,35 @@ class Checked:
     rows: int  # recipes in it
     files: int  # image files that were read
     signatures: int  # credentials that were validated
-    left_over: int  # image files that no row names: of a run that was stopped; the next run draws them anew
+    left_over: int  # image files that no row names: of a run that was stopped, or of rows that were lost
     findings: tuple[Finding, ...]
+    kinds: Mapping[str, int]  # findings by kind
+    commands: tuple[str, ...]  # what heals them, quoted for a shell, in this order
+    notes: tuple[str, ...]  # what to know before running these
 
 
 def check_output(out: Path, *, signatures: bool = True, told: Told | None = None) -> Checked:
     """Read everything in an output folder, or at a URL. Nothing is changed.
 
-    `signatures` also validates every credential; `told` hears (files read, files to read). Raises InputError
-    when there is no catalog, StorageError when the URL can't be reached.
+    `signatures` also validates every credential; `told` hears (files read, files to read). At a URL, catalog and
+    images are looked at. Raises InputError when there is no catalog, StorageError when the URL can't be reached.
     """
-    files = _Files(out)
+    files, place = _Files(out), out
     out = located(out)
     paths = part_files(out)
-    if not paths:
+    if not paths and not (catalog_folder(out) / SCHEMA_FILE).exists():
         raise InputError("there is no catalog here", where=str(out), hint="Name the folder of a run.")
     findings: list[Finding] = []
     rows: list[dict[str, Any]] = []
+    if paths and (problem := damage.schema_problem(out)) is not None:
+        findings.append(Finding("schema", f"catalog/{SCHEMA_FILE}", problem))
     for path in paths:
         try:
-            rows += _rows(path)
+            rows += damage.read_rows(path)
         except CatalogError as error:
-            findings.append(
-                Finding("part", _shown(path, out), f"{error.message}. {error.hint or ''}".strip())
-            )
+            owner = path.stem.rpartition("-")[0]
+            drawn = owner if (out / SWEEPS / f"{owner}.yaml").exists() else None
+            findings.append(Finding("part", _shown(path, out), error.message, drawn))
     ids = Counter(row["recipe_id"] for row in rows)
     findings += [
         Finding("twice", recipe, f"{count} rows of the catalog hold this recipe")
@@ -86,27 +99,28 @@ def check_output(out: Path, *, signatures: bool = True, told: Told | None = None
         if isinstance(data, bytes) and finding is None and validate and row["credential_digest"]:
             checked += 1
             if problem := validate(data):
-                finding = Finding("unsigned", row["file"], problem)
+                finding = _unsigned(row, problem)
         if finding:
             findings.append(finding)
         if told:
             told(number, len(named))
     here = {row["file"] for row in named}
-    left = sum(1 for name in files.names() if name not in here)
-    return Checked(len(paths), len(rows), len(named), checked, left, tuple(findings))
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            names = [name for name in COLUMNS if name in file.schema_arrow.names]
-            found: list[dict[str, Any]] = []
-            for group in range(file.num_row_groups):
-                # every column, so that the checksum of every page is looked at
-                found += file.read_row_group(group).select(names).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise damaged(path, error) from error
-    return [dict.fromkeys(COLUMNS) | row for row in found]
+    left = [name for name in files.names() if name not in here]
+    if url_of(place) is None:
+        findings += _beside(out, rows)
+    found = tuple(findings)
+    heal = _healing(place, found, rows, left)
+    return Checked(
+        parts=len(paths),
+        rows=len(rows),
+        files=len(named),
+        signatures=checked,
+        left_over=len(left),
+        findings=found,
+        kinds=dict(Counter(finding.kind for finding in found)),
+        commands=heal.commands,
+        notes=heal.notes,
+    )
 
 
 class _Files:
@@ -141,11 +155,67 @@ class _Files:
 
 
 def _problem(row: dict[str, Any], data: bytes | str) -> Finding | None:
+    beyond = IMPORTED if is_foreign(row) else None
     if isinstance(data, str):
-        return Finding("missing", row["file"], data)
+        return Finding("missing", row["file"], data, row["sweep"], beyond)
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
-        return Finding("changed", row["file"], "its bytes are not those that the catalog knows")
+        what = "it is empty" if not data else "its bytes are not those that the catalog knows"
+        return Finding("changed", row["file"], what, row["sweep"], beyond)
     return None
+
+
+def _unsigned(row: dict[str, Any], problem: str) -> Finding:
+    # The bytes are the catalogued ones: drawing again would not bring them back.
+    why = "the file is as it was catalogued: it was signed so, or the trust settings have changed"
+    return Finding("unsigned", row["file"], problem, row["sweep"], why)
+
+
+def _beside(out: Path, rows: Sequence[dict[str, Any]]) -> list[Finding]:
+    """What is wrong besides parts and images."""
+    found: list[Finding] = []
+    sweeps = sorted({row["sweep"] for row in rows if not is_foreign(row)}, key=len, reverse=True)
+    kept, problems = damage.manifests_kept(out)
+    for path, problem in problems.items():
+        owner = next((sweep for sweep in sweeps if path.name.startswith(f"{sweep}-")), None)
+        found.append(Finding("manifest", _shown(path, out), f"damaged pack of manifests: {problem}", owner))
+    unkept = [row for row in rows if row["credential_digest"] and row["credential_digest"] not in kept]
+    for (sweep, gone), count in Counter((row["sweep"], row["file"] is None) for row in unkept).items():
+        beyond = "their image files are gone, too" if gone else None
+        found.append(
+            Finding("manifest", "manifests", f"{count} manifests of {sweep} are not kept", sweep, beyond)
+        )
+    owners = {row["recipe_id"]: row["sweep"] for row in rows}
+    found += [
+        Finding("thumbnail", _shown(path, out), "can't be decoded", owners.get(path.stem))
+        for path in damage.damaged_thumbnails(out)
+    ]
+    found += [
+        Finding("index", _shown(path, out), "does not say what its part says")
+        for path in damage.damaged_indexes(out)
+    ]
+    for sweep in sorted(sweeps):
+        if (wrong := damage.sweep_file_problem(out, sweep)) is not None:
+            found.append(Finding("sweep file", f"{SWEEPS}/{sweep}.yaml", wrong, sweep))
+    if (wrong := damage.picks_problem(out)) is not None:
+        beyond = "picks are kept nowhere else: put a backup in its place, or move the file away to begin anew"
+        found.append(Finding("picks", picks_file(out).name, wrong, None, beyond))
+    return found
+
+
+def _healing(
+    out: Path, findings: Sequence[Finding], rows: Sequence[dict[str, Any]], left: Sequence[str]
+) -> Healing:
+    healed = [finding for finding in findings if finding.beyond is None]
+    sweeps = {finding.sweep for finding in healed if finding.sweep is not None}
+    owners = {row["file"]: row["recipe_id"] for row in rows}
+    lost: dict[str, set[int]] = {}
+    for finding in healed:
+        if finding.kind in ("missing", "changed") and finding.sweep is not None:
+            lost.setdefault(finding.sweep, set()).add(int(owners[finding.where][:16], 16))
+    # of a stopped run, or of a part that was damaged or deleted: rows are made of them either way
+    sweeps |= {name.split("/")[1] for name in left if name.count("/") > 1}
+    known = {row["sweep"] for row in rows if not is_foreign(row)}
+    return healing(out, sweeps, known, lost, any_sweep=any(finding.sweep is None for finding in healed))
 
 
 def _validator() -> Callable[[bytes], str | None]:

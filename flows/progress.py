@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,21 @@ def tell_planned(total: int, already: int) -> None:
 
 Ended: TypeAlias = tuple[str, bool]
 """The end of one recipe as `Counting.count` takes it: its status, and whether its picture was fetched."""
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A watcher that also shows what a person should know before the end."""
+
+    def noted(self, text: str) -> None:
+        """One sentence or several, with what to do."""
+
+
+def tell_noted(text: str) -> None:
+    """Tell all watchers that show such things."""
+    for watcher in _watchers:
+        if isinstance(watcher, Noting):
+            watcher.noted(text)
 
 
 class Counting(Protocol):

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
+from catalogs.mending import replace_rows
 from catalogs.parts import publish_shard
 from catalogs.remote_output import publish_remotely
 from catalogs.thumbnails import thumbnail_path
 from flows.job import Job
 from provenance.sidecar import write_pack
 
+REPAIRED: Final = "-repaired"  # how the packs of manifests end that a repair writes
+
 
 def publish(
-    job: Job, name: str, rows: Sequence[dict[str, Any]], manifests: Sequence[bytes], schema: pa.Schema
+    job: Job,
+    name: str,
+    rows: Sequence[dict[str, Any]],
+    manifests: Sequence[bytes],
+    schema: pa.Schema,
+    *,
+    again: bool = False,
 ) -> None:
     """Publish the rows of a shard, whose files lie in the job's folder, with the manifests of its images.
 
+    With `again` they take the place of the rows that the catalog has; the old one of a failed recipe stays.
     Raises StorageError when folder or storage can't be written, CatalogError when the rows don't fit.
     """
+    if again:
+        # in a pack of its own: the manifests of the lost files still tell copies of these apart
+        if manifests:
+            write_pack(job.out, f"{name}{REPAIRED}", manifests)
+        replace_rows(job.out, [row for row in rows if row["status"] != "failed"], schema)
+        return
     packs = [write_pack(job.out, name, manifests)] if manifests else []
     if job.url is None:
         publish_shard(job.out, name, rows, schema)

@@ -10,6 +10,7 @@ from typing import Any
 from catalogs.query import Catalog
 from flows.job import Job
 from flows.progress import Tally
+from flows.repairing import Repairs
 
 TOP = 12  # images named in the summary
 FETCHED = "a server or a stopped run had them already"
@@ -42,6 +43,9 @@ class Summary:
     page: str | None = None  # the same as an HTML file, relative to the output folder
     cost: float = 0.0  # US dollars that services took in this run: the sum of the catalog's column
     fetched: int = 0  # of the done ones, pictures that a server or a stopped run had already
+    # catalogued images of the sweep that were gone at the start, where the run repairs nothing
+    missing: int = 0
+    repaired: Repairs | None = None  # what `--repair` mended
 
     @property
     def drawn(self) -> int:
@@ -71,7 +75,9 @@ class Summary:
             f"{self.drawn} images drawn{self.fetched_told}, {self.failed} failed, {self.flagged} flagged, "
             f"of {self.planned} planned; {self.images_per_second:.2f} images/s."
             + (f" Services took about ${self.cost:.2f}." if self.cost else "")
-            + (f" Ended early: {_cell(self.ended_by)}." if self.ended_by else ""),
+            + (f" Ended early: {_cell(self.ended_by)}." if self.ended_by else "")
+            + (f" {self.missing} catalogued images are missing." if self.missing else "")
+            + "".join(f" {_cell(line)}." for line in (self.repaired.told() if self.repaired else ())),
             "",
             f"{self.device_hours:.3f} device hours"
             + (f", {_cell(self.price_told)}." if self.price_told else "."),

@@ -21,7 +21,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.utilities.annotations import quote
 
-from catalogs.parts import catalog_folder, part_files, read_schema
+from catalogs.parts import UNREADABLE, catalog_folder, part_files, read_schema
 from catalogs.rewrite import ROW, part_stamp, rewrite_parts
 from flows.output import hold
 from flows.progress import Counter, tell_planned
@@ -174,7 +174,7 @@ def _rows_of(part: Path, columns: Sequence[str]) -> pa.Table:
     try:
         with pq.ParquetFile(part, page_checksum_verification=True) as file:
             table = file.read(columns=[name for name in columns if name in file.schema_arrow.names])
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise CatalogError(f"this part of the catalog is damaged ({error})", where=str(part)) from error
     for name in columns:
         if name not in table.column_names:

@@ -65,7 +65,7 @@ def run_shard(
     rows = [one.row for one in finished]
     manifests = [one.manifest for one in finished if one.manifest is not None]
     flush_files(job.out, [job.out / row["file"] for row in rows if row.get("file")])
-    publish(job, shard.name, rows, manifests, job.schema(_embedding_dim(rows)))
+    publish(job, shard.name, rows, manifests, job.schema(embedding_dim(rows)), again=shard.again)
     if isinstance(backend, Spooling):
         kept = {row["recipe_id"] for row in rows if row.get("file")}
         backend.published([recipe for recipe in shard.recipes if recipe.id in kept])
@@ -78,5 +78,6 @@ def run_shard(
     return ShardReport(shard.key, len(rows) - failed, failed, perf_counter() - begun, cost)
 
 
-def _embedding_dim(rows: Sequence[dict[str, Any]]) -> int | None:
+def embedding_dim(rows: Sequence[dict[str, Any]]) -> int | None:
+    """The length of the rows' embeddings, None when none has one."""
     return next((len(row["embedding"]) for row in rows if "embedding" in row), None)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
@@ -27,9 +29,11 @@ from flows.adaptive import rounds
 from flows.ending import Ending
 from flows.engines import open_engine
 from flows.job import pending, prepare
+from flows.missing import tell_lost
 from flows.output import keep_sweep_file
 from flows.place import held_place
-from flows.progress import Counter, tell_planned, watched_by
+from flows.progress import Counter, tell_noted, tell_planned, watched_by
+from flows.repairing import Repair, check_repairable
 from flows.report import Summary, summarise
 from flows.run_page import write_page
 from flows.shard import ShardReport
@@ -48,38 +52,53 @@ def sweep(
     shard_size: int | None = None,
     engine: Mapping[str, Any] | None = None,
     policy: Path | None = None,
+    repair: bool = False,
 ) -> Summary:
     """Draw what the catalog in `out`, a folder or an fsspec URL, lacks of a sweep.
 
-    `retry_failed` draws recipes again whose rows say `failed`; `online` allows models that the
+    `retry_failed` draws recipes again whose rows say `failed`; `repair`, for folders, first mends what was lost or
+    damaged and draws lost images again; `online` allows models that the
     sweep names to be fetched; `engine` holds keys of generators.run_engine.RunEngine that replace the sweep
     file's. Raises InputError, StorageError or DrawingError with what to do.
     """
     job = prepare(Path(sweep_file), Path(out), online=online, policy=policy)
     engine_of_run = open_engine(job.sweep.engine.changed(engine))
+    if repair:
+        check_repairable(job)
     resident.signer_for(job)  # a bad certificate ends the run before anything is drawn
     with held_place(job) as (job, place), ExitStack() as watchers:
         place.keep(keep_sweep_file(job.out, job.sweep.name, job.sweep.source.text.encode()))
+        mending = Repair(job) if repair else None
         if retry_failed and drop_failed(job.out, job.sweep.name):
             place.rewritten()
+        lost = [] if mending is None else mending.recipes
+        missing = tell_lost(job, sweep_file) if mending is None else 0
         published = published_ids(job.out)
-        left = sum(1 for _ in pending(job.matrix, published)) if len(published) else job.matrix.count()
+        new = sum(1 for _ in pending(job.matrix, published)) if len(published) else job.matrix.count()
+        left = new + len(lost)
         ending = Ending(job, lambda: engine_of_run.devices)
-        total = ending.allowed(left, lambda: pending(job.matrix, published))
+        total = ending.allowed(left, lambda: chain(lost, pending(job.matrix, published)))
         standing = StandingFile(job.out, job.sweep.name)
         watchers.enter_context(watched_by(standing))
         watchers.enter_context(watched_by(figures.RunFigures(job.sweep.name)))
-        tell_planned(total, job.matrix.count() - left)
+        tell_planned(total, job.matrix.count() - new - len(lost))
+        if mending is not None and (announced := mending.announced()) is not None:
+            tell_noted(announced)
         counter = Counter(total)
         artifact = _Progress(job.sweep.name)
         begun = monotonic()
         size = shard_size or job.sweep.shard_size
         watchers.callback(engine_of_run.close)
-        for recipes in rounds(job, published):
-            shards = cut_shards(ending.within(recipes), size, sweep=job.sweep.name)
+        failed_again = 0
+        work = chain([lost] if lost else [], rounds(job, published))
+        for recipes in work:
+            again = mending is not None and recipes is lost
+            size_now = mending.shard_size if mending is not None and again else size
+            shards = cut_shards(ending.within(recipes), size_now, sweep=job.sweep.name, again=again)
             for report in engine_of_run.run(ending.watch(shards, counter), job, counter):
                 place.arrived(f"{job.sweep.name}-{report.name}")
                 ending.pay(report.cost)
+                failed_again += report.failed if again else 0
                 figures.published(job.sweep.name)
                 artifact.update(counter, report)
             if ending.ended_by is not None or ending.spent:
@@ -90,6 +109,8 @@ def sweep(
         standing.ended()
         seconds = monotonic() - begun
         summary = summarise(job, counter.tally, seconds, ended_by, ending.device_hours(), ending.cost)
+        repaired = None if mending is None else mending.ended(failed_again)
+        summary = replace(summary, missing=missing, repaired=repaired)
         if summary.planned:
             summary = write_page(job, summary)
             place.keep(str(summary.page))

@@ -18,6 +18,9 @@ class Shard:
     index: int  # place in the cut, from 0
     recipes: tuple[Recipe, ...]
     key: str  # 16 hex digits over the recipes' ids: the same recipes give the same key wherever they lie
+    again: bool = (
+        False  # the catalog has rows of its recipes, whose images were lost: new ones take their place
+    )
 
     @property
     def name(self) -> str:
@@ -25,9 +28,10 @@ class Shard:
         return f"{self.sweep}-{self.key}"
 
 
-def cut_shards(recipes: Iterable[Recipe], size: int, *, sweep: str) -> Iterator[Shard]:
+def cut_shards(recipes: Iterable[Recipe], size: int, *, sweep: str, again: bool = False) -> Iterator[Shard]:
     """Cut consecutive recipes into shards of at most `size` that share their group, lazily and in order.
 
+    `again` says of all of them that the catalog has rows of their recipes.
     Raises InputError for a size below 1.
     """
     if size < 1:
@@ -36,21 +40,24 @@ def cut_shards(recipes: Iterable[Recipe], size: int, *, sweep: str) -> Iterator[
     index = 0
     for recipe in recipes:
         if held and (len(held) == size or held[0].group != recipe.group):
-            yield _shard(sweep, index, held)
+            yield _shard(sweep, index, held, again)
             index += 1
             held = []
         held.append(recipe)
     if held:
-        yield _shard(sweep, index, held)
+        yield _shard(sweep, index, held, again)
 
 
 def split_shard(shard: Shard) -> tuple[Shard, Shard]:
     """The two halves of a shard of two recipes or more, in order; both keep its index."""
     middle = (len(shard.recipes) + 1) // 2
     first, second = (list(part) for part in (shard.recipes[:middle], shard.recipes[middle:]))
-    return _shard(shard.sweep, shard.index, first), _shard(shard.sweep, shard.index, second)
+    return (
+        _shard(shard.sweep, shard.index, first, shard.again),
+        _shard(shard.sweep, shard.index, second, shard.again),
+    )
 
 
-def _shard(sweep: str, index: int, recipes: list[Recipe]) -> Shard:
+def _shard(sweep: str, index: int, recipes: list[Recipe], again: bool) -> Shard:
     digest = hashlib.sha256("\n".join(recipe.id for recipe in recipes).encode())
-    return Shard(sweep=sweep, index=index, recipes=tuple(recipes), key=digest.hexdigest()[:16])
+    return Shard(sweep=sweep, index=index, recipes=tuple(recipes), key=digest.hexdigest()[:16], again=again)

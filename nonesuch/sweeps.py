@@ -22,11 +22,12 @@ def run_sweep(
     shard_size: int | None = None,
     engine: Mapping[str, Any] | None = None,
     policy: Path | None = None,
+    repair: bool = False,
 ) -> Summary:
     """Run the flow `sweep` on Prefect's embedded server, or on the server that PREFECT_API_URL names.
 
     `engine` replaces keys of the sweep file's: {"name": "processes", "devices": 2}.
-    `policy` is a further file that the sweep must satisfy. Returns the run's Summary.
+    `policy` is a further file that the sweep must satisfy; `repair` mends the folder and draws lost images again. Returns the run's Summary.
     Raises InputError, StorageError, ServerError or DrawingError with what to do.
     """
     from flows.job import prepare
@@ -48,6 +49,7 @@ def run_sweep(
             shard_size=shard_size,
             engine=engine,
             policy=policy,
+            repair=repair,
         )
     return summary
 

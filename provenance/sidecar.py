@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,17 @@ FOLDER = "manifests"
 MAX_MANIFEST = 64 << 20  # bytes of one manifest store that are read back
 STAMPED = "stamped-"  # packs of late timestamps are called so
 _EARLIER = "earlier.json"
+# what zipfile, zlib and json raise for a file that was changed
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    ValueError,
+    EOFError,
+    AttributeError,
+    NotImplementedError,
+    RuntimeError,
+)
 _EPOCH = (2020, 1, 1, 0, 0, 0)  # a fixed time makes the same manifests the same pack
 
 
@@ -65,6 +77,39 @@ def read_manifest(root: Path, digest: str, *, pack: str | None = None) -> bytes 
             raise ProvenanceError(f"manifest {digest[:12]}… has changed", where=str(path))
         return manifest
     return None
+
+
+def pack_content(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None]:
+    """What a pack holds: whole manifests by digest, what they took the place of, and in words what is damaged, or None.
+
+    Never raises for a damaged pack: what can be read of it is returned.
+    """
+    manifests: dict[str, bytes] = {}
+    earlier: dict[str, str] = {}
+    try:
+        with zipfile.ZipFile(path) as pack:
+            broken = 0
+            for entry in pack.infolist():
+                try:
+                    if entry.file_size > MAX_MANIFEST:
+                        raise ValueError("is too large")
+                    content = pack.read(entry)
+                    if entry.filename == _EARLIER:
+                        earlier = {str(key): str(value) for key, value in json.loads(content).items()}
+                    elif f"{hashlib.sha256(content).hexdigest()}.c2pa" != entry.filename:
+                        raise ValueError("has changed")
+                    else:
+                        manifests[entry.filename.removesuffix(".c2pa")] = content
+                except _DAMAGE:
+                    broken += 1
+    except _DAMAGE as error:
+        return manifests, earlier, str(error)
+    return manifests, earlier, f"{broken} of its entries can't be read" if broken else None
+
+
+def packs(root: Path) -> list[Path]:
+    """All packs of an output folder."""
+    return sorted((root / FOLDER).glob("*.zip"))
 
 
 def earlier_digest(root: Path, manifest_id: str) -> str | None:

@@ -24,6 +24,8 @@ from generators.shards import Shard
 def published_report(job: Job, shard: Shard) -> tuple[ShardReport, list[Ended]] | None:
     """The report and the recipes' ends of a shard that is in the catalog, None when it is not."""
     path = catalog_folder(job.out) / f"{shard.name}.parquet"
+    if shard.again:  # a part of that name is the one that its images were lost from
+        return None
     if not path.exists() and not (job.url and fetch_part(Store(job.url), job.out, path.name)):
         return None
     rows = pq.read_table(path).select(["status", "cost", "fetched"]).to_pylist()
@@ -41,7 +43,7 @@ def publish_lost(job: Job, shard: Shard, reason: str) -> tuple[ShardReport, list
         rows.append(
             catalog_row(drawing, shard, job.facts(recipe).revision, job.facet_values(recipe), {}, None, {})
         )
-    publish(job, shard.name, rows, (), job.schema(None))
+    publish(job, shard.name, rows, (), job.schema(None), again=shard.again)
     return ShardReport(shard.key, 0, len(rows), 0.0), [("failed", False)] * len(rows)
 
 

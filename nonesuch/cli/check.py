@@ -20,8 +20,12 @@ def check(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check that every recipe is catalogued once, and every file there, whole and validly signed. Changes nothing."""
+    """Check that every recipe is catalogued once, and every file there, whole and validly signed. Changes nothing.
+
+    Names what is wrong, and ends with the command that heals it. Exit code 1 when something is wrong.
+    """
     import json
+    from collections import Counter
     from dataclasses import asdict
 
     from flows.checking import check_output
@@ -34,11 +38,24 @@ def check(
     else:
         for finding in checked.findings:
             print(f"{finding.kind}: {finding.where}: {finding.what}")
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in checked.kinds.items())
         print(
             f"{checked.rows:,} recipes in {checked.parts:,} parts, {checked.files:,} files, "
             f"{checked.signatures:,} signatures: {len(checked.findings):,} things wrong"
+            + (f" ({kinds})" if kinds else "")
         )
         if checked.left_over:
-            print(f"{checked.left_over:,} image files are in no part: a stopped run left them")
+            print(
+                f"{checked.left_over:,} image files are in no part: a stopped run left them, or their part was lost"
+            )
+        reasons = Counter(finding.beyond for finding in checked.findings if finding.beyond)
+        for reason, count in reasons.items():
+            print(f"no run heals {count:,} of these: {reason}")
+        for note in checked.notes:
+            print(note)
+        if checked.commands:
+            print("to heal it, run:" if checked.findings else "to make rows of them, run:")
+        for command in checked.commands:
+            print(command)
     if checked.findings:
         raise typer.Exit(1)

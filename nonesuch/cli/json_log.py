@@ -66,6 +66,10 @@ class JsonLog(logging.Handler):
             images_per_second=round(tally.worked / max(now - self._begun, 1e-9), 3),
         )
 
+    def noted(self, text: str) -> None:
+        """What a person should know before the end."""
+        tell("note", message=text)
+
     def emit(self, record: logging.LogRecord) -> None:
         """A library's warning or error."""
         tell("log", level=record.levelname.lower(), logger=record.name, message=record.getMessage())

@@ -64,3 +64,7 @@ class Bar:
         label = f"drawing ({told})" if told else "drawing"
         ended, rate = tally.done + tally.failed, self._rate.at(tally.worked)
         self._progress.update(self._task, completed=ended, description=label, rate=rate)
+
+    def noted(self, text: str) -> None:
+        """Print it above the bar."""
+        self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)

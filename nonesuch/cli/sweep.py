@@ -51,6 +51,12 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Draw recipes again that failed before.")
     ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Mend DIR first, and draw this sweep's missing or altered images again."
+        ),
+    ] = False,
     offline: Annotated[
         bool, typer.Option("--offline", help="Fetch nothing, also not a model the sweep names.")
     ] = False,
@@ -123,6 +129,7 @@ def run(
                 shard_size=shard_size,
                 engine={"name": engine, "devices": _devices(devices), "timeout": timeout, "address": address},
                 policy=policy,
+                repair=repair,
             )
     except KeyboardInterrupt:
         console.print(
@@ -157,6 +164,12 @@ def _tell_ended(console: Console, summary: Summary, out: str) -> None:
         f"in {summary.seconds:.1f} s ({summary.images_per_second:.2f} images/s)",
         highlight=False,
     )
+    for line in summary.repaired.told() if summary.repaired else ():
+        console.print(f"repaired: {line}", markup=False, highlight=False)
+    if summary.missing:
+        console.print(
+            f"{summary.missing} catalogued images are missing: see above", style="yellow", highlight=False
+        )
     if summary.cost:
         console.print(f"services took about ${summary.cost:.2f}", highlight=False)
     if summary.ended_by:
