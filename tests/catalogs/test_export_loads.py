@@ -270,3 +270,14 @@ def test_nothing_is_exported_into_an_output_folder(
     (tmp_path / "link").unlink()
     assert sorted(tmp_path.rglob("*")) == before
     export(odd, Path("../gallery-export"), "csv")
+
+
+def test_text_that_is_not_utf_8_is_refused_and_odd_titles_stay_yaml(odd: Catalog, tmp_path: Path) -> None:
+    from ruamel.yaml import YAML
+
+    with pytest.raises(InputError, match="not UTF-8"):
+        export(odd, tmp_path / "out", "csv", title="a\udcff")
+    title = 'a\x85"\u2028: |`b`\ufeff'
+    export(odd, tmp_path / "out", "csv", title=title)
+    front = (tmp_path / "out" / "README.md").read_text().split("---\n")[1]
+    assert YAML(typ="safe").load(front)["pretty_name"] == title
