@@ -114,9 +114,9 @@ def parent() -> int | None:
     return int(named) if named.isdecimal() and int(named) != os.getpid() else None
 
 
-def is_child_of(process: int, environment: Mapping[str, str]) -> bool:
-    """Whether a process with that environment was started by another one of that id, or by what that one started."""
-    return environment.get(_PARENT) == str(process)
+def names_parent(block: bytes, process: int) -> bool:
+    """Whether an environment, as /proc has it, is that of a process which was started by another one of that id."""
+    return f"{_PARENT}={process}".encode() in block.split(b"\0")
 
 
 def end_soon() -> None:
