@@ -16,6 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from catalogs.lease import Lease
 from catalogs.part_list import (
     CONNECTIONS,
@@ -30,12 +33,14 @@ from catalogs.parts import SCHEMA_FILE, catalog_folder, part_files
 from catalogs.store import Store
 from foundation.errors import CatalogError, InputError, StorageError
 from foundation.files import atomic_write, cache_dir, file_digest
+from foundation.naming import names_folders
 from foundation.urls import local_path, url_of
 
 __all__ = ["LIST", "ORIGIN", "Pushed", "local_file", "located", "push", "url_of"]
 
 ORIGIN: Final = ".origin"  # in a mirror: the URL that it mirrors
 _ATTEMPTS: Final = 5
+_PATHS: Final = ("model", "loras", "ways", "file")  # columns that may name folders of this machine
 _BESIDE: Final = ("sweeps", "manifests")  # folders of an output that go along, besides images
 
 
@@ -48,6 +53,7 @@ class Pushed:
     uploaded: int  # files
     bytes: int  # of them
     removed: int  # parts that were there before and belong to the catalog no more
+    naming: tuple[str, ...] = ()  # files among them that name folders of this machine
 
 
 def located(path: str | Path) -> Path:
@@ -153,7 +159,21 @@ def _pushed(store: Store, out: Path, images: bool, told: Callable[[int, int], No
 
     sent = send(store, waiting, count) + send(store, waiting_parts, count)
     gone = list_and_clear(store, parts, there, drawn_here=False)
-    return Pushed(store.url, len(parts) - 1, total, sent, gone)
+    naming = [name for path, name in (*waiting, *waiting_parts) if _names_folders(path, name)]
+    return Pushed(store.url, len(parts) - 1, total, sent, gone, tuple(naming))
+
+
+def _names_folders(path: Path, name: str) -> bool:
+    """Whether a sweep file or a part, which readers of the URL see, holds an absolute path."""
+    if name.startswith("sweeps/"):
+        return names_folders(path.read_text("utf-8", errors="replace"))
+    if not name.startswith("catalog/"):
+        return False
+    with pq.ParquetFile(path) as file:
+        present = [one for one in _PATHS if one in file.schema_arrow.names]
+        table = file.read(columns=present)
+    words = [word for one in present for word in pc.unique(table[one]).to_pylist() if word]
+    return any(names_folders(word) for word in words)
 
 
 def _mirror(store: Store, mirror: Path) -> bool:

@@ -15,6 +15,7 @@ from catalogs.sheet import caption_lines
 from catalogs.sheet_grid import grid_cells
 from catalogs.typeset import missing, shown, thumbnail
 from foundation.errors import InputError
+from foundation.naming import without_folders
 
 THUMB = 256  # longer side of an image, pixels
 _QUALITY = 82  # of WebP
@@ -136,7 +137,7 @@ def inline_picture(row: Mapping[str, Any], root: Path) -> str:
         image = thumbnail(image_file(root, row), THUMB)
     except InputError as error:
         reason = row.get("reason")
-        return f'<div class="none">{_text(reason if isinstance(reason, str) else error.message)}</div>'
+        return f'<div class="none">{_text(without_folders(reason if isinstance(reason, str) else error.message))}</div>'
     packed = io.BytesIO()
     image.save(packed, "WEBP", quality=_QUALITY, method=4)
     data = base64.b64encode(packed.getvalue()).decode()

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from catalogs.image_files import image_file
 from foundation.errors import InputError
 from foundation.images import decode_rgb, read_limited
+from foundation.naming import file_name
 
 PAPER, INK, SOFT, HOLE = "#ffffff", "#1b1b1b", "#6a6a6a", "#ececec"
 GAP, MARGIN = 12, 24  # pixels between cells and around the page
@@ -122,8 +123,8 @@ def missing(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value as a caption shows it: numbers with two decimals, or three digits when tiny or large."""
+    """A value as a caption shows it: numbers with two decimals, or three digits when tiny or large; files by their name."""
     if isinstance(value, float):
         plain = value == 0 or 0.01 <= abs(value) < 1000
         return f"{value:.2f}".rstrip("0").rstrip(".") if plain else f"{value:.3g}"
-    return str(value)
+    return file_name(str(value))

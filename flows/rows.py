@@ -12,6 +12,7 @@ from typing import Any
 
 from flows.job import Job
 from foundation.canonical import canonical_json
+from foundation.naming import without_paths
 from generators.backends import Drawing
 from generators.loras import lora_facts
 from generators.recipe import Lora, Recipe
@@ -21,6 +22,7 @@ from provenance.credentials import check_parent, sniff_mime
 from provenance.marking import MarkedFile, MarkRequest, ParentCheck
 from provenance.request import FurtherStep
 
+_PROMPTS = ("prompt", "negative_prompt")
 _VERSIONED = ("nonesuch", "torch", "diffusers", "transformers", "open_clip_torch", "c2pa-python", "imagehash")
 
 
@@ -33,6 +35,7 @@ def mark_request(
     """
     marking, image_format = job.sweep.marking, job.sweep.format
     told = json.loads(recipe.to_json())
+    told = {name: value if name in _PROMPTS else without_paths(value) for name, value in told.items()}
     told["loras"] = [_told_lora(lora) for lora in recipe.loras]
     for name in ("init_image", "mask"):
         told.pop(name)  # its digest stays; a file's name may name a person

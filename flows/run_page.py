@@ -1,6 +1,7 @@
 """A run's report as one HTML file in the output folder, for whoever opens it without server or network.
 
-OUT/reports/SWEEP-DATE-TIME.html: thumbnails inside, no scripts, everything from sweep and catalog escaped.
+OUT/reports/SWEEP-DATE-TIME.html: thumbnails inside, no scripts, everything from sweep and catalog escaped,
+no folder of this machine named.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from catalogs.sheet_html import inline_picture
 from flows.job import Job
 from flows.report import TOP, Summary
 from foundation.files import atomic_write
+from foundation.naming import file_name, without_folders
 
 FOLDER = "reports"
 _STAGES = {"draw": "drawing", "score": "scoring", "mark": "marking, encoding and signing"}
@@ -37,11 +39,11 @@ def write_page(job: Job, summary: Summary) -> Summary:
     pictures = [
         {
             "picture": Markup(inline_picture(row, job.out)),  # escapes what it puts in itself
-            "facets": " · ".join(str(row[facet]) for facet in job.facets),
+            "facets": " · ".join(file_name(str(row[facet])) for facet in job.facets),
             "scores": _scores_told(row),
             "prompt": row["prompt"],
             "seed": row["seed"],
-            "file": row["file"],
+            "file": file_name(row["file"]),
         }
         for row in _best(job, summary)
     ]
@@ -52,6 +54,8 @@ def write_page(job: Job, summary: Summary) -> Summary:
         catalogued=Catalog(job.out).count(f"sweep = '{job.sweep.name}' AND status <> 'failed'"),
         pictures=pictures,
         facets=_facets(summary.by_facet),
+        ended_by=without_folders(summary.ended_by or ""),
+        failures=[{**row, "reason": without_folders(row["reason"])} for row in summary.failures],
         work=_work(summary.work),
         prompt=job.sweep.prompt,
     )
@@ -89,7 +93,7 @@ def _facets(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             values.sort(key=lambda row: (row[means[0]] is None, -(row[means[0]] or 0.0)))
         lines = [
             {
-                "value": row["value"],
+                "value": file_name(str(row["value"])),
                 "images": row["images"],
                 "failed": row["failed"],
                 "means": [_placed(row[mean], [other[mean] for other in values]) for mean in means],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from catalogs.contenders import Comparison, Contender, Duel, Mean, grid_rows
 from catalogs.expressions import Where
 from catalogs.query import Catalog
+from foundation.naming import shown_names
 
 _CAPTIONS = ("aesthetic", "alignment")
 
@@ -53,7 +55,7 @@ def write_page(catalog: Catalog, found: Comparison, out: Path, *, where: Where, 
     """The comparison as one HTML file that needs nothing else: tables, and the grid of pictures."""
     from catalogs.sheet_html import write_html
 
-    rows = grid_rows(catalog, by=found.by, where=where, prompts=prompts)
+    rows, found = _named(grid_rows(catalog, by=found.by, where=where, prompts=prompts), found)
     captions = [name for name in _CAPTIONS if rows and name in rows[0]]
     intro = [_table("Contenders", [contender_row(one) for one in found.contenders])]
     if found.duels:
@@ -70,8 +72,19 @@ def write_grid(catalog: Catalog, found: Comparison, out: Path, *, where: Where, 
     """The grid of pictures: contenders across, prompts down."""
     from catalogs.sheet import write_sheet
 
-    rows = grid_rows(catalog, by=found.by, where=where, prompts=prompts)
+    rows, _ = _named(grid_rows(catalog, by=found.by, where=where, prompts=prompts), found)
     return list(write_sheet(rows, catalog.folder, out, facets=[], grid=("prompt", "contender")))
+
+
+def _named(rows: list[dict[str, Any]], found: Comparison) -> tuple[list[dict[str, Any]], Comparison]:
+    """Rows and comparison with contenders that are folders of this machine under their names, as others may see them."""
+    names = shown_names(one.name for one in found.contenders)
+    shown = replace(
+        found,
+        contenders=tuple(replace(one, name=names[one.name]) for one in found.contenders),
+        duels=tuple(replace(duel, one=names[duel.one], other=names[duel.other]) for duel in found.duels),
+    )
+    return [row | {"contender": names.get(row["contender"], row["contender"])} for row in rows], shown
 
 
 def footnote(found: Comparison) -> str:

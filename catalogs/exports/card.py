@@ -18,7 +18,7 @@ from catalogs.exports.card_facts import (
 )
 from catalogs.exports.columns import PLACE, described, features_yaml, yaml_text
 from catalogs.exports.job import ExportJob, Layout, Loss
-from catalogs.exports.selection import file_name
+from foundation.naming import file_name
 
 EMBEDDED_LICENSE = "Apache-2.0 (trained from scratch; see its model card)"
 SHOWN_VALUES = 25  # of a facet

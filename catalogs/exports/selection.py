@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from catalogs.query import Catalog
 from catalogs.remote import local_file
 from catalogs.schema import EMBEDDING
 from foundation.errors import InputError
+from foundation.naming import file_name, json_without_folders, without_folders
 
 BATCH = 256  # rows turned into Python values together
 _SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
@@ -189,34 +188,25 @@ def _for_others(table: pa.Table) -> pa.Table:
     return table
 
 
-def file_name(path: str) -> str:
-    """A model as others may see it: the name of a folder or file of this machine, hub ids as they are."""
-    if path.startswith(("/", "~", ".")) or "\\" in path or path[1:2] == ":":
-        return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or path
-    return path
-
-
 def _without_folders(table: pa.Table) -> tuple[pa.Table, list[Loss]]:
-    """Folders of this machine, which name their owner, cut from the models and LoRAs, and how many were."""
+    """Folders of this machine, which name their owner, cut from all words but the prompts, and how many were."""
     losses: list[Loss] = []
-    for column, change in (("model", file_name), ("loras", _lora_names)):
-        place = table.column_names.index(column)
+    for place, field in enumerate(table.schema):
+        if not pa.types.is_string(field.type) or field.name in ("prompt", "negative_prompt", "file"):
+            continue
         values = table.column(place).to_pylist()
-        changed = {value: change(value) for value in set(values) if value is not None}
+        changed = {value: _named(field.name, value) for value in set(values) if value is not None}
         texts = [None if value is None else changed[value] for value in values]
-        table = table.set_column(place, table.field(place), pa.array(texts, pa.string()))
         if cut := sum(old != new for old, new in zip(values, texts, strict=True)):
-            losses.append(Loss(column, cut, "values cut to the last part of a path on this machine"))
+            table = table.set_column(place, field, pa.array(texts, pa.string()))
+            losses.append(Loss(field.name, cut, "values cut to the last part of a path on this machine"))
     return table, losses
 
 
-def _lora_names(text: str) -> str:
-    try:
-        loras = json.loads(text)
-        cut = [[file_name(str(lora[0])), *lora[1:]] for lora in loras]
-        return text if cut == loras else json.dumps(cut)
-    except (ValueError, TypeError, KeyError, IndexError):
-        return text
+def _named(column: str, value: str) -> str:
+    if column == "reason":
+        return without_folders(value)
+    return json_without_folders(value) if value[:1] in ("[", "{") else file_name(value)
 
 
 def _names(table: pa.Table) -> list[str]:

@@ -46,6 +46,12 @@ def push(
             images=images,
             told=lambda sent, total: bar.update(task, completed=sent, total=total),
         )
+    if done.naming:
+        typer.echo(
+            f"note: {len(done.naming)} files sent name folders of this machine, such as the model's: "
+            f"{', '.join(done.naming[:3])}. Readers of the URL see them; `nonesuch export` leaves them out.",
+            err=True,
+        )
     if as_json:
         print(json.dumps(asdict(done)))
     else:
