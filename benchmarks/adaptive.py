@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.machine import machine, today
-from catalogs.query import Catalog
-from generators.adaptive import Seen, choose, gather, generator
-from nonesuch.sweeps import run_sweep
+from nonesuch.catalogs.query import Catalog
+from nonesuch.generators.matrix.thompson import Seen, choose, gather, generator
+from nonesuch.running.sweeps import run_sweep
 
 SWEEP = """\
 name: adaptive
@@ -82,7 +82,7 @@ def _even(table: Numbers, positions: npt.NDArray[np.int64], turn: int) -> Number
 
 
 def _adaptive(table: Numbers, positions: npt.NDArray[np.int64], turn: int) -> Numbers:
-    """As flows.adaptive: an even sample first, then rounds; which seed comes first is left to chance."""
+    """As nonesuch.flows.run.rounds: an even sample first, then rounds; which seed comes first is left to chance."""
     rng = np.random.default_rng(turn)
     cells = rng.permuted(table, axis=1)
     drawn = np.zeros(len(table), np.int64)

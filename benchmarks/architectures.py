@@ -22,7 +22,7 @@ import torch
 import transformers
 from accelerate import init_empty_weights
 
-from generators.models import EMBEDDED_FOLDER
+from nonesuch.generators.models import EMBEDDED_FOLDER
 
 Config = Mapping[str, Any]
 

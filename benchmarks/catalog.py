@@ -22,14 +22,14 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from benchmarks.catalog_rows import SCORES, build
-from catalogs.compact import compact
-from catalogs.duplicates import near_pairs
-from catalogs.likeness import most_alike
-from catalogs.lookup import by_phash, by_recipe, by_watermark
-from catalogs.parts import part_files, published_ids
-from catalogs.query import Catalog
-from catalogs.stats import facet_stats
-from flows.catalog_folder import RECORD_COLUMNS
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.search.duplicates import near_pairs
+from nonesuch.catalogs.search.embeddings import most_alike
+from nonesuch.catalogs.search.lookup import by_phash, by_recipe, by_watermark
+from nonesuch.catalogs.search.stats import facet_stats
+from nonesuch.catalogs.storage.compact import compact
+from nonesuch.catalogs.storage.parts import part_files, published_ids
+from nonesuch.flows.catalog_folder import RECORD_COLUMNS
 
 
 def main() -> None:

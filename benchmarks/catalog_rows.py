@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from catalogs.parts import prepare_catalog, write_options
-from catalogs.schema import catalog_schema
+from nonesuch.catalogs.schema import catalog_schema
+from nonesuch.catalogs.storage.parts import prepare_catalog, write_options
 
 SUBJECTS = [f"subject {i:03d}" for i in range(100)]
 ARTISTS = [f"artist {i:02d}" for i in range(40)]

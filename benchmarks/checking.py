@@ -27,13 +27,13 @@ import skimage.data
 from PIL import Image
 
 from benchmarks.machine import machine, today
-from foundation.images import RGB
-from provenance.encoding import SUFFIX, Format
-from provenance.marking import MarkRequest, mark_image
-from provenance.options import VerifyOptions
-from provenance.signing import open_signer
-from provenance.verify import verify_path
-from provenance.watermark import detect, embed
+from nonesuch.foundation.images import RGB
+from nonesuch.provenance.marking.drawn_image import MarkRequest, mark_image
+from nonesuch.provenance.marking.encoding import SUFFIX, Format
+from nonesuch.provenance.signing.signer import open_signer
+from nonesuch.provenance.verifying.verify import verify_path
+from nonesuch.provenance.verifying.verify_options import VerifyOptions
+from nonesuch.provenance.watermark import detect, embed
 
 PAYLOAD = 0x1234567890ABCDEF
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "camera")

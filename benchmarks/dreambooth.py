@@ -20,18 +20,24 @@ import torch
 from PIL import Image
 
 from benchmarks.machine import machine, today
-from foundation.images import RGB
-from generators.backends import model_facts, open_backend
-from generators.digests import lora_digest
-from generators.recipe import Lora, Recipe
-from scoring.encoders import open_encoder
-from training.captions import canonical
-from training.data import Drawn
-from training.lora.loop import train_lora
-from training.lora.pictures import read_pictures
-from training.lora.settings import LoraSettings
-from training.newcomer import NAME, SHOWN, newcomer_prompt, newcomer_set, write_newcomer
-from training.world import STYLES, SUBJECTS, draw, is_held_out, training_pairs
+from nonesuch.foundation.images import RGB
+from nonesuch.generators.backends import model_facts, open_backend
+from nonesuch.generators.digests import lora_digest
+from nonesuch.generators.recipe import Lora, Recipe
+from nonesuch.scoring.encoders import open_encoder
+from nonesuch.training.lora.loop import train_lora
+from nonesuch.training.lora.lora_settings import LoraSettings
+from nonesuch.training.lora.training_images import read_pictures
+from nonesuch.training.workshop.data import Drawn
+from nonesuch.training.workshop.world.newcomer import (
+    NAME,
+    SHOWN,
+    newcomer_prompt,
+    newcomer_set,
+    write_newcomer,
+)
+from nonesuch.training.workshop.world.pairs import STYLES, SUBJECTS, draw, is_held_out, training_pairs
+from nonesuch.training.workshop.world.wordings import canonical
 
 IMAGES = 6  # of each style of the new subject
 CLASS_IMAGES = 320  # one of each prompt

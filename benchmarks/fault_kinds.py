@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.fault_lab import Lab, Outcome, Unavailable, await_true, children, images, rows
-from catalogs.parts import part_files
+from nonesuch.catalogs.storage.parts import part_files
 
 IMAGES = 24
 JUMPS = (-365 * 86_400, -7_200, -30, 7_200, 365 * 86_400)  # seconds

@@ -21,8 +21,8 @@ from random import Random
 import pyarrow.parquet as pq
 
 from benchmarks.faulty_backend import install
-from catalogs.parts import part_files
-from flows.checking import check_output
+from nonesuch.catalogs.storage.parts import part_files
+from nonesuch.flows.repair.checking import check_output
 
 SWEEP = """\
 name: {name}
@@ -36,7 +36,7 @@ shard_size: {shard}
 {more}
 """
 PRELOADED = (
-    "benchmarks.fault_lab", "nonesuch.cli.app", "nonesuch.cli.progress", "nonesuch.monitoring", "flows.sweep", "c2pa",
+    "benchmarks.fault_lab", "nonesuch.cli.app", "nonesuch.cli.progress_bars", "nonesuch.running.monitoring", "nonesuch.flows.sweep", "c2pa",
     "cv2", "duckdb", "jinja2", "pandas", "pywt", "scipy.fft", "scipy.ndimage",
 )  # fmt: skip
 PATIENCE = 300.0  # seconds that a run may take

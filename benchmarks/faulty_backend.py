@@ -18,9 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from generators.backends import Backend, Drawing, open_backend
-from generators.models import ModelFacts
-from generators.recipe import Recipe
+from nonesuch.generators.backends import Backend, Drawing, open_backend
+from nonesuch.generators.models import ModelFacts
+from nonesuch.generators.recipe import Recipe
 
 KIND, CROWDED = "faulty", "crowded"
 

@@ -26,12 +26,12 @@ from PIL import Image
 
 from benchmarks.machine import machine, today
 from benchmarks.plain_script import PlainFinish, why_unmarked
-from catalogs.hashes import perceptual_hashes
-from catalogs.thumbnails import write_thumbnail
-from foundation.files import atomic_write
-from foundation.images import RGB
-from provenance.marking import MarkRequest, mark_image
-from provenance.signing import open_signer
+from nonesuch.catalogs.search.hashes import perceptual_hashes
+from nonesuch.catalogs.thumbnails import write_thumbnail
+from nonesuch.foundation.files import atomic_write
+from nonesuch.foundation.images import RGB
+from nonesuch.provenance.marking.drawn_image import MarkRequest, mark_image
+from nonesuch.provenance.signing.signer import open_signer
 
 SIDE = 1024
 STEPS = ("watermark", "encode", "sign", "hash", "thumbnail", "write")

@@ -27,10 +27,10 @@ import pillow_heif
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from provenance.marking import MarkRequest, mark_image
-from provenance.signing import open_signer
-from provenance.trustlist import load_trust
-from provenance.verify import VerifyOptions, verify_bytes
+from nonesuch.provenance.credentials.trustlist import load_trust
+from nonesuch.provenance.marking.drawn_image import MarkRequest, mark_image
+from nonesuch.provenance.signing.signer import open_signer
+from nonesuch.provenance.verifying.verify import VerifyOptions, verify_bytes
 
 SLOW = 10.0  # seconds of processor time for one file that count as a hang
 ANSWERS = {"ai-generated", "ai-edited", "captured", "no-evidence", "conflict"}

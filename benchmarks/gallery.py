@@ -22,8 +22,8 @@ from starlette.testclient import TestClient
 
 from benchmarks.catalog_rows import build
 from benchmarks.machine import machine, today
-from catalogs.compact import compact
-from catalogs.query import Catalog
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.storage.compact import compact
 from nonesuch.web.app import create_app
 
 _NEXT = re.compile(r'id="next" rel="next" href="([^"]+)"')

@@ -13,11 +13,11 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 from benchmarks.machine import machine, today
-from catalogs.parts import publish_shard
-from catalogs.schema import catalog_schema
-from flows.job import prepare
-from flows.missing import lost_images
-from flows.output import image_path
+from nonesuch.catalogs.schema import catalog_schema
+from nonesuch.catalogs.storage.parts import publish_shard
+from nonesuch.flows.repair.missing import lost_images
+from nonesuch.flows.run.job import prepare
+from nonesuch.flows.run.output_folder import image_path
 
 _PART = 10_000  # rows
 

@@ -22,7 +22,7 @@ import psutil
 import pyarrow.parquet as pq
 
 from benchmarks.machine import machine, today
-from catalogs.parts import part_files
+from nonesuch.catalogs.storage.parts import part_files
 
 SUBJECTS, ARTISTS = 10, 10
 SWEEP = """\

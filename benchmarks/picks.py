@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.catalog_rows import build
-from catalogs.agreement import agreement
-from catalogs.compact import compact
-from catalogs.picks import open_picks
-from catalogs.preference import ranking
-from catalogs.query import Catalog
-from catalogs.taste import train_taste
-from catalogs.taste_model import write_model
+from nonesuch.catalogs.picks.agreement import agreement
+from nonesuch.catalogs.picks.bradley_terry import ranking
+from nonesuch.catalogs.picks.log import open_picks
+from nonesuch.catalogs.picks.taste import train_taste
+from nonesuch.catalogs.picks.taste_model import write_model
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.storage.compact import compact
 
 
 def main() -> None:

@@ -31,10 +31,10 @@ from benchmarks.architectures import ARCHITECTURES, build
 from benchmarks.drawing_work import SUBJECTS, BareDiffusers, Work, clock, first_of, make_work
 from benchmarks.gpu_rows import peak_of, published_for
 from benchmarks.machine import machine, today
-from foundation.processor import computed
-from generators.backends.pipelines import best_device, quieten
-from generators.models import EMBEDDED_FOLDER
-from scoring.encoders import EMBEDDED as ENCODER
+from nonesuch.foundation.processor import computed
+from nonesuch.generators.backends.pipelines import best_device, quieten
+from nonesuch.generators.models import EMBEDDED_FOLDER
+from nonesuch.scoring.encoders import EMBEDDED as ENCODER
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ def compare(
     The plain script draws `plain_images` of the work, all by default: one at a time, it is as fast with few.
     """
     from benchmarks.plain_script import PlainScript
-    from nonesuch.sweeps import run_sweep
+    from nonesuch.running.sweeps import run_sweep
 
     torch._dynamo.config.recompile_limit = GRAPHS
     measured = Measured(work.device)
@@ -182,9 +182,9 @@ def _rows(out: Path) -> dict[str, int]:
 
 
 def _stages() -> dict[str, float]:
-    from flows import figures
+    from nonesuch.flows.reporting import metrics
 
-    return {one.label: one.value for one in figures.samples() if one.name == "nonesuch_stage_seconds"}
+    return {one.label: one.value for one in metrics.samples() if one.name == "nonesuch_stage_seconds"}
 
 
 def _kernels(draw: Callable[[], object]) -> str:

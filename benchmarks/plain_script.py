@@ -24,7 +24,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from benchmarks.drawing_work import Work, dtype_on
-from provenance.keys import load_or_make
+from nonesuch.provenance.signing.keys import load_or_make
 
 WATERMARKED_PIXELS = 256 * 256  # invisible-watermark refuses smaller pictures
 

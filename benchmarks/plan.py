@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from generators.matrix import Matrix
-from generators.plan import open_matrix, plan
-from generators.sweep import make_sweep
+from nonesuch.generators.matrix.expansion import Matrix
+from nonesuch.generators.matrix.plan import open_matrix, plan
+from nonesuch.generators.sweepfile.sweep import make_sweep
 
 SEEDS = 10
 

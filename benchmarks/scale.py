@@ -23,11 +23,11 @@ import pyarrow.parquet as pq
 
 from benchmarks.catalog_rows import build
 from benchmarks.machine import machine, today
-from catalogs.parts import part_files, publish_shard, published_ids, read_schema
-from provenance.marking import mark_image
-from provenance.request import MarkRequest
-from provenance.sidecar import write_pack
-from provenance.signing import open_signer
+from nonesuch.catalogs.storage.parts import part_files, publish_shard, published_ids, read_schema
+from nonesuch.provenance.marking.drawn_image import mark_image
+from nonesuch.provenance.request import MarkRequest
+from nonesuch.provenance.sidecar import write_pack
+from nonesuch.provenance.signing.signer import open_signer
 
 
 def main() -> None:

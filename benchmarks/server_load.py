@@ -35,7 +35,7 @@ from PIL import Image
 
 from benchmarks import catalog_rows
 from benchmarks.machine import machine, today
-from catalogs.query import Catalog
+from nonesuch.catalogs.query import Catalog
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from serving import serving
@@ -51,7 +51,7 @@ class Wrong(Exception):
 
 def build(out: Path, rows: int) -> None:
     """The catalog: synthetic rows with the embedded encoder's tag, and files for some of them."""
-    from scoring.encoders import open_encoder
+    from nonesuch.scoring.encoders import open_encoder
 
     encoder = open_encoder("embedded")
     catalog_rows.build(
@@ -87,9 +87,9 @@ def told(data: bytes, number: int) -> bytes:
 
 def signed(home: Path) -> bytes:
     """A marked and signed JPEG file."""
-    from provenance.marking import mark_image
-    from provenance.request import MarkRequest
-    from provenance.signing import open_signer
+    from nonesuch.provenance.marking.drawn_image import mark_image
+    from nonesuch.provenance.request import MarkRequest
+    from nonesuch.provenance.signing.signer import open_signer
 
     request = MarkRequest(
         watermark_payload=0x0123456789ABCDEF,

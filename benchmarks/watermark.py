@@ -24,7 +24,7 @@ from benchmarks.watermark_attacks import REPORTED, REQUIRED
 from benchmarks.watermark_methods import Method, open_method
 from benchmarks.watermark_pictures import cut_outs, generated, own_size, photographs
 from benchmarks.watermark_report import plot, table
-from foundation.errors import NonesuchError
+from nonesuch.foundation.errors import NonesuchError
 
 RGB = npt.NDArray[np.uint8]
 

@@ -23,8 +23,10 @@ from benchmarks.machine import machine, today
 from benchmarks.watermark_attacks import REQUIRED
 from benchmarks.watermark_methods import Method, open_method
 from benchmarks.watermark_pictures import cut_outs, generated, large, photographs
-from provenance.watermark import bounds, detect, embed, layout, luma, reading
-from provenance.watermark.foreign import read_foreign
+from nonesuch.provenance.watermark import detect, embed
+from nonesuch.provenance.watermark.detecting import message
+from nonesuch.provenance.watermark.other_packages import read_foreign
+from nonesuch.provenance.watermark.pattern import bounds, layout, luma
 
 RGB = npt.NDArray[np.uint8]
 
@@ -108,7 +110,7 @@ def main() -> int:
         counts["foreign alarm"] += bool(read_foreign(picture))
         if number % 10 == 0:
             groups = luma.carriers(luma.folded(luma.grey(picture)))
-            tallest = max(tallest, reading.pilot_height(groups, layout.PUBLIC_KEY))
+            tallest = max(tallest, message.pilot_height(groups, layout.PUBLIC_KEY))
         if (number + 1) % _STEP == 0 or number + 1 == options.count:
             state = {"done": number + 1, "tallest": tallest, "counts": dict(counts)}
             with options.log.open("a") as log:

@@ -15,8 +15,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from foundation.errors import DependencyError
-from provenance.watermark.algorithms import ALGORITHMS, Algorithm
+from nonesuch.foundation.errors import DependencyError
+from nonesuch.provenance.watermark.algorithms import ALGORITHMS, Algorithm
 
 RGB = npt.NDArray[np.uint8]
 Bits = npt.NDArray[np.uint8]

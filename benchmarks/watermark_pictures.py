@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from foundation.errors import InputError
+from nonesuch.foundation.errors import InputError
 
 RGB = npt.NDArray[np.uint8]
 SIDE = 512

@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from foundation.files import atomic_write
-from foundation.images import RGB
-from generators.backends import open_backend
-from generators.plan import open_matrix
-from generators.sweep import load_sweep
+from nonesuch.foundation.files import atomic_write
+from nonesuch.foundation.images import RGB
+from nonesuch.generators.backends import open_backend
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.sweepfile.sweep import load_sweep
 
 ROOT: Final = Path(__file__).parents[1]
 EXAMPLES: Final = {

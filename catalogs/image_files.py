@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from catalogs.remote import local_file
-from foundation.errors import CatalogError, InputError
-from foundation.files import file_digest
-from foundation.images import read_limited
+from nonesuch.catalogs.storage.mirror import local_file
+from nonesuch.foundation.errors import CatalogError, InputError
+from nonesuch.foundation.files import file_digest
+from nonesuch.foundation.images import read_limited
 
 
 def image_file(root: Path, row: Mapping[str, Any]) -> Path:

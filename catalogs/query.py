@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from catalogs.beside import PickColumns
-from catalogs.engine import Engine
-from catalogs.expressions import (
+from nonesuch.catalogs.picks.taste_model import TasteColumn
+from nonesuch.catalogs.schema import EMBEDDING, names_with_role, role_of, score_columns
+from nonesuch.catalogs.search.engine import Engine
+from nonesuch.catalogs.search.expressions import (
     Where,
     checked_expression,
     each_condition,
@@ -21,12 +22,11 @@ from catalogs.expressions import (
     plain_column,
     unknown_column,
 )
-from catalogs.indexes import OpenIndexes
-from catalogs.remote import located
-from catalogs.rows import Choice, chosen_rows
-from catalogs.schema import EMBEDDING, names_with_role, role_of, score_columns
-from catalogs.taste_model import TasteColumn
-from foundation.errors import InputError
+from nonesuch.catalogs.search.fetching import Choice, chosen_rows
+from nonesuch.catalogs.search.joined_columns import PickColumns
+from nonesuch.catalogs.storage.indexes import OpenIndexes
+from nonesuch.catalogs.storage.mirror import located
+from nonesuch.foundation.errors import InputError
 
 if TYPE_CHECKING:
     import pandas

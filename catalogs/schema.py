@@ -15,7 +15,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from foundation.errors import InputError
+from nonesuch.foundation.errors import InputError
 
 Role = Literal["identity", "recipe", "facet", "outcome", "score", "embedding", "hash", "mark", "file", "run"]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from foundation.errors import InputError
-from foundation.files import atomic_write
-from foundation.images import RGB
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.files import atomic_write
+from nonesuch.foundation.images import RGB
 
 FOLDER = "thumbnails"
 LONGEST = 320  # px of the longest side; smaller images need no thumbnail

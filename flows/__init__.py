@@ -7,8 +7,8 @@ the Prefect server of a run ends with it, and that a flow run which Prefect star
 
 import os
 
-from flows import embedded_server
-from foundation import children
+from nonesuch.flows.servers import embedded_server
+from nonesuch.foundation import children
 
 for _name, _value in {
     "DO_NOT_TRACK": "1",

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from catalogs import lookup
-from catalogs.hashes import perceptual_hashes
-from catalogs.image_files import image_file
-from catalogs.query import Catalog
-from foundation.errors import InputError, StorageError
-from foundation.images import RGB
-from provenance.lookup import CatalogRecord, MarkFrom
+from nonesuch.catalogs.image_files import image_file
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.search import lookup
+from nonesuch.catalogs.search.hashes import perceptual_hashes
+from nonesuch.foundation.errors import InputError, StorageError
+from nonesuch.foundation.images import RGB
+from nonesuch.provenance.verifying.catalog_protocol import CatalogRecord, MarkFrom
 
 MARKED = "marked"  # what the `sweep` column says of pictures that other programs made
 WATERMARK_FROM = "watermark_from"  # in the options of imported rows: "pixels", or "credential" that names it
@@ -22,7 +22,7 @@ _MOST_ROWS = 256  # rows near a fingerprint, from which they are chosen
 
 
 class CatalogFolder:
-    """A provenance.lookup.CatalogLookup over a catalog on disk; pickles as its path.
+    """A nonesuch.provenance.verifying.catalog_protocol.CatalogLookup over a catalog on disk; pickles as its path.
 
     Raises InputError when there is no catalog there.
     """

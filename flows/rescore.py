@@ -21,14 +21,14 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.utilities.annotations import quote
 
-from catalogs.parts import UNREADABLE, catalog_folder, part_files, read_schema
-from catalogs.rewrite import ROW, part_stamp, rewrite_parts
-from flows.output import hold
-from flows.progress import Counter, tell_planned
-from flows.rescore_setup import open_rescoring
-from flows.rescoring import Rescoring
-from foundation.canonical import canonical_digest
-from foundation.errors import CatalogError, InputError
+from nonesuch.catalogs.storage.parts import UNREADABLE, catalog_folder, part_files, read_schema
+from nonesuch.catalogs.storage.rewrite import ROW, part_stamp, rewrite_parts
+from nonesuch.flows.reporting.progress import Counter, tell_planned
+from nonesuch.flows.rescore_setup import open_rescoring
+from nonesuch.flows.rescoring import Rescoring
+from nonesuch.flows.run.output_folder import hold
+from nonesuch.foundation.canonical import canonical_digest
+from nonesuch.foundation.errors import CatalogError, InputError
 
 CHUNK = 500  # rows that one task scores
 FOLDER = ".rescore"

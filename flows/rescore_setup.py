@@ -9,15 +9,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalogs.query import Catalog
-from catalogs.schema import EMBEDDING, catalog_schema, merge_schemas, names_with_role, score_columns
-from flows.output import SWEEPS
-from flows.rescoring import FACETS, Rescoring, named_facets
-from foundation.errors import InputError, NonesuchError
-from scoring.columns import scoring_columns
-from scoring.encoders import open_encoder
-from scoring.scorers import SCORERS, scorer_kind
-from scoring.scores import encoder_facts
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.schema import EMBEDDING, catalog_schema, merge_schemas, names_with_role, score_columns
+from nonesuch.flows.rescoring import FACETS, Rescoring, named_facets
+from nonesuch.flows.run.output_folder import SWEEPS
+from nonesuch.foundation.errors import InputError, NonesuchError
+from nonesuch.scoring.columns import scoring_columns
+from nonesuch.scoring.encoders import open_encoder
+from nonesuch.scoring.scorers import SCORERS, scorer_kind
+from nonesuch.scoring.scores import encoder_facts
 
 
 def open_rescoring(
@@ -98,7 +98,7 @@ def _sweep_facets(
     out: Path, sweep: str, facets: Sequence[str]
 ) -> tuple[dict[str, dict[str, str]], str | None]:
     """The facets in a sweep's prompt with the texts of their values, and the prompt, from its kept sweep file."""
-    from generators.sweep import load_sweep
+    from nonesuch.generators.sweepfile.sweep import load_sweep
 
     path = out / SWEEPS / f"{sweep}.yaml"
     if not path.is_file():

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from catalogs.image_files import read_original
-from catalogs.rewrite import ROW
-from catalogs.schema import EMBEDDING
-from flows.progress import Counter
-from foundation.errors import CatalogError, InputError
-from foundation.images import RGB, decode_rgb
-from scoring.columns import scoring_columns
-from scoring.encoders import Encoder
-from scoring.scorers import Scorer, open_scorers
-from scoring.scores import Caption, encoder_facts, score_images
+from nonesuch.catalogs.image_files import read_original
+from nonesuch.catalogs.schema import EMBEDDING
+from nonesuch.catalogs.storage.rewrite import ROW
+from nonesuch.flows.reporting.progress import Counter
+from nonesuch.foundation.errors import CatalogError, InputError
+from nonesuch.foundation.images import RGB, decode_rgb
+from nonesuch.scoring.columns import scoring_columns
+from nonesuch.scoring.encoders import Encoder
+from nonesuch.scoring.scorers import Scorer, open_scorers
+from nonesuch.scoring.scores import Caption, encoder_facts, score_images
 
 BATCH = 32  # pictures scored together
 _READERS = 4  # threads that read and decode

@@ -21,10 +21,10 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from flows.local_server import prefect_server, schedules_dir
-from foundation import children
-from foundation.errors import InputError, StorageError
-from foundation.files import atomic_write, is_held, storage_error
+from nonesuch.flows.servers.local_server import prefect_server, schedules_dir
+from nonesuch.foundation import children
+from nonesuch.foundation.errors import InputError, StorageError
+from nonesuch.foundation.files import atomic_write, is_held, storage_error
 
 if TYPE_CHECKING:
     from prefect.schedules import Schedule
@@ -92,7 +92,7 @@ def serve(schedule: Nightly, tell: Callable[[str], None] = lambda line: None) ->
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.types.entrypoint import EntrypointType
 
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     when = times(schedule.cron, schedule.interval, schedule.timezone)
     tell(f"{schedule.name}: reaching Prefect's server, which may have to start first")
@@ -211,7 +211,7 @@ def _runs(name: str) -> tuple[str | None, str | None]:
     """The last run's state and the next run's time, where a server runs."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.local_server import running_server
+    from nonesuch.flows.servers.local_server import running_server
 
     url = PREFECT_API_URL.value() or running_server()
     if url is None:

@@ -23,22 +23,23 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from catalogs.parts import drop_failed, published_ids
-from flows import figures, resident
-from flows.adaptive import rounds
-from flows.ending import Ending
-from flows.engines import open_engine
-from flows.job import pending, prepare
-from flows.missing import tell_lost
-from flows.output import keep_sweep_file
-from flows.place import held_place
-from flows.progress import Counter, tell_noted, tell_planned, watched_by
-from flows.repairing import Repair, check_repairable
-from flows.report import Summary, summarise
-from flows.run_page import write_page
-from flows.shard import ShardReport
-from flows.standing import StandingFile
-from generators.shards import cut_shards
+from nonesuch.catalogs.storage.parts import drop_failed, published_ids
+from nonesuch.flows.engines import open_engine
+from nonesuch.flows.repair.missing import tell_lost
+from nonesuch.flows.repair.repairing import Repair, check_repairable
+from nonesuch.flows.reporting import metrics
+from nonesuch.flows.reporting.progress import Counter, tell_noted, tell_planned, watched_by
+from nonesuch.flows.reporting.run_page import write_page
+from nonesuch.flows.reporting.status_file import StandingFile
+from nonesuch.flows.reporting.summary import Summary, summarise
+from nonesuch.flows.run import loaded_models
+from nonesuch.flows.run.destination import held_place
+from nonesuch.flows.run.ending import Ending
+from nonesuch.flows.run.job import pending, prepare
+from nonesuch.flows.run.output_folder import keep_sweep_file
+from nonesuch.flows.run.rounds import rounds
+from nonesuch.flows.run.shard import ShardReport
+from nonesuch.generators.matrix.shards import cut_shards
 
 PROGRESS_EVERY = 5.0  # seconds between two updates of the progress artifact
 
@@ -58,14 +59,14 @@ def sweep(
 
     `retry_failed` draws recipes again whose rows say `failed`; `repair`, for folders, first mends what was lost or
     damaged and draws lost images again; `online` allows models that the
-    sweep names to be fetched; `engine` holds keys of generators.run_engine.RunEngine that replace the sweep
+    sweep names to be fetched; `engine` holds keys of nonesuch.generators.sweepfile.run_engine.RunEngine that replace the sweep
     file's. Raises InputError, StorageError or DrawingError with what to do.
     """
     job = prepare(Path(sweep_file), Path(out), online=online, policy=policy)
     engine_of_run = open_engine(job.sweep.engine.changed(engine))
     if repair:
         check_repairable(job)
-    resident.signer_for(job)  # a bad certificate ends the run before anything is drawn
+    loaded_models.signer_for(job)  # a bad certificate ends the run before anything is drawn
     with held_place(job) as (job, place), ExitStack() as watchers:
         place.keep(keep_sweep_file(job.out, job.sweep.name, job.sweep.source.text.encode()))
         mending = Repair(job) if repair else None
@@ -80,7 +81,7 @@ def sweep(
         total = ending.allowed(left, lambda: chain(lost, pending(job.matrix, published)))
         standing = StandingFile(job.out, job.sweep.name)
         watchers.enter_context(watched_by(standing))
-        watchers.enter_context(watched_by(figures.RunFigures(job.sweep.name)))
+        watchers.enter_context(watched_by(metrics.RunFigures(job.sweep.name)))
         tell_planned(total, job.matrix.count() - new - len(lost))
         if mending is not None and (announced := mending.announced()) is not None:
             tell_noted(announced)
@@ -99,7 +100,7 @@ def sweep(
                 place.arrived(f"{job.sweep.name}-{report.name}")
                 ending.pay(report.cost)
                 failed_again += report.failed if again else 0
-                figures.published(job.sweep.name)
+                metrics.published(job.sweep.name)
                 artifact.update(counter, report)
             if ending.ended_by is not None or ending.spent:
                 break

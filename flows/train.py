@@ -17,15 +17,15 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.utilities.annotations import quote
 
-from flows.output import hold
-from foundation.errors import InputError
-from generators.backends import model_facts
-from generators.models import ModelFacts
-from training.lora.pictures import Found, read_pictures
-from training.lora.settings import LoraSettings
+from nonesuch.flows.run.output_folder import hold
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends import model_facts
+from nonesuch.generators.models import ModelFacts
+from nonesuch.training.lora.lora_settings import LoraSettings
+from nonesuch.training.lora.training_images import Found, read_pictures
 
 if TYPE_CHECKING:
-    from training.lora.loop import Trained, TrainingWatcher
+    from nonesuch.training.lora.loop import Trained, TrainingWatcher
 
 _PROGRESS_EVERY = 5.0  # seconds between two updates of the progress artifact
 
@@ -63,7 +63,7 @@ def check_training(settings: LoraSettings, *, revision: str | None, online: bool
 @task(name="train", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
 def train_task(name: str, work: Any) -> Trained:
     """Train into a folder; `work` is a quoted (settings, facts, found, out, options)."""
-    from training.lora.loop import train_lora
+    from nonesuch.training.lora.loop import train_lora
 
     settings, facts, found, out, options = work
     return train_lora(settings, facts, found, out, **options)

@@ -7,10 +7,10 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from catalogs.compact import Compaction, compact
-from catalogs.parts import catalog_folder
-from catalogs.retention import Policy, Retention, retain
-from flows.output import hold
+from nonesuch.catalogs.storage.compact import Compaction, compact
+from nonesuch.catalogs.storage.parts import catalog_folder
+from nonesuch.catalogs.storage.retention import Policy, Retention, retain
+from nonesuch.flows.run.output_folder import hold
 
 
 @flow(name="compaction", flow_run_name="{out}", persist_result=False, validate_parameters=False)

@@ -24,15 +24,15 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.utilities.annotations import quote
 
-from flows.catalog_folder import CatalogFolder
-from flows.output import hold
-from foundation.errors import InputError
-from provenance.folders import SECONDS, expand_paths, verify_files
-from provenance.manifest import own_version
-from provenance.options import VerifyOptions
-from provenance.verdict import Verdict
-from provenance.verdict_table import write_table
-from provenance.watermark_key import read_watermark_key
+from nonesuch.flows.catalog_folder import CatalogFolder
+from nonesuch.flows.run.output_folder import hold
+from nonesuch.foundation.errors import InputError
+from nonesuch.provenance.marking.manifest import own_version
+from nonesuch.provenance.verifying.verdict import Verdict
+from nonesuch.provenance.verifying.verdict_table import write_table
+from nonesuch.provenance.verifying.verify_options import VerifyOptions
+from nonesuch.provenance.verifying.worker_pool import SECONDS, expand_paths, verify_files
+from nonesuch.provenance.watermark.secret_key import read_watermark_key
 
 SHARD_SIZE = 1000  # files of a shard, on average
 _LARGEST = 4  # times the average that a shard may have

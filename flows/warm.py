@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from flows import resident
-from flows.job import Job
-from foundation.errors import NonesuchError
+from nonesuch.flows.run import loaded_models
+from nonesuch.flows.run.job import Job
+from nonesuch.foundation.errors import NonesuchError
 
 
 def warm(job: Job) -> None:
@@ -15,6 +15,6 @@ def warm(job: Job) -> None:
         first = next(iter(job.matrix), None)
         if first is None:
             return
-        resident.backend_for(first, job)
+        loaded_models.backend_for(first, job)
         if job.scorers:
-            resident.scoring_for(job)
+            loaded_models.scoring_for(job)

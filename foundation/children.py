@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Final
 
-from foundation.imported import when_imported
+from nonesuch.foundation.imported import when_imported
 
 _SAFE: Final = "PYTHONSAFEPATH"
 _OURS: Final = "nonesuch"  # its value where we have set it; the interpreter takes any text

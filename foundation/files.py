@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from foundation.errors import StorageError
+from nonesuch.foundation.errors import StorageError
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
 _FEW_INODES = 1000  # one in so many is left: others may free some while a write fails

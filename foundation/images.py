@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from foundation.errors import InputError
-from foundation.limits import MAX_BYTES, MAX_PIXELS
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.limits import MAX_BYTES, MAX_PIXELS
 
 # What is opened at all: other formats of Pillow's are rare here, and some start other programs (EPS, Ghostscript).
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from foundation.errors import DependencyError, InputError
+from nonesuch.foundation.errors import DependencyError, InputError
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-from foundation.errors import InputError
+from nonesuch.foundation.errors import InputError
 
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")  # pathlib folds the slashes of a URL into one
 _FILE: Final = re.compile(r"file:(?:/|//localhost/|///+)([^/].*)?")

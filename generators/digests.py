@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Final
 
-from foundation.errors import InputError, NonesuchError
-from foundation.files import atomic_write, cache_dir, file_digest, storage_error
+from nonesuch.foundation.errors import InputError, NonesuchError
+from nonesuch.foundation.files import atomic_write, cache_dir, file_digest, storage_error
 
 # What decides a pipeline's pixels; model cards, pictures and licences beside it do not.
 _SUFFIXES: Final = frozenset({".json", ".safetensors", ".txt", ".model"})

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps
 
-from foundation.errors import InputError
-from foundation.images import RGB, open_image, read_limited
-from generators.digests import file_digests
-from generators.ways.parts import Extend
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.images import RGB, open_image, read_limited
+from nonesuch.generators.digests import file_digests
+from nonesuch.generators.ways.recipe_extras import Extend
 
 DEFAULT_FIT: Final = "crop"
 DEFAULT_STRENGTH: Final = 0.6  # keeps the composition and redraws the rest

@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from foundation.errors import InputError
-from foundation.files import storage_error
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.files import storage_error
 
 MAX_HEADER: Final = 64 << 20  # bytes; a large LoRA's is under one million
 # First factor of a cross-attention key projection, in the names of diffusers, peft and kohya.

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from foundation.errors import DependencyError, InputError
-from foundation.files import storage_error
-from generators.connections import Connection
-from generators.digests import component_digest, folder_digest
-from generators.settings import Settings
+from nonesuch.foundation.errors import DependencyError, InputError
+from nonesuch.foundation.files import storage_error
+from nonesuch.generators.digests import component_digest, folder_digest
+from nonesuch.generators.sweepfile.connections import Connection
+from nonesuch.generators.sweepfile.settings import Settings
 
 EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
 MAX_SIZE: Final = 4096  # px; largest side accepted of a model that does not say

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from generators.models import ModelFacts
-from generators.recipe import Recipe
+from nonesuch.generators.models import ModelFacts
+from nonesuch.generators.recipe import Recipe
 
 AS_OF: Final = "2026-06"
 _SQUARE: Final = (1024, 1024)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from foundation.errors import InputError
+from nonesuch.foundation.errors import InputError
 
 Syntax: TypeAlias = Literal["plain", "a1111", "compel"]
 PLAIN: Final = "plain"

@@ -11,10 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from foundation.canonical import canonical_digest, canonical_json
-from foundation.errors import InputError
-from generators.ways import parts
-from generators.ways.parts import Between, Control, Extend, Hires, ImagePrompt, Refiner, Upscale
+from nonesuch.foundation.canonical import canonical_digest, canonical_json
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.ways import recipe_extras
+from nonesuch.generators.ways.recipe_extras import (
+    Between,
+    Control,
+    Extend,
+    Hires,
+    ImagePrompt,
+    Refiner,
+    Upscale,
+)
 
 IDENTITY: Final = "nonesuch/recipe/1"  # version tag of the canonical form; a new form takes a new number
 MAX_SEED: Final = 2**63 - 1  # what torch.Generator and a signed 64-bit column both hold
@@ -126,15 +134,15 @@ class Recipe:
     def ways(self, *, paths: bool) -> dict[str, Any]:
         """The parts beyond one drawing, by the recipe's field, as catalogs (`paths`) and credentials tell them."""
         return {
-            name: parts.told(part, paths=paths)
-            for name in parts.PARTS
+            name: recipe_extras.told(part, paths=paths)
+            for name in recipe_extras.PARTS
             if (part := getattr(self, name)) is not None
         }
 
     def to_json(self) -> str:
         """One line of canonical JSON from which from_json makes an equal recipe."""
         data = dataclasses.asdict(self)
-        for name in parts.PARTS:
+        for name in recipe_extras.PARTS:
             if data[name] is None:
                 del data[name]  # most recipes have none of them
         return canonical_json(data).decode()
@@ -149,8 +157,8 @@ class Recipe:
             data["loras"] = tuple(Lora(**lora) for lora in data["loras"])
             for pairs in ("options", "facets"):
                 data[pairs] = tuple((str(name), value) for name, value in data[pairs])
-            for name in parts.PARTS.keys() & data.keys():
-                data[name] = parts.part_from(name, data[name])
+            for name in recipe_extras.PARTS.keys() & data.keys():
+                data[name] = recipe_extras.part_from(name, data[name])
             return cls(**data)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"is not a recipe ({error})", where="recipe") from error
@@ -185,9 +193,9 @@ class Recipe:
             form["mask"] = self.mask_digest
         if self.parent is not None:
             form["parent"] = self.parent
-        for name in parts.PARTS:
+        for name in recipe_extras.PARTS:
             if (part := getattr(self, name)) is not None:
-                form[name] = parts.identity(part)
+                form[name] = recipe_extras.identity(part)
         if self.prompt_syntax is not None:
             form["prompt_syntax"] = self.prompt_syntax
         return form

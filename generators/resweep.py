@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from generators.connections import Connection, connections_for
-from generators.foreign import a1111, comfyui
-from generators.foreign.words import Taken, known_scheduler
-from generators.ways.again import FindFile, nothing_found, start_and_ways
+from nonesuch.generators.foreign import a1111, comfyui
+from nonesuch.generators.foreign.vocabulary_map import Taken, known_scheduler
+from nonesuch.generators.sweepfile.connections import Connection, connections_for
+from nonesuch.generators.ways.again import FindFile, nothing_found, start_and_ways
 
 MAX_STEPS: Final = 150  # a refined image takes no more
 STEPS_FACTOR: Final = 2.0

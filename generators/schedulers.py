@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Final
 
-from foundation.errors import InputError
+from nonesuch.foundation.errors import InputError
 
 DEFAULT: Final = "default"  # the scheduler that the model's folder names, as it is configured there
 

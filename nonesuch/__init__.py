@@ -32,18 +32,18 @@ from importlib import import_module  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
-    from catalogs.query import Catalog as Catalog
-    from foundation.errors import NonesuchError as NonesuchError
-    from generators.sweep import load_sweep as load_sweep
-    from nonesuch.sweeps import run_sweep as run_sweep
-    from provenance.verify import verify_file as verify_file
+    from nonesuch.catalogs.query import Catalog as Catalog
+    from nonesuch.foundation.errors import NonesuchError as NonesuchError
+    from nonesuch.generators.sweepfile.sweep import load_sweep as load_sweep
+    from nonesuch.provenance.verifying.verify import verify_file as verify_file
+    from nonesuch.running.sweeps import run_sweep as run_sweep
 
 _HOMES = {
-    "Catalog": "catalogs.query",
-    "NonesuchError": "foundation.errors",
-    "load_sweep": "generators.sweep",
-    "run_sweep": "nonesuch.sweeps",
-    "verify_file": "provenance.verify",
+    "Catalog": "nonesuch.catalogs.query",
+    "NonesuchError": "nonesuch.foundation.errors",
+    "load_sweep": "nonesuch.generators.sweepfile.sweep",
+    "run_sweep": "nonesuch.running.sweeps",
+    "verify_file": "nonesuch.provenance.verifying.verify",
 }
 __all__ = ["Catalog", "NonesuchError", "load_sweep", "run_sweep", "verify_file"]
 

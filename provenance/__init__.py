@@ -6,7 +6,7 @@
 from pathlib import Path
 from typing import Any
 
-from foundation.imported import when_imported
+from nonesuch.foundation.imported import when_imported
 
 
 def _leave_out_the_folder(loading: Any) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from foundation.errors import InputError
-from foundation.images import RGB, open_image
-from foundation.limits import MAX_PIXELS
-from provenance.credentials import sniff_mime
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.images import RGB, open_image
+from nonesuch.foundation.limits import MAX_PIXELS
+from nonesuch.provenance.credentials.reading import sniff_mime
 
 WHOLE = 16_000_000  # pixels up to which a picture is looked at whole
 _MIDDLE = 3968  # pixels on a side of the part of a larger picture in which watermarks are looked for

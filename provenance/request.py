@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from foundation.images import RGB
+from nonesuch.foundation.images import RGB
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 TrainingUse = Literal["allowed", "notAllowed"]
@@ -61,7 +61,7 @@ class SignerChoice:
         None  # PEM chain, signing certificate first; with exactly one of the next three
     )
     private_key: Path | None = None  # PEM, unencrypted, mode 0600
-    command: tuple[str, ...] = ()  # a program that signs, see provenance.external
+    command: tuple[str, ...] = ()  # a program that signs, see nonesuch.provenance.signing.external
     plugin: str | None = None  # a signer that a package registered under nonesuch.signers
     algorithm: str | None = None  # one of keys.ALGORITHMS; what the certificate implies, else es256
     timestamp_url: str | None = None  # of an RFC 3161 authority

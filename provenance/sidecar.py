@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from foundation.errors import ProvenanceError
-from foundation.files import atomic_write
+from nonesuch.foundation.errors import ProvenanceError
+from nonesuch.foundation.files import atomic_write
 
 FOLDER = "manifests"
 MAX_MANIFEST = 64 << 20  # bytes of one manifest store that are read back

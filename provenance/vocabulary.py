@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from foundation.errors import InputError
+from nonesuch.foundation.errors import InputError
 
 IPTC_BASE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 C2PA_BASE = "http://c2pa.org/digitalsourcetype/"

@@ -4,10 +4,10 @@
 come out. Importing this package loads neither torch nor open_clip.
 """
 
-from scoring.columns import Column, scoring_columns
-from scoring.encoders import Encoder, open_encoder
-from scoring.scorers import DEFAULT_SCORERS, SCORERS, Scorer, Setting, open_scorers
-from scoring.scores import Batch, Caption, Scores, score_images
+from nonesuch.scoring.columns import Column, scoring_columns
+from nonesuch.scoring.encoders import Encoder, open_encoder
+from nonesuch.scoring.scorers import DEFAULT_SCORERS, SCORERS, Scorer, Setting, open_scorers
+from nonesuch.scoring.scores import Batch, Caption, Scores, score_images
 
 __all__ = [
     "DEFAULT_SCORERS",

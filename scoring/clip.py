@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foundation.errors import InputError
-from foundation.files import file_digest
-from foundation.images import RGB
-from foundation.processor import computed
-from scoring.encoders import Encoder, Floats, Precision
-from scoring.preprocess import describe, prepare, same_sized
-from scoring.weights import Source, build
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.files import file_digest
+from nonesuch.foundation.images import RGB
+from nonesuch.foundation.processor import computed
+from nonesuch.scoring.encoders import Encoder, Floats, Precision
+from nonesuch.scoring.preprocess import describe, prepare, same_sized
+from nonesuch.scoring.weights import Source, build
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from foundation.errors import InputError
+from nonesuch.foundation.errors import InputError
 
 ColumnType = Literal["float32", "int32", "bool", "string"]
 
@@ -37,7 +37,7 @@ def scoring_columns(names: Iterable[str], facets: Sequence[str] = ()) -> tuple[C
     `facets` are the facets that have texts (the keys of `facet_texts`). Loads no weights.
     Raises InputError for an unknown scorer and for two scorers that fill one column.
     """
-    from scoring.scorers import scorer_kind  # the registry knows the scorers, which know Column
+    from nonesuch.scoring.scorers import scorer_kind  # the registry knows the scorers, which know Column
 
     columns = list(ENCODER_COLUMNS)
     owners = {column.name: "the encoder" for column in columns}

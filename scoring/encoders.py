@@ -9,9 +9,9 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from foundation.errors import DependencyError, InputError
-from foundation.images import RGB
-from foundation.registry import Registry
+from nonesuch.foundation.errors import DependencyError, InputError
+from nonesuch.foundation.images import RGB
+from nonesuch.foundation.registry import Registry
 
 Floats = npt.NDArray[np.float32]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -82,8 +82,8 @@ def open_encoder(
 
 
 def _embedded(rest: str, *, device: str, precision: Precision, online: bool) -> Encoder:
-    from scoring.clip import load
-    from scoring.weights import local_source
+    from nonesuch.scoring.clip import load
+    from nonesuch.scoring.weights import local_source
 
     if rest:
         raise InputError(f"the embedded encoder takes nothing after its name, not {rest!r}")
@@ -97,8 +97,8 @@ def _embedded(rest: str, *, device: str, precision: Precision, online: bool) -> 
 
 
 def _local_dir(rest: str, *, device: str, precision: Precision, online: bool) -> Encoder:
-    from scoring.clip import load
-    from scoring.weights import local_source
+    from nonesuch.scoring.clip import load
+    from nonesuch.scoring.weights import local_source
 
     folder = Path(rest)
     source = local_source(folder, name=f"local-dir:{folder.resolve().name}")
@@ -106,15 +106,15 @@ def _local_dir(rest: str, *, device: str, precision: Precision, online: bool) ->
 
 
 def _hub(rest: str, *, device: str, precision: Precision, online: bool) -> Encoder:
-    from scoring.clip import load
-    from scoring.weights import hub_source
+    from nonesuch.scoring.clip import load
+    from nonesuch.scoring.weights import hub_source
 
     return load(hub_source(rest, online=online), device=device, precision=precision, online=online)
 
 
 def _open_clip(rest: str, *, device: str, precision: Precision, online: bool) -> Encoder:
-    from scoring.clip import load
-    from scoring.weights import tag_source
+    from nonesuch.scoring.clip import load
+    from nonesuch.scoring.weights import tag_source
 
     return load(tag_source(rest, online=online), device=device, precision=precision, online=online)
 

@@ -22,10 +22,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from foundation.errors import DependencyError, InputError, ScoringError
-from foundation.files import atomic_write, cache_dir, file_digest
-from foundation.images import read_limited
-from scoring.encoders import EMBEDDED, Encoder, Floats
+from nonesuch.foundation.errors import DependencyError, InputError, ScoringError
+from nonesuch.foundation.files import atomic_write, cache_dir, file_digest
+from nonesuch.foundation.images import read_limited
+from nonesuch.scoring.encoders import EMBEDDED, Encoder, Floats
 
 Activation = Literal["gelu", "relu", "identity"]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foundation.errors import ScoringError
-from foundation.images import RGB
+from nonesuch.foundation.errors import ScoringError
+from nonesuch.foundation.images import RGB
 
 if TYPE_CHECKING:
     import torch

@@ -8,15 +8,15 @@ from typing import Any, Protocol, cast
 
 import numpy.typing as npt
 
-from foundation.registry import Registry
-from scoring.aesthetic import Aesthetic
-from scoring.alignment import Alignment
-from scoring.columns import Column, scoring_columns
-from scoring.encoders import Encoder
-from scoring.facets import Facets
-from scoring.safety import Safety
-from scoring.scores import Batch
-from scoring.technical import Technical
+from nonesuch.foundation.registry import Registry
+from nonesuch.scoring.columns import Column, scoring_columns
+from nonesuch.scoring.encoders import Encoder
+from nonesuch.scoring.measures.aesthetic import Aesthetic
+from nonesuch.scoring.measures.alignment import Alignment
+from nonesuch.scoring.measures.facet_recognition import Facets
+from nonesuch.scoring.measures.safety import Safety
+from nonesuch.scoring.measures.technical import Technical
+from nonesuch.scoring.scores import Batch
 
 DEFAULT_SCORERS = ("alignment", "facets", "aesthetic", "technical", "safety")
 
@@ -85,8 +85,8 @@ def open_scorers(
     """The scorers `names`, ready for score_images with the same `encoder`.
 
     facet_texts: for each facet, the text of every value by its name, in the sweep's order.
-    template: the prompt with {facet} in the facets' places; see scoring.facets.
-    aesthetic_head: see scoring.aesthetic. safety_threshold: 0 to 1, or None for the default; see scoring.safety.
+    template: the prompt with {facet} in the facets' places; see nonesuch.scoring.measures.facet_recognition.
+    aesthetic_head: see nonesuch.scoring.measures.aesthetic. safety_threshold: 0 to 1, or None for the default; see nonesuch.scoring.measures.safety.
     Raises InputError for unknown names, clashing columns and a head that doesn't fit the encoder,
     DependencyError for weights that aren't on this machine.
     """

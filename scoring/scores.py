@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from foundation.errors import NonesuchError, ScoringError
-from foundation.images import RGB
-from scoring.encoders import Encoder, Floats
+from nonesuch.foundation.errors import NonesuchError, ScoringError
+from nonesuch.foundation.images import RGB
+from nonesuch.scoring.encoders import Encoder, Floats
 
 if TYPE_CHECKING:
-    from scoring.scorers import Scorer
+    from nonesuch.scoring.scorers import Scorer
 
 _DTYPES = {"float32": np.float32, "int32": np.int32, "bool": np.bool_}
 

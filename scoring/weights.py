@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foundation.errors import DependencyError, InputError, ScoringError
+from nonesuch.foundation.errors import DependencyError, InputError, ScoringError
 
 _WEIGHTS = "open_clip_model.safetensors"  # the name open_clip itself writes
 _CONFIG = "open_clip_config.json"

@@ -19,8 +19,8 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from serving import serving
 
-from catalogs.picks import open_picks
-from catalogs.query import Catalog
+from nonesuch.catalogs.picks.log import open_picks
+from nonesuch.catalogs.query import Catalog
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 WAIT = 120  # seconds for one verdict at most

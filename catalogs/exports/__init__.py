@@ -1,6 +1,6 @@
 """Exports: a choice of the catalog's images as a folder that other tools load, one module for each format.
 
-`catalogs.exports.run.export_catalog` writes one. Further formats register under the entry point group
+`nonesuch.catalogs.exports.run.export_catalog` writes one. Further formats register under the entry point group
 `nonesuch.exports`. Image files are copied bit for bit: any re-encoding would drop their credentials.
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from foundation.registry import Registry
+from nonesuch.foundation.registry import Registry
 
 if TYPE_CHECKING:
-    from catalogs.exports.job import Exporter
+    from nonesuch.catalogs.exports.export_job import Exporter
 
 EXPORTERS: Registry[Exporter] = Registry("export format", "exports")
 
@@ -32,7 +32,7 @@ _FORMATS = {
 
 def _factory(module: str, name: str) -> Callable[..., Exporter]:
     def make(*arguments: Any) -> Exporter:
-        exporter: Exporter = getattr(import_module(f"catalogs.exports.{module}"), name)(*arguments)
+        exporter: Exporter = getattr(import_module(f"nonesuch.catalogs.exports.{module}"), name)(*arguments)
         return exporter
 
     return make

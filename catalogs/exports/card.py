@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from catalogs.exports.card_facts import (
+from nonesuch.catalogs.exports.card_facts import (
     RowCounts,
     count_rows,
     facet_counts,
@@ -16,9 +16,9 @@ from catalogs.exports.card_facts import (
     score_facts,
     score_figures,
 )
-from catalogs.exports.columns import PLACE, described, features_yaml, yaml_text
-from catalogs.exports.job import ExportJob, Layout, Loss
-from foundation.naming import file_name
+from nonesuch.catalogs.exports.column_words import PLACE, described, features_yaml, yaml_text
+from nonesuch.catalogs.exports.export_job import ExportJob, Layout, Loss
+from nonesuch.foundation.naming import file_name
 
 EMBEDDED_LICENSE = "Apache-2.0 (trained from scratch; see its model card)"
 SHOWN_VALUES = 25  # of a facet

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalogs.schema import score_columns
+from nonesuch.catalogs.schema import score_columns
 
 _FACTS = ("encoder", "encoder_tag", "encoder_preprocessing", "aesthetic_head", "safety_version")
 

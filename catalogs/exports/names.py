@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from catalogs.expressions import unknown_column
-from foundation.errors import InputError
+from nonesuch.catalogs.search.expressions import unknown_column
+from nonesuch.foundation.errors import InputError
 
 MAX_PART = 120  # characters of one folder or file name
 MAX_NAME_BYTES = 240  # most file systems take 255

@@ -11,10 +11,10 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from catalogs.exports import EXPORTERS
-from catalogs.exports.card import data_card
-from catalogs.exports.columns import PLACE
-from catalogs.exports.job import (
+from nonesuch.catalogs.exports import EXPORTERS
+from nonesuch.catalogs.exports.card import data_card
+from nonesuch.catalogs.exports.column_words import PLACE
+from nonesuch.catalogs.exports.export_job import (
     Checked,
     Exported,
     Exporter,
@@ -25,11 +25,11 @@ from catalogs.exports.job import (
     Progress,
     SelfChecking,
 )
-from catalogs.exports.selection import Selection
-from catalogs.exports.stage import RECORD, Stage, check_target, staged
-from catalogs.schema import EMBEDDING
-from foundation.canonical import canonical_digest
-from foundation.errors import CatalogError, InputError, StorageError
+from nonesuch.catalogs.exports.selection import Selection
+from nonesuch.catalogs.exports.stage import RECORD, Stage, check_target, staged
+from nonesuch.catalogs.schema import EMBEDDING
+from nonesuch.foundation.canonical import canonical_digest
+from nonesuch.foundation.errors import CatalogError, InputError, StorageError
 
 CARD = "README.md"
 _FOR_DATASETS = frozenset({"croissant", "hf-imagefolder", "hf-parquet", "webdataset"})

@@ -11,16 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalogs.exports.job import LeftOut, Loss
-from catalogs.exports.names import IMAGE_SUFFIXES
-from catalogs.exports.splits import splits_of
-from catalogs.expressions import Where, each_condition
-from catalogs.image_files import read_original
-from catalogs.query import Catalog
-from catalogs.remote import local_file
-from catalogs.schema import EMBEDDING
-from foundation.errors import InputError
-from foundation.naming import file_name, json_without_folders, without_folders
+from nonesuch.catalogs.exports.export_job import LeftOut, Loss
+from nonesuch.catalogs.exports.names import IMAGE_SUFFIXES
+from nonesuch.catalogs.exports.splits import splits_of
+from nonesuch.catalogs.image_files import read_original
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.schema import EMBEDDING
+from nonesuch.catalogs.search.expressions import Where, each_condition
+from nonesuch.catalogs.storage.mirror import local_file
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.naming import file_name, json_without_folders, without_folders
 
 BATCH = 256  # rows turned into Python values together
 _SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}

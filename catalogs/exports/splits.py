@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalogs.exports.names import safe_part
-from foundation.errors import InputError
+from nonesuch.catalogs.exports.names import safe_part
+from nonesuch.foundation.errors import InputError
 
 ONE_SPLIT = "train"  # what `datasets` calls the only split
 MAX_SPLITS = 100

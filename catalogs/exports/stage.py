@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from catalogs.parts import SCHEMA_FILE
-from foundation.errors import InputError, StorageError
-from foundation.files import storage_error
+from nonesuch.catalogs.storage.parts import SCHEMA_FILE
+from nonesuch.foundation.errors import InputError, StorageError
+from nonesuch.foundation.files import storage_error
 
 RECORD = "export.json"  # in every export: what it is, and the sign that it may be replaced
 _KEY = ".export-key"

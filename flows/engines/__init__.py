@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from typing import Final
 
-from flows.engines.base import Engine
-from foundation.registry import Registry
-from generators.run_engine import RunEngine
+from nonesuch.flows.engines.base import Engine
+from nonesuch.foundation.registry import Registry
+from nonesuch.generators.sweepfile.run_engine import RunEngine
 
 __all__ = ["ENGINES", "Engine", "open_engine"]
 
 
 def _here(choice: RunEngine) -> Engine:
-    from flows.engines.here import Here
+    from nonesuch.flows.engines.here import Here
 
     return Here()
 
 
 def _processes(choice: RunEngine) -> Engine:
-    from flows.engines.processes import Processes
+    from nonesuch.flows.engines.processes import Processes
 
     return Processes(choice)
 
 
 def _ray(choice: RunEngine) -> Engine:
-    from flows.engines.ray_cluster import RayCluster
+    from nonesuch.flows.engines.ray_cluster import RayCluster
 
     return RayCluster(choice)
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from flows.job import Job
-from flows.progress import Counter
-from flows.shard import ShardReport
-from generators.shards import Shard
+from nonesuch.flows.reporting.progress import Counter
+from nonesuch.flows.run.job import Job
+from nonesuch.flows.run.shard import ShardReport
+from nonesuch.generators.matrix.shards import Shard
 
 
 class Engine(Protocol):
@@ -39,7 +39,7 @@ class News:
 
     worker: int  # its number in this run
     kind: Literal["ready", "began", "counted", "ended", "raised", "lost"]
-    # began: id of the shard's Prefect task run; counted: recipes that ended, each as flows.progress.Ended; ended: the
+    # began: id of the shard's Prefect task run; counted: recipes that ended, each as nonesuch.flows.reporting.progress.Ended; ended: the
     # ShardReport; raised: the exception that ends the run; lost: in words, what became of the worker
     value: Any = None
 

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import monotonic
 
-from flows.engines.base import Crew, News
-from flows.engines.lost import crashed, publish_lost, published_report
-from flows.job import Job
-from flows.progress import Counter, Ended
-from flows.shard import ShardReport
-from foundation.errors import DrawingError
-from generators.shards import Shard, split_shard
+from nonesuch.flows.engines.base import Crew, News
+from nonesuch.flows.engines.lost import crashed, publish_lost, published_report
+from nonesuch.flows.reporting.progress import Counter, Ended
+from nonesuch.flows.run.job import Job
+from nonesuch.flows.run.shard import ShardReport
+from nonesuch.foundation.errors import DrawingError
+from nonesuch.generators.matrix.shards import Shard, split_shard
 
 TICK = 0.5  # seconds between two looks at silent workers
 DEATHS = 4  # workers in a row that may die before they have drawn anything

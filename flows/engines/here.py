@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 
-from flows.ending import looks_back
-from flows.job import Job
-from flows.overlapping import overlapped
-from flows.progress import Counter
-from flows.shard import ShardReport
-from flows.shard_task import draw_shard
-from generators.shards import Shard
+from nonesuch.flows.reporting.progress import Counter
+from nonesuch.flows.run.ending import looks_back
+from nonesuch.flows.run.job import Job
+from nonesuch.flows.run.overlapping import overlapped
+from nonesuch.flows.run.shard import ShardReport
+from nonesuch.flows.run.shard_task import draw_shard
+from nonesuch.generators.matrix.shards import Shard
 
 
 class Here:

@@ -9,16 +9,16 @@ import pyarrow.parquet as pq
 from prefect.client.orchestration import get_client
 from prefect.states import Crashed
 
-from catalogs.parts import catalog_folder
-from catalogs.remote_output import fetch_part
-from catalogs.store import Store
-from flows.job import Job
-from flows.progress import Ended
-from flows.publishing import publish
-from flows.rows import catalog_row
-from flows.shard import ShardReport
-from generators.backends import Drawing
-from generators.shards import Shard
+from nonesuch.catalogs.storage.parts import catalog_folder
+from nonesuch.catalogs.storage.remote_output import fetch_part
+from nonesuch.catalogs.storage.store import Store
+from nonesuch.flows.reporting.progress import Ended
+from nonesuch.flows.run.job import Job
+from nonesuch.flows.run.publishing import publish
+from nonesuch.flows.run.shard import ShardReport
+from nonesuch.flows.run.steps.catalog_rows import catalog_row
+from nonesuch.generators.backends import Drawing
+from nonesuch.generators.matrix.shards import Shard
 
 
 def published_report(job: Job, shard: Shard) -> tuple[ShardReport, list[Ended]] | None:

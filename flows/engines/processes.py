@@ -21,15 +21,15 @@ import cloudpickle
 from prefect.client.orchestration import get_client
 from prefect.context import serialize_context
 
-from flows.engines.base import News
-from flows.engines.handing import Handing
-from flows.job import Job
-from flows.progress import Counter
-from flows.shard import ShardReport
-from foundation import children
-from foundation.errors import InputError
-from generators.run_engine import RunEngine
-from generators.shards import Shard
+from nonesuch.flows.engines.base import News
+from nonesuch.flows.engines.handing import Handing
+from nonesuch.flows.reporting.progress import Counter
+from nonesuch.flows.run.job import Job
+from nonesuch.flows.run.shard import ShardReport
+from nonesuch.foundation import children
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.matrix.shards import Shard
+from nonesuch.generators.sweepfile.run_engine import RunEngine
 
 
 class Processes:
@@ -62,7 +62,7 @@ class Processes:
 
 
 class LocalCrew:
-    """The worker processes of one run: a flows.engines.base.Crew. One for each environment."""
+    """The worker processes of one run: a nonesuch.flows.engines.base.Crew. One for each environment."""
 
     def __init__(self, environments: Sequence[dict[str, str]], job: Job) -> None:
         with get_client(sync_client=True) as client:
@@ -128,7 +128,7 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                children.command("flows.engines.worker_process", str(theirs.fileno())),
+                children.command("nonesuch.flows.engines.worker_process", str(theirs.fileno())),
                 env=children.environment(environment),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -181,7 +181,7 @@ def _environment(device: str, cards: list[str], workers: int) -> dict[str, str]:
 def _cards() -> list[str]:
     """The CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     # Asked in a process of its own: this one draws nothing, and torch would take half a gigabyte of its memory.
-    asked = children.command("flows.engines.cards")
+    asked = children.command("nonesuch.flows.engines.count_cards")
     told = subprocess.run(asked, env=children.environment(), capture_output=True, text=True, check=True)
     count = int(told.stdout)
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]

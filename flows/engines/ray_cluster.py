@@ -23,17 +23,17 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
 
-from flows.engines.base import News
-from flows.engines.handing import Handing
-from flows.engines.working import work
-from flows.job import Job
-from flows.progress import Counter
-from flows.shard import ShardReport
-from foundation import children
-from foundation.errors import DependencyError, InputError
-from foundation.files import config_dir
-from generators.run_engine import RunEngine
-from generators.shards import Shard
+from nonesuch.flows.engines.base import News
+from nonesuch.flows.engines.handing import Handing
+from nonesuch.flows.engines.working import work
+from nonesuch.flows.reporting.progress import Counter
+from nonesuch.flows.run.job import Job
+from nonesuch.flows.run.shard import ShardReport
+from nonesuch.foundation import children
+from nonesuch.foundation.errors import DependencyError, InputError
+from nonesuch.foundation.files import config_dir
+from nonesuch.generators.matrix.shards import Shard
+from nonesuch.generators.sweepfile.run_engine import RunEngine
 
 try:
     import ray
@@ -91,7 +91,7 @@ class RayCluster:
 
 
 class RayCrew:
-    """The workers of one run: a flows.engines.base.Crew of Ray tasks."""
+    """The workers of one run: a nonesuch.flows.engines.base.Crew of Ray tasks."""
 
     def __init__(self, runner: Any, job: Job, devices: int | None) -> None:
         with get_client(sync_client=True) as client:
@@ -213,7 +213,7 @@ def worker_task(station: _Station) -> None:
 
 
 class _ShelfDesk:
-    """A flows.engines.working.Desk before the shelf."""
+    """A nonesuch.flows.engines.working.Desk before the shelf."""
 
     def __init__(self, number: int, shelf: Any) -> None:
         self._number, self._shelf = number, shelf
@@ -232,7 +232,9 @@ class _ShelfDesk:
 def _guard() -> Iterator[None]:
     """See to it that Ray's processes on this machine end if this one is killed inside the block."""
     guard = subprocess.Popen(
-        children.command("flows.engines.ray_guard"), env=children.environment(), stdin=subprocess.DEVNULL
+        children.command("nonesuch.flows.engines.ray_guard"),
+        env=children.environment(),
+        stdin=subprocess.DEVNULL,
     )
     try:
         yield

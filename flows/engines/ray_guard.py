@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from foundation import children
+from nonesuch.foundation import children
 
 _EVERY = 1.0  # seconds between two looks at what is below the run, and in which others may end by themselves
 

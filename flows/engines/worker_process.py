@@ -1,6 +1,6 @@
 """A worker process of the engine `processes`: shards in, news out, over one pipe.
 
-Started by flows.engines.processes with the number of the pipe's file descriptor. When the pipe closes, the
+Started by nonesuch.flows.engines.processes with the number of the pipe's file descriptor. When the pipe closes, the
 process that handed out the shards is gone, and this one ends at once, in the middle of whatever it does.
 """
 
@@ -15,8 +15,8 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
-from foundation import children
-from generators.shards import Shard
+from nonesuch.foundation import children
+from nonesuch.generators.matrix.shards import Shard
 
 
 def main(descriptor: int) -> None:
@@ -29,7 +29,7 @@ def main(descriptor: int) -> None:
     greeting = desk.pipe.recv_bytes()
     threading.Thread(target=desk.listen, name="listen", daemon=True).start()
 
-    from flows.engines.working import work
+    from nonesuch.flows.engines.working import work
 
     job, context = pickle.loads(greeting)
     from prefect.context import hydrated_context
@@ -39,7 +39,7 @@ def main(descriptor: int) -> None:
 
 
 class _PipeDesk:
-    """A flows.engines.working.Desk at the end of a pipe."""
+    """A nonesuch.flows.engines.working.Desk at the end of a pipe."""
 
     def __init__(self, pipe: Connection[Any, Any]) -> None:
         self.pipe = pipe

@@ -7,12 +7,12 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any, Protocol
 
-from catalogs.remote_output import join_output, staging
-from flows.job import Job
-from flows.output import at_work, make_room
-from flows.progress import Ended
-from flows.shard_task import draw_shard
-from generators.shards import Shard
+from nonesuch.catalogs.storage.remote_output import join_output, staging
+from nonesuch.flows.reporting.progress import Ended
+from nonesuch.flows.run.job import Job
+from nonesuch.flows.run.output_folder import at_work, make_room
+from nonesuch.flows.run.shard_task import draw_shard
+from nonesuch.generators.matrix.shards import Shard
 
 EVERY = 0.5  # seconds between two messages about recipes that have ended
 
@@ -25,7 +25,7 @@ class Desk(Protocol):
         ...
 
     def tell(self, kind: str, value: Any = None) -> None:
-        """Send one piece of flows.engines.base.News."""
+        """Send one piece of nonesuch.flows.engines.base.News."""
         ...
 
 
@@ -50,7 +50,7 @@ def work(desk: Desk, job: Job) -> None:
 
 
 class _Telling:
-    """A flows.progress.Counting that tells the desk, a few recipes at a time."""
+    """A nonesuch.flows.reporting.progress.Counting that tells the desk, a few recipes at a time."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from foundation.errors import InputError
-from foundation.registry import Registry
-from generators.backends.base import (
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.registry import Registry
+from nonesuch.generators.backends.base import (
     DRAWN_HERE,
     Backend,
     BackendKind,
@@ -20,8 +20,8 @@ from generators.backends.base import (
     Spooling,
     draw_anew,
 )
-from generators.connections import Connection
-from generators.models import ModelFacts, is_hub_id
+from nonesuch.generators.models import ModelFacts, is_hub_id
+from nonesuch.generators.sweepfile.connections import Connection
 
 __all__ = [
     "BACKENDS",
@@ -43,20 +43,20 @@ _SCHEME: Final = re.compile(r"([a-z][a-z0-9_]+):(.*)", re.DOTALL)
 
 
 def _diffusers() -> BackendKind:
-    from generators.backends.diffusers_kind import DiffusersKind
+    from nonesuch.generators.backends.diffusers_kind import DiffusersKind
 
     return DiffusersKind()
 
 
 def _noise() -> BackendKind:
-    from generators.backends.noise import NoiseKind
+    from nonesuch.generators.backends.noise import NoiseKind
 
     return NoiseKind()
 
 
 def _remote(name: str) -> Callable[[], BackendKind]:
     def kind() -> BackendKind:
-        from generators.backends.remote.kinds import KINDS
+        from nonesuch.generators.backends.remote.kinds import KINDS
 
         return KINDS[name]()
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
-from foundation.errors import DrawingError
-from foundation.images import RGB
-from generators.connections import Connection
-from generators.models import ModelFacts
-from generators.recipe import Recipe
+from nonesuch.foundation.errors import DrawingError
+from nonesuch.foundation.images import RGB
+from nonesuch.generators.models import ModelFacts
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.sweepfile.connections import Connection
 
 
 @dataclass(frozen=True, slots=True)

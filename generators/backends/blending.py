@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
 
-from foundation.errors import InputError
-from generators.backends.pictures import mask_of, start_of
-from generators.recipe import Recipe
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends.input_images import mask_of, start_of
+from nonesuch.generators.recipe import Recipe
 
 
 def blending_arguments(form: Any, recipes: Sequence[Recipe], parameters: Mapping[str, Any]) -> dict[str, Any]:

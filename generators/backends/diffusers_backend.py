@@ -11,15 +11,15 @@ from typing import Any, Final
 
 import torch
 
-from foundation.errors import DrawingError, InputError
-from foundation.images import RGB
-from foundation.processor import computed
-from generators.backends.base import DRAWN_HERE, Drawing
-from generators.backends.frames import embedded
-from generators.backends.image_prompts import use_image_prompt
-from generators.backends.passes import Passes, Prompted
-from generators.backends.pictures import mask_of, start_of
-from generators.backends.pipelines import (
+from nonesuch.foundation.errors import DrawingError, InputError
+from nonesuch.foundation.images import RGB
+from nonesuch.foundation.processor import computed
+from nonesuch.generators.backends.base import DRAWN_HERE, Drawing
+from nonesuch.generators.backends.batch_passes import Passes, Prompted
+from nonesuch.generators.backends.frames import embedded
+from nonesuch.generators.backends.image_prompts import use_image_prompt
+from nonesuch.generators.backends.input_images import mask_of, start_of
+from nonesuch.generators.backends.pipelines import (
     best_device,
     is_out_of_memory,
     load_pipeline,
@@ -27,12 +27,12 @@ from generators.backends.pipelines import (
     rgb_bytes,
     use_loras,
 )
-from generators.backends.prompts import PromptEncoder, shape_of
-from generators.backends.speed import OPTIONS, Accelerated, Speed, pipeline_options, speed_of
-from generators.init_images import laid_over
-from generators.models import ModelFacts
-from generators.recipe import Recipe
-from generators.ways.parts import ImagePrompt
+from nonesuch.generators.backends.prompts import PromptEncoder, shape_of
+from nonesuch.generators.backends.speed import OPTIONS, Accelerated, Speed, pipeline_options, speed_of
+from nonesuch.generators.init_images import laid_over
+from nonesuch.generators.models import ModelFacts
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.ways.recipe_extras import ImagePrompt
 
 # Pixels in a batch by default: what keeps the device busy without asking for much memory.
 _BATCH_PIXELS: Final = {"cuda": 8 * 1024 * 1024, "mps": 1024 * 1024, "cpu": 16 * 128 * 128}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from foundation.errors import DependencyError
-from generators.backends.base import Backend
-from generators.models import EMBEDDED_FOLDER, ModelFacts, folder_facts, hub_facts
+from nonesuch.foundation.errors import DependencyError
+from nonesuch.generators.backends.base import Backend
+from nonesuch.generators.models import EMBEDDED_FOLDER, ModelFacts, folder_facts, hub_facts
 
 
 class DiffusersKind:
@@ -30,6 +30,6 @@ class DiffusersKind:
         self, facts: ModelFacts, *, device: str | None, batch_size: int | None, network: bool
     ) -> Backend:
         """A backend for the pipeline; torch is imported when it loads."""
-        from generators.backends.diffusers_backend import DiffusersBackend
+        from nonesuch.generators.backends.diffusers_backend import DiffusersBackend
 
         return DiffusersBackend(facts, device=device, batch_size=batch_size, network=network)

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from foundation.errors import DependencyError, DrawingError, InputError
-from foundation.images import RGB
-from generators.backends import model_facts
-from generators.backends.pipelines import first_line, load_pipeline
-from generators.recipe import Recipe
-from generators.ways.parts import Upscaler
+from nonesuch.foundation.errors import DependencyError, DrawingError, InputError
+from nonesuch.foundation.images import RGB
+from nonesuch.generators.backends import model_facts
+from nonesuch.generators.backends.pipelines import first_line, load_pipeline
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.ways.recipe_extras import Upscaler
 
 TILE: Final = 512  # px; larger pictures go through a network in tiles
 OVERLAP: Final = 32  # px that a tile sees of its neighbours

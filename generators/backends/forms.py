@@ -11,10 +11,10 @@ from typing import Any, Final, Literal
 import diffusers
 import torch
 
-from foundation.errors import DrawingError, InputError
-from generators.backends.pipelines import first_line, read_config
-from generators.recipe import Recipe
-from generators.ways.parts import Control
+from nonesuch.foundation.errors import DrawingError, InputError
+from nonesuch.generators.backends.pipelines import first_line, read_config
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.ways.recipe_extras import Control
 
 Kind = Literal["text", "image", "inpaint"]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from foundation.errors import InputError
-from generators.backends.prompts import Embeddings, PromptEncoder, shape_of
-from generators.recipe import Recipe
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends.prompts import Embeddings, PromptEncoder, shape_of
+from nonesuch.generators.recipe import Recipe
 
 
 def slerp(one: torch.Tensor, other: torch.Tensor, at: float) -> torch.Tensor:

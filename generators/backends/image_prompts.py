@@ -10,11 +10,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import CLIPVisionModelWithProjection
 
-from foundation.errors import InputError
-from generators.backends.pipelines import first_line
-from generators.init_images import whole_picture
-from generators.recipe import Recipe
-from generators.ways.parts import ImagePrompt
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends.pipelines import first_line
+from nonesuch.generators.init_images import whole_picture
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.ways.recipe_extras import ImagePrompt
 
 
 def use_image_prompt(pipe: Any, prompt: ImagePrompt | None, *, device: str, dtype: torch.dtype) -> None:

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from generators.backends.base import DRAWN_HERE, Drawing
-from generators.models import Defaults, ModelFacts
-from generators.recipe import Recipe
+from nonesuch.generators.backends.base import DRAWN_HERE, Drawing
+from nonesuch.generators.models import Defaults, ModelFacts
+from nonesuch.generators.recipe import Recipe
 
 _FACTS: Final = ModelFacts(
     model="noise",

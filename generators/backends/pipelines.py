@@ -14,11 +14,11 @@ import numpy as np
 import torch
 import transformers
 
-from foundation.errors import DrawingError, InputError, NonesuchError
-from foundation.images import RGB
-from generators.models import ModelFacts
-from generators.recipe import Lora
-from generators.schedulers import DEFAULT, SCHEDULERS, check_scheduler
+from nonesuch.foundation.errors import DrawingError, InputError, NonesuchError
+from nonesuch.foundation.images import RGB
+from nonesuch.generators.models import ModelFacts
+from nonesuch.generators.recipe import Lora
+from nonesuch.generators.schedulers import DEFAULT, SCHEDULERS, check_scheduler
 
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # torch says out of memory in its own kind on accelerators, and in words on the CPU.

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import torch
 
-from generators.backends.pipelines import is_out_of_memory
-from generators.backends.weighted_prompts import weighted_embeddings
+from nonesuch.generators.backends.pipelines import is_out_of_memory
+from nonesuch.generators.backends.weighted_prompts import weighted_embeddings
 
 CACHED: Final = 256  # prompts whose embeddings stay on the device; 2 MB each for the largest encoders
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import torch
 
-from foundation.errors import DependencyError, InputError
+from nonesuch.foundation.errors import DependencyError, InputError
 
 OPTIONS: Final = frozenset({"compile", "channels_last", "step_cache", "quantise"})
 _GRAPHS: Final = 64  # compiled graphs of one block: four shapes in SD 1.5 for each of a sweep's sizes

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import torch
 
-from foundation.errors import DependencyError, InputError
-from generators.prompt_syntax import BACKTRACK, CHUNK, parse_weights
+from nonesuch.foundation.errors import DependencyError, InputError
+from nonesuch.generators.prompt_syntax import BACKTRACK, CHUNK, parse_weights
 
 _KNOWN: Final = ("StableDiffusion", "StableDiffusionXL")  # what pipelines' class names begin with
 

@@ -9,8 +9,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from generators.foreign.words import Taken, known_scheduler, lora_settings, loras_of_prompt, prompt_syntax
-from generators.ways.again import FindFile
+from nonesuch.generators.foreign.vocabulary_map import (
+    Taken,
+    known_scheduler,
+    lora_settings,
+    loras_of_prompt,
+    prompt_syntax,
+)
+from nonesuch.generators.ways.again import FindFile
 
 # Ways that a sweep file does not have, by the beginning of the key.
 _LOST: Final = (

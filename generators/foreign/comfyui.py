@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from generators.foreign.graph import Graph, read
-from generators.foreign.passes import Pass, number, passes_of
-from generators.foreign.scaling import THERE_AND_BACK, bare, scaling_of
-from generators.foreign.words import Taken, known_scheduler, lora_settings, prompt_syntax
-from generators.ways.again import FindFile
+from nonesuch.generators.foreign.graph import Graph, read
+from nonesuch.generators.foreign.graph_samplers import Pass, number, passes_of
+from nonesuch.generators.foreign.scaling import THERE_AND_BACK, bare, scaling_of
+from nonesuch.generators.foreign.vocabulary_map import Taken, known_scheduler, lora_settings, prompt_syntax
+from nonesuch.generators.ways.again import FindFile
 
 _MODEL_NAMES: Final = ("ckpt_name", "unet_name", "model_name")
 _MASKS: Final = ("VAEEncodeForInpaint", "SetLatentNoiseMask", "InpaintModelConditioning")

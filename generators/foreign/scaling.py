@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from generators.foreign.graph import Graph
-from generators.foreign.passes import number
-from generators.ways.again import FindFile
+from nonesuch.generators.foreign.graph import Graph
+from nonesuch.generators.foreign.graph_samplers import number
+from nonesuch.generators.ways.again import FindFile
 
 THERE_AND_BACK: Final = ("VAEDecode", "VAEEncode", "VAEDecodeTiled", "VAEEncodeTiled")  # no loss
 _FACTOR: Final = re.compile(r"(?<![\d.])([2348])x|x([2348])(?!\d)", re.IGNORECASE)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from foundation.errors import InputError
-from generators.models import ModelFacts
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.models import ModelFacts
 
 # What each class can do: start from a picture ("image"), be guided by ControlNets ("control") or an image prompt
 # ("image_prompt"), and hand its latents to a refiner ("refiner").

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from foundation.errors import InputError
-from generators.settings import Settings
-from generators.sweep import Sweep
-from generators.templates import Template, parse_template
-from generators.ways.parts import Between
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.sweepfile.settings import Settings
+from nonesuch.generators.sweepfile.sweep import Sweep
+from nonesuch.generators.sweepfile.values.templates import Template, parse_template
+from nonesuch.generators.ways.recipe_extras import Between
 
 
 def other_ends(sweep: Sweep) -> dict[str, Template]:

@@ -6,15 +6,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from foundation.errors import InputError
-from generators.backends import model_facts
-from generators.digests import weights_digest
-from generators.init_images import DEFAULT_FIT, DEFAULT_STRENGTH, check_mask, picture_digest, picture_size
-from generators.models import ModelFacts, component_facts
-from generators.source import Source
-from generators.ways.abilities import check_ability, check_way
-from generators.ways.parts import Control, Extend, Hires, ImagePrompt, Refiner, Upscale, Upscaler
-from generators.ways.settings import WAY_SETTINGS
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends import model_facts
+from nonesuch.generators.digests import weights_digest
+from nonesuch.generators.init_images import (
+    DEFAULT_FIT,
+    DEFAULT_STRENGTH,
+    check_mask,
+    picture_digest,
+    picture_size,
+)
+from nonesuch.generators.models import ModelFacts, component_facts
+from nonesuch.generators.sweepfile.yaml_lines import Source
+from nonesuch.generators.ways.abilities import check_ability, check_way
+from nonesuch.generators.ways.recipe_extras import (
+    Control,
+    Extend,
+    Hires,
+    ImagePrompt,
+    Refiner,
+    Upscale,
+    Upscaler,
+)
+from nonesuch.generators.ways.way_settings import WAY_SETTINGS
 
 DEFAULT_HIRES: Final = {"scale": 2.0, "strength": 0.5, "upscaler": "lanczos"}
 DEFAULT_UPSCALE: Final = {"scale": 2.0, "upscaler": "lanczos"}

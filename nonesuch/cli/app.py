@@ -12,28 +12,14 @@ from typing import Annotated
 
 import typer
 
-from foundation import children
-from foundation.errors import NonesuchError
-from nonesuch.cli import (
-    animate,
-    audit,
-    catalog,
-    check,
-    compare,
-    exchange,
-    insight,
-    picks,
-    provenance,
-    remote,
-    resweep,
-    schedule,
-    serve,
-    status,
-    sweep,
-    train,
-    upkeep,
-)
+from nonesuch.cli import serve
+from nonesuch.cli.choose import audit, compare, picks, query_sheet, stats_dedupe_compact
+from nonesuch.cli.draw import animate, plan_run, recipe_refine_reproduce, schedule, status, train_lora
+from nonesuch.cli.keep import check, import_rescore, push, retain
 from nonesuch.cli.once import take_once
+from nonesuch.cli.prove import verify_mark_recover
+from nonesuch.foundation import children
+from nonesuch.foundation.errors import NonesuchError
 
 PATIENCE = 20.0  # seconds
 EXIT_FAILED, EXIT_USAGE, EXIT_PARTLY, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -68,22 +54,22 @@ def _root(
 
 
 for room in (
-    sweep,
+    plan_run,
     schedule,
     status,
     check,
-    resweep,
-    train,
-    upkeep,
-    catalog,
+    recipe_refine_reproduce,
+    train_lora,
+    retain,
+    query_sheet,
     animate,
-    insight,
+    stats_dedupe_compact,
     audit,
     picks,
     compare,
-    exchange,
-    provenance,
-    remote,
+    import_rescore,
+    verify_mark_recover,
+    push,
     serve,
 ):
     room.add_commands(app)

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from flows.progress import Tally
-from nonesuch.sweeps import is_not_about_runs
+from nonesuch.flows.reporting.progress import Tally
+from nonesuch.running.sweeps import is_not_about_runs
 
 EVERY = 5.0  # seconds between two lines of progress
 
@@ -22,7 +22,7 @@ def tell(event: str, **facts: Any) -> None:
 
 
 class JsonLog(logging.Handler):
-    """A flows.progress.Watcher, and a logging handler for what libraries have to say."""
+    """A nonesuch.flows.reporting.progress.Watcher, and a logging handler for what libraries have to say."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -34,7 +34,7 @@ class JsonLog(logging.Handler):
     def __enter__(self) -> JsonLog:
         import prefect.logging.configuration
 
-        import flows  # noqa: F401  (its settings come before Prefect's import, which sets the handlers)
+        import nonesuch.flows  # noqa: F401  (its settings come before Prefect's import, which sets the handlers)
 
         prefect.logging.configuration.setup_logging()
         root = logging.getLogger()

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from foundation.urls import local_path
+from nonesuch.foundation.urls import local_path
 
 _FORMS = ("--json", "--csv", "--paths", "--sheet")  # of which a command writes one
 

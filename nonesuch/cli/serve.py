@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from foundation.errors import InputError
-from nonesuch.cli.signing import WatermarkKey, chosen_watermark_key
+from nonesuch.cli.prove.signing_options import WatermarkKey, chosen_watermark_key
+from nonesuch.foundation.errors import InputError
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -67,8 +67,8 @@ def serve(
     import uvicorn
 
     from nonesuch.web.app import create_app
-    from nonesuch.web.connections import guarded
-    from nonesuch.web.limits import ConnectionLimits
+    from nonesuch.web.connection_limits import guarded
+    from nonesuch.web.upload_limits import ConnectionLimits
 
     address = listening.getsockname()
     loopback = address[0] in ("127.0.0.1", "::1") or address[0].startswith("127.")

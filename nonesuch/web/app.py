@@ -20,12 +20,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from catalogs.remote import located
-from foundation.errors import InputError, NonesuchError
+from nonesuch.catalogs.storage.mirror import located
+from nonesuch.foundation.errors import InputError, NonesuchError
+from nonesuch.provenance.credentials.trustlist import load_trust
+from nonesuch.provenance.marking.manifest import own_version
 from nonesuch.web import warming
 from nonesuch.web.gallery.room import open_room
 from nonesuch.web.guard import Guard
-from nonesuch.web.limits import Limits, Refused
 from nonesuch.web.pool import Pool
 from nonesuch.web.repository import Repository
 from nonesuch.web.routes import (
@@ -39,8 +40,7 @@ from nonesuch.web.routes import (
     verify,
 )
 from nonesuch.web.site import Site, open_templates
-from provenance.manifest import own_version
-from provenance.trustlist import load_trust
+from nonesuch.web.upload_limits import Limits, Refused
 
 _MAX_WORKERS = 4
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from provenance.evidence import Confidence, Evidence
-from provenance.verdict import OWN_ANCHOR, Verdict
+from nonesuch.provenance.evidence import Confidence, Evidence
+from nonesuch.provenance.verifying.verdict import OWN_ANCHOR, Verdict
 
 _LONGEST = 2000  # characters of foreign text that are shown
 _DIGEST = re.compile(r"\b([0-9a-f]{16})[0-9a-f]{16,}\b")

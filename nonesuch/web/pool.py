@@ -1,7 +1,7 @@
 """The processes in which images of strangers are opened, killed when one hangs, crashes or eats too much memory.
 
-Each is a `nonesuch.web.worker`: a JSON header line and the image's bytes go in, JSON lines come out. What a verdict's
-steps (provenance.steps) have found is kept when the worker ends before the last of them.
+Each is a `nonesuch.web.upload_worker`: a JSON header line and the image's bytes go in, JSON lines come out. What a verdict's
+steps (nonesuch.provenance.verifying.steps) have found is kept when the worker ends before the last of them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from foundation import children
-from nonesuch.web.limits import RETRY, Refused
-from provenance.allowance import Allowance
+from nonesuch.foundation import children
+from nonesuch.provenance.verifying.allowance import Allowance
+from nonesuch.web.upload_limits import RETRY, Refused
 
 _START_SECONDS = 120.0  # that a worker may take to load its libraries
 _LOOK_SECONDS = 0.2  # between two looks at a worker's processor time
@@ -47,7 +47,7 @@ class Pool:
             self._idle.append(await self._start())
 
     async def ask(self, job: str, data: bytes = b"", **details: Any) -> dict[str, Any]:
-        """What a worker answers to a job (see nonesuch.web.worker), with the `last` step before a failure.
+        """What a worker answers to a job (see nonesuch.web.upload_worker), with the `last` step before a failure.
 
         Raises WorkerFailed, and Refused 503 when no worker becomes free in time.
         """
@@ -103,7 +103,7 @@ class Pool:
     async def _start(self) -> Process:
         environment = children.environment({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
         process = await asyncio.create_subprocess_exec(
-            *children.command("nonesuch.web.worker"),
+            *children.command("nonesuch.web.upload_worker"),
             stdin=PIPE, stdout=PIPE, env=environment, limit=_MAX_REPLY,
         )  # fmt: skip
         try:

@@ -16,18 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catalogs import lookup
-from catalogs.query import Catalog
-from foundation.errors import InputError, NonesuchError, ProvenanceError
-from foundation.images import RGB, read_limited
-from nonesuch.lookup import CatalogFolder
-from provenance import catalog_match, sidecar, watermark
-from provenance.credentials import read_credentials, sniff_mime
-from provenance.marks import Payloads
-from provenance.pixel_marks import bound_payload
-from provenance.pixels import Pixels
-from provenance.trustlist import load_trust
-from provenance.watermark import trustmark
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.search import lookup
+from nonesuch.foundation.errors import InputError, NonesuchError, ProvenanceError
+from nonesuch.foundation.images import RGB, read_limited
+from nonesuch.marking.recovering import CatalogFolder
+from nonesuch.provenance import sidecar, watermark
+from nonesuch.provenance.credentials.reading import read_credentials, sniff_mime
+from nonesuch.provenance.credentials.trustlist import load_trust
+from nonesuch.provenance.pixels import Pixels
+from nonesuch.provenance.verifying import catalog_match
+from nonesuch.provenance.verifying.watermarks_found import Payloads
+from nonesuch.provenance.watermark import trustmark
+from nonesuch.provenance.watermark.chosen import bound_payload
 
 FINGERPRINT = "org.nonesuch.phash.1"  # 16 hex digits, as the catalog's column `phash`
 WATERMARKS = (watermark.ALGORITHM, trustmark.NAME)

@@ -12,16 +12,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from nonesuch.provenance.credentials.trustlist import TrustSet
+from nonesuch.provenance.verifying.steps import Step, cut_short
+from nonesuch.provenance.verifying.verdict import Verdict
 from nonesuch.web.facts import plain
 from nonesuch.web.gallery.room import Room
 from nonesuch.web.gallery.shown import add_filters
-from nonesuch.web.limits import RETRY, Limits, Refused
 from nonesuch.web.pool import Pool, WorkerFailed
 from nonesuch.web.repository import Repository
+from nonesuch.web.upload_limits import RETRY, Limits, Refused
 from nonesuch.web.uploads import Held, Upload, read_upload
-from provenance.steps import Step, cut_short
-from provenance.trustlist import TrustSet
-from provenance.verdict import Verdict
 
 
 @dataclass(slots=True)

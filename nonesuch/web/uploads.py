@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
-from nonesuch.web.limits import RETRY, Limits, Refused
+from nonesuch.web.upload_limits import RETRY, Limits, Refused
 
 _FORM_OVERHEAD = 64 << 10  # bytes of a form around its file
 _MAX_PARTS = 16

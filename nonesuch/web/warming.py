@@ -8,14 +8,14 @@ from contextlib import suppress
 
 from starlette.datastructures import QueryParams
 
-from foundation.errors import NonesuchError
+from nonesuch.foundation.errors import NonesuchError
 from nonesuch.web.gallery.reader import Gallery
 from nonesuch.web.gallery.room import Room
 from nonesuch.web.gallery.view import View, default_order
-from nonesuch.web.limits import Refused
 from nonesuch.web.pool import Pool
 from nonesuch.web.routes.gallery_compare import blind
 from nonesuch.web.routes.gallery_grid import whole
+from nonesuch.web.upload_limits import Refused
 
 
 async def first(room: Room | None, pool: Pool) -> None:

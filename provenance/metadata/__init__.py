@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from foundation.registry import Registry
-from provenance.metadata.finding import Finding, MetadataReader
-from provenance.metadata.source import Source
+from nonesuch.foundation.registry import Registry
+from nonesuch.provenance.metadata.finding import Finding, MetadataReader
+from nonesuch.provenance.metadata.raw_fields import Source
 
 __all__ = ["READERS", "Finding", "MetadataReader", "Source", "read_metadata"]
 
@@ -30,7 +30,7 @@ def read_metadata(source: Source) -> Iterator[Finding]:
 
 
 def _register() -> None:
-    from provenance.metadata import (
+    from nonesuch.provenance.metadata import (
         automatic1111,
         comfyui,
         exif,

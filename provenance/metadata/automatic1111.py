@@ -10,8 +10,8 @@ import json
 import re
 from typing import Any
 
-from provenance.metadata.finding import Finding, excerpt, recipe
-from provenance.metadata.source import Source
+from nonesuch.provenance.metadata.finding import Finding, excerpt, recipe
+from nonesuch.provenance.metadata.raw_fields import Source
 
 MAX_TEXT = 1 << 20  # characters; longer texts are no parameters
 _MAX_LAST_LINE = 64 << 10

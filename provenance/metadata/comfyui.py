@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from provenance.metadata.finding import Finding, excerpt, recipe
-from provenance.metadata.source import Source
+from nonesuch.provenance.metadata.finding import Finding, excerpt, recipe
+from nonesuch.provenance.metadata.raw_fields import Source
 
 _CARRIERS = (0x0110, 0x010F, 0x010E)  # Model, Make and ImageDescription, which ComfyUI puts to its own use
 _TEXTS = ("string", "prompt", "value", "t5xxl", "clip_l", "clip_g")  # inputs that hold texts, besides `text…`

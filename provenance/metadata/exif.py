@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from provenance.metadata.finding import Finding
-from provenance.metadata.source import Source
-from provenance.metadata.xmp import xmp_values
+from nonesuch.provenance.metadata.finding import Finding
+from nonesuch.provenance.metadata.raw_fields import Source
+from nonesuch.provenance.metadata.xmp import xmp_values
 
 _MAKE, _MODEL, _SOFTWARE = 0x010F, 0x0110, 0x0131
 _EXPOSURE = (0x9003, 0x9290, 0xA434)  # DateTimeOriginal, sub-seconds, lens model

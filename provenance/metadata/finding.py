@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from provenance.evidence import Confidence, Says
-from provenance.metadata.source import Source
+from nonesuch.provenance.evidence import Confidence, Says
+from nonesuch.provenance.metadata.raw_fields import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from provenance.metadata import automatic1111
-from provenance.metadata.finding import Finding, excerpt, recipe
-from provenance.metadata.source import Source
+from nonesuch.provenance.metadata import automatic1111
+from nonesuch.provenance.metadata.finding import Finding, excerpt, recipe
+from nonesuch.provenance.metadata.raw_fields import Source
 
 _NAMED = (
     "prompt", "negative_prompt", "seed", "steps", "guidance_scale", "sampler", "base_model", "base_model_hash",

@@ -7,8 +7,8 @@ import re
 from contextlib import suppress
 from typing import Any
 
-from provenance.metadata.finding import Finding, excerpt, recipe
-from provenance.metadata.source import Source
+from nonesuch.provenance.metadata.finding import Finding, excerpt, recipe
+from nonesuch.provenance.metadata.raw_fields import Source
 
 # the flags of its old command line
 _DREAM = re.compile(r"\s-(?:s ?\d|S ?-?\d|W ?\d|H ?\d|C ?\d|A ?\w)")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from provenance.evidence import Says
-from provenance.metadata.exif import GENERATORS, has_word
-from provenance.metadata.finding import Finding, excerpt
-from provenance.metadata.source import Source
-from provenance.metadata.xmp import xmp_values
+from nonesuch.provenance.evidence import Says
+from nonesuch.provenance.metadata.exif import GENERATORS, has_word
+from nonesuch.provenance.metadata.finding import Finding, excerpt
+from nonesuch.provenance.metadata.raw_fields import Source
+from nonesuch.provenance.metadata.xmp import xmp_values
 
 # What makers write as the credit line, in lower case, with what it says and who writes it.
 _PHRASES: tuple[tuple[str, Says, str | None], ...] = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from provenance import vocabulary
-from provenance.metadata.finding import Finding, excerpt, recipe
-from provenance.metadata.source import Source
-from provenance.metadata.xmp import xmp_values
+from nonesuch.provenance import vocabulary
+from nonesuch.provenance.metadata.finding import Finding, excerpt, recipe
+from nonesuch.provenance.metadata.raw_fields import Source
+from nonesuch.provenance.metadata.xmp import xmp_values
 
 _JOB = re.compile(r"\bJob ID:\s*([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE)
 _FLAG = re.compile(r"\s--(\w+)(?:\s+((?!--)[^\s]+))?")

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from provenance.metadata import automatic1111, novelai, swarmui
-from provenance.metadata.finding import Finding, excerpt
-from provenance.metadata.source import MAX_FIELD, Source, inflate
+from nonesuch.provenance.metadata import automatic1111, novelai, swarmui
+from nonesuch.provenance.metadata.finding import Finding, excerpt
+from nonesuch.provenance.metadata.raw_fields import MAX_FIELD, Source, inflate
 
 _LOSSLESS = ("image/png", "image/webp", "image/avif", "image/tiff")
 _HEAD = 15 * 8 + 32  # bits of magic and length

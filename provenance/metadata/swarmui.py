@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from provenance.metadata.finding import Finding, excerpt, recipe
-from provenance.metadata.source import Source
+from nonesuch.provenance.metadata.finding import Finding, excerpt, recipe
+from nonesuch.provenance.metadata.raw_fields import Source
 
 _NAMED = ("prompt", "negativeprompt", "seed", "steps", "cfgscale", "sampler", "width", "height", "model")
 

@@ -6,10 +6,10 @@ import re
 from contextlib import suppress
 from xml.etree import ElementTree
 
-from provenance import vocabulary
-from provenance.evidence import Says
-from provenance.metadata.finding import Finding, excerpt, recipe
-from provenance.metadata.source import Source
+from nonesuch.provenance import vocabulary
+from nonesuch.provenance.evidence import Says
+from nonesuch.provenance.metadata.finding import Finding, excerpt, recipe
+from nonesuch.provenance.metadata.raw_fields import Source
 
 MAX_XMP = 4 << 20  # bytes that are parsed
 _MAX_VALUES = 2_000

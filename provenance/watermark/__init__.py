@@ -8,14 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from provenance.watermark.detection import Detection, Transform, detect
-    from provenance.watermark.embedding import embed
+    from nonesuch.provenance.watermark.detecting.detect import Detection, Transform, detect
+    from nonesuch.provenance.watermark.embedding.embed import embed
 
 ALGORITHM = "org.nonesuch.watermark.1"  # name in C2PA soft bindings; the value is 16 hex digits
 
 __all__ = ["ALGORITHM", "Detection", "Transform", "detect", "embed"]
 
-_HOMES = {"Detection": "detection", "Transform": "detection", "detect": "detection", "embed": "embedding"}
+_HOMES = {
+    "Detection": "detecting.detect",
+    "Transform": "detecting.detect",
+    "detect": "detecting.detect",
+    "embed": "embedding.embed",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from foundation.registry import Registry
-from provenance.watermark import ALGORITHM
+from nonesuch.foundation.registry import Registry
+from nonesuch.provenance.watermark import ALGORITHM
 
 RGB = npt.NDArray[np.uint8]
 
@@ -47,19 +47,19 @@ class Nonesuch:
     name: str = ALGORITHM
 
     def embed(self, image: RGB, payload: int) -> RGB:
-        from provenance.watermark import embedding
+        from nonesuch.provenance.watermark.embedding import embed
 
-        return embedding.embed(image, payload, key=self.key)
+        return embed.embed(image, payload, key=self.key)
 
     def detect(self, image: RGB) -> Found | None:
-        from provenance.watermark import detection
+        from nonesuch.provenance.watermark.detecting import detect
 
-        found = detection.detect(image, key=self.key)
+        found = detect.detect(image, key=self.key)
         return None if found is None else Found(found.payload, found.false_alarm)
 
 
 def _trustmark() -> Algorithm:
-    from provenance.watermark.trustmark import open_trustmark
+    from nonesuch.provenance.watermark.trustmark import open_trustmark
 
     return open_trustmark()
 

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from foundation.errors import DependencyError, InputError
-from provenance.watermark.algorithms import Found
+from nonesuch.foundation.errors import DependencyError, InputError
+from nonesuch.provenance.watermark.algorithms import Found
 
 NAME = "com.adobe.trustmark.P"
 PACKAGE = "trustmark"

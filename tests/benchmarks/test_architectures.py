@@ -10,8 +10,8 @@ import pytest
 from safetensors import safe_open
 
 from benchmarks.architectures import ARCHITECTURES, build, module
-from generators.backends import model_facts, open_backend
-from generators.recipe import Recipe
+from nonesuch.generators.backends import model_facts, open_backend
+from nonesuch.generators.recipe import Recipe
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from catalogs.schema import catalog_schema
+from nonesuch.catalogs.schema import catalog_schema
 
 SUBJECTS = ("panda", "fox", "castle")
 ARTISTS = ("Katsushika Hokusai", "Edvard Munch")

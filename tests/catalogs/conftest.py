@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from catalog_samples import SCHEMA, make_row
 
-from catalogs.parts import publish_shard
+from nonesuch.catalogs.storage.parts import publish_shard
 
 
 @pytest.fixture

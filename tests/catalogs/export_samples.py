@@ -12,8 +12,8 @@ from catalog_samples import SCHEMA, make_row
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from catalogs.parts import publish_shard
-from catalogs.query import Catalog
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.storage.parts import publish_shard
 
 COUNT = 14
 FAILED = 4  # the row that has no image

@@ -6,10 +6,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from catalogs.amend import amend_rows
-from catalogs.parts import part_files, publish_shard
-from catalogs.schema import catalog_schema
-from foundation.errors import CatalogError
+from nonesuch.catalogs.schema import catalog_schema
+from nonesuch.catalogs.storage.amend import amend_rows
+from nonesuch.catalogs.storage.parts import part_files, publish_shard
+from nonesuch.foundation.errors import CatalogError
 
 
 def row(number: int) -> dict[str, object]:

@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 from catalog_samples import SCHEMA, make_row
 
-from catalogs import locks
-from catalogs.compact import compact
-from catalogs.indexes import index_files
-from catalogs.lookup import by_digest, by_manifest, by_phash, by_recipe, by_watermark
-from catalogs.parts import SCHEMA_FILE, drop_failed, part_files, publish_shard, published_ids
-from catalogs.query import Catalog
-from catalogs.schema import catalog_schema
-from foundation.errors import CatalogError
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.schema import catalog_schema
+from nonesuch.catalogs.search.lookup import by_digest, by_manifest, by_phash, by_recipe, by_watermark
+from nonesuch.catalogs.storage import locks
+from nonesuch.catalogs.storage.compact import compact
+from nonesuch.catalogs.storage.indexes import index_files
+from nonesuch.catalogs.storage.parts import SCHEMA_FILE, drop_failed, part_files, publish_shard, published_ids
+from nonesuch.foundation.errors import CatalogError
 
 pytestmark = pytest.mark.slow
 
@@ -182,7 +182,7 @@ def test_killed_at_any_moment_the_rows_stay(demo: Callable[..., Path]) -> None:
     whole = time.monotonic() - started
     rng = random.Random(7)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["catalogs.compact", "catalog_samples"])
+    context.set_forkserver_preload(["nonesuch.catalogs.storage.compact", "catalog_samples"])
     for _ in range(20):
         process = context.Process(target=_compact_on_and_on, args=(out,))
         process.start()

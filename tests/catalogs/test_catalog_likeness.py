@@ -11,14 +11,20 @@ from catalog_samples import DIM, SCHEMA, make_row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs import likeness
-from catalogs.compact import compact
-from catalogs.duplicates import alike_pairs, duplicate_groups, near_pairs
-from catalogs.likeness import diverse, embedding_of, marginal_relevance, most_alike, near_duplicates_of
-from catalogs.parts import publish_shard
-from catalogs.query import Catalog
-from catalogs.schema import catalog_schema
-from foundation.errors import InputError
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.schema import catalog_schema
+from nonesuch.catalogs.search import embeddings
+from nonesuch.catalogs.search.duplicates import alike_pairs, duplicate_groups, near_pairs
+from nonesuch.catalogs.search.embeddings import (
+    diverse,
+    embedding_of,
+    marginal_relevance,
+    most_alike,
+    near_duplicates_of,
+)
+from nonesuch.catalogs.storage.compact import compact
+from nonesuch.catalogs.storage.parts import publish_shard
+from nonesuch.foundation.errors import InputError
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +55,7 @@ def test_the_nearest_are_those_of_an_exhaustive_search(
     catalog: Catalog, large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if large:
-        monkeypatch.setattr(likeness, "_LARGE", 1)  # the half-precision way, which big parts take
+        monkeypatch.setattr(embeddings, "_LARGE", 1)  # the half-precision way, which big parts take
     rng = np.random.default_rng(5)
     for _ in range(3):
         vector = 3 * rng.standard_normal(DIM)

@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from catalog_samples import DIM, SCHEMA, make_row
 
-from catalogs.parts import (
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.schema import catalog_schema
+from nonesuch.catalogs.storage.parts import (
     SCHEMA_FILE,
     check_parts,
     drop_failed,
@@ -27,9 +29,7 @@ from catalogs.parts import (
     recipe_key,
     rows_to_table,
 )
-from catalogs.query import Catalog
-from catalogs.schema import catalog_schema
-from foundation.errors import CatalogError, InputError, StorageError
+from nonesuch.foundation.errors import CatalogError, InputError, StorageError
 
 
 def test_pandas_reads_a_catalog_back(demo: Callable[..., Path]) -> None:

@@ -12,14 +12,14 @@ import pytest
 from catalog_samples import SCHEMA, make_row
 from PIL import Image, ImageDraw
 
-from catalogs.hashes import NAMES, distance, distances, perceptual_hashes
-from catalogs.lookup import by_digest, by_phash, by_recipe, by_watermark
-from catalogs.parts import publish_shard
-from catalogs.query import Catalog
-from catalogs.sheet import MAX_SIDE, contact_sheet, sheet_pages, write_sheet
-from catalogs.sheet_grid import xy_grid
-from foundation.errors import InputError
-from foundation.images import RGB
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.search.hashes import NAMES, distance, distances, perceptual_hashes
+from nonesuch.catalogs.search.lookup import by_digest, by_phash, by_recipe, by_watermark
+from nonesuch.catalogs.sheets.contact_sheet import MAX_SIDE, contact_sheet, sheet_pages, write_sheet
+from nonesuch.catalogs.sheets.grid import xy_grid
+from nonesuch.catalogs.storage.parts import publish_shard
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.images import RGB
 
 COUNT = 24
 

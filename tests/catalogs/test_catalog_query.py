@@ -15,19 +15,19 @@ from catalog_samples import DIM, SCHEMA, make_row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalogs.agreement import agreement
-from catalogs.contenders import compare, grid_rows
-from catalogs.duplicates import duplicate_groups
-from catalogs.exports.selection import select
-from catalogs.expressions import Where, quoted
-from catalogs.likeness import diverse, most_alike
-from catalogs.lookup import by_phash
-from catalogs.parts import drop_failed, publish_shard
-from catalogs.query import Catalog
-from catalogs.retention import Policy, retain
-from catalogs.schema import catalog_schema
-from catalogs.stats import facet_stats
-from foundation.errors import CatalogError, InputError
+from nonesuch.catalogs.exports.selection import select
+from nonesuch.catalogs.picks.agreement import agreement
+from nonesuch.catalogs.picks.side_by_side import compare, grid_rows
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.schema import catalog_schema
+from nonesuch.catalogs.search.duplicates import duplicate_groups
+from nonesuch.catalogs.search.embeddings import diverse, most_alike
+from nonesuch.catalogs.search.expressions import Where, quoted
+from nonesuch.catalogs.search.lookup import by_phash
+from nonesuch.catalogs.search.stats import facet_stats
+from nonesuch.catalogs.storage.parts import drop_failed, publish_shard
+from nonesuch.catalogs.storage.retention import Policy, retain
+from nonesuch.foundation.errors import CatalogError, InputError
 
 FAILED = (3, 31)
 

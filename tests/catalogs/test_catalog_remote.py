@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from catalog_samples import SCHEMA, make_row
 
-from catalogs.compact import compact
-from catalogs.parts import publish_shard
-from catalogs.query import Catalog
-from catalogs.remote import LIST, local_file, located, push, url_of
-from foundation.errors import InputError, StorageError
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.storage.compact import compact
+from nonesuch.catalogs.storage.mirror import LIST, local_file, located, push, url_of
+from nonesuch.catalogs.storage.parts import publish_shard
+from nonesuch.foundation.errors import InputError, StorageError
 from tests.command_line import nonesuch
 from tests.s3_server import s3_server
 

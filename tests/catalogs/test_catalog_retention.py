@@ -9,13 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from catalogs import retention
-from catalogs.parts import publish_shard
-from catalogs.picks import open_picks
-from catalogs.query import Catalog
-from catalogs.retention import JOURNAL, Policy, retain
-from catalogs.schema import catalog_schema
-from foundation.errors import InputError
+from nonesuch.catalogs.picks.log import open_picks
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.schema import catalog_schema
+from nonesuch.catalogs.storage import retention
+from nonesuch.catalogs.storage.parts import publish_shard
+from nonesuch.catalogs.storage.retention import JOURNAL, Policy, retain
+from nonesuch.foundation.errors import InputError
 
 SCHEMA = catalog_schema({"subject": "string"}, {"aesthetic": "float32"}, None)
 COUNT = 8
@@ -167,7 +167,7 @@ def test_a_broken_policy_is_refused(out: Path, policy: Policy, what: str) -> Non
 
 
 def test_removed_images_are_still_recognised_and_not_counted_as_images(out: Path) -> None:
-    from flows.catalog_folder import CatalogFolder
+    from nonesuch.flows.catalog_folder import CatalogFolder
 
     rows = [{"recipe_id": recipe_id(60), "sweep": "s", "status": "ok", "file": "images/60.png"}]
     rows[0] |= {"watermark_id": 4711, "sha256": "ab" * 32, "aesthetic": 1.5}

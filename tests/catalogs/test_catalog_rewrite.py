@@ -11,13 +11,13 @@ import pyarrow as pa
 import pytest
 from catalog_samples import SCHEMA, make_row
 
-from catalogs.compact import compact
-from catalogs.indexes import index_files
-from catalogs.parts import part_files, publish_shard
-from catalogs.query import Catalog
-from catalogs.rewrite import ROW, rewrite_parts
-from catalogs.schema import catalog_schema, merge_schemas
-from foundation.errors import CatalogError
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.schema import catalog_schema, merge_schemas
+from nonesuch.catalogs.storage.compact import compact
+from nonesuch.catalogs.storage.indexes import index_files
+from nonesuch.catalogs.storage.parts import part_files, publish_shard
+from nonesuch.catalogs.storage.rewrite import ROW, rewrite_parts
+from nonesuch.foundation.errors import CatalogError
 
 
 def contents(out: Path) -> pd.DataFrame:

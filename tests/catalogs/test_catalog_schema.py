@@ -8,10 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from catalogs.compact import compact
-from catalogs.parts import prepare_catalog, publish_shard
-from catalogs.query import Catalog
-from catalogs.schema import (
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.schema import (
     FIXED,
     RESERVED,
     catalog_schema,
@@ -21,7 +19,9 @@ from catalogs.schema import (
     role_of,
     score_columns,
 )
-from foundation.errors import InputError
+from nonesuch.catalogs.storage.compact import compact
+from nonesuch.catalogs.storage.parts import prepare_catalog, publish_shard
+from nonesuch.foundation.errors import InputError
 
 DOCS = Path(__file__).parents[2] / "docs" / "catalog.md"
 
@@ -76,7 +76,7 @@ def test_sweeps_that_can_not_share_a_catalog_are_told_so() -> None:
 
 
 def test_the_documentation_holds_the_column_table() -> None:
-    assert column_table() in DOCS.read_text(encoding="utf-8"), "run: python -m catalogs.schema"
+    assert column_table() in DOCS.read_text(encoding="utf-8"), "run: python -m nonesuch.catalogs.schema"
 
 
 def test_a_facet_that_a_catalog_has_as_text_stays_text_when_numbers_come(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from scipy import stats as reference
 
-from catalogs.query import Catalog
-from catalogs.stats import facet_stats, heat_map
-from foundation.errors import InputError
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.search.stats import facet_stats, heat_map
+from nonesuch.foundation.errors import InputError
 
 FAILED = (3, 9, 31)
 

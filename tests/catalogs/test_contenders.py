@@ -13,12 +13,12 @@ from catalog_samples import SCHEMA, make_row
 from PIL import Image
 from scipy import stats
 
-from catalogs.contenders import blind_pair, compare, grid_rows
-from catalogs.parts import publish_shard
-from catalogs.picks import open_picks
-from catalogs.query import Catalog
-from foundation.errors import InputError
-from nonesuch.comparing import write_grid, write_page
+from nonesuch.catalogs.picks.log import open_picks
+from nonesuch.catalogs.picks.side_by_side import blind_pair, compare, grid_rows
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.storage.parts import publish_shard
+from nonesuch.choosing.comparing import write_grid, write_page
+from nonesuch.foundation.errors import InputError
 
 MODELS = ("good", "fair", "openai:dall-e-3")
 PROMPTS = ("a panda", "a fox", "an owl", "a cat")

@@ -15,11 +15,11 @@ import pytest
 from export_samples import COUNT, FAILED, image_bytes, make_gallery
 from PIL import Image
 
-from catalogs.exports import EXPORTERS
-from catalogs.exports.job import Exported, ExportRequest
-from catalogs.exports.run import export_catalog
-from catalogs.exports.selection import select
-from catalogs.query import Catalog
+from nonesuch.catalogs.exports import EXPORTERS
+from nonesuch.catalogs.exports.export_job import Exported, ExportRequest
+from nonesuch.catalogs.exports.run import export_catalog
+from nonesuch.catalogs.exports.selection import select
+from nonesuch.catalogs.query import Catalog
 
 pytestmark = pytest.mark.slow
 
@@ -163,8 +163,8 @@ def test_croissant_validates_and_its_records_are_read(gallery: Catalog, tmp_path
 def test_column_names_with_spaces_and_dots_load_everywhere(tmp_path: Path) -> None:
     import mlcroissant
 
-    from catalogs.parts import publish_shard
-    from catalogs.schema import catalog_schema
+    from nonesuch.catalogs.schema import catalog_schema
+    from nonesuch.catalogs.storage.parts import publish_shard
 
     (tmp_path / "gallery").mkdir()
     rows = []
@@ -212,7 +212,7 @@ def test_diffusiondb_has_its_columns_and_types(gallery: Catalog, tmp_path: Path)
     ("name", "code"), [("euler_a", 4), ("Euler a", 4), ("DPM2 a", 7), ("dpmpp_2m", 9), (None, 9)]
 )
 def test_samplers_have_diffusiondbs_codes(name: str | None, code: int) -> None:
-    from catalogs.exports.diffusiondb import sampler_code
+    from nonesuch.catalogs.exports.formats.diffusiondb import sampler_code
 
     assert sampler_code(name) == code
 

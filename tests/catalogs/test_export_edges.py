@@ -16,12 +16,12 @@ from export_samples import COUNT, make_gallery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalogs.exports.job import ExportRequest
-from catalogs.exports.names import NameTemplate, safe_part, unique_names
-from catalogs.exports.run import export_catalog
-from catalogs.exports.selection import select
-from catalogs.query import Catalog
-from foundation.errors import CatalogError, InputError, StorageError
+from nonesuch.catalogs.exports.export_job import ExportRequest
+from nonesuch.catalogs.exports.names import NameTemplate, safe_part, unique_names
+from nonesuch.catalogs.exports.run import export_catalog
+from nonesuch.catalogs.exports.selection import select
+from nonesuch.catalogs.query import Catalog
+from nonesuch.foundation.errors import CatalogError, InputError, StorageError
 
 pytestmark = pytest.mark.slow
 
@@ -100,7 +100,7 @@ def test_a_file_that_was_changed_stops_the_export(gallery: Catalog, tmp_path: Pa
 def test_a_row_can_not_fetch_files_from_elsewhere(gallery: Catalog, tmp_path: Path) -> None:
     from catalog_samples import SCHEMA, make_row
 
-    from catalogs.parts import publish_shard
+    from nonesuch.catalogs.storage.parts import publish_shard
 
     (tmp_path / "secret.png").write_bytes(b"private")
     row = make_row(99) | {"file": "../secret.png", "bytes": 7, "sha256": "0" * 64}
@@ -112,7 +112,7 @@ def test_a_row_can_not_fetch_files_from_elsewhere(gallery: Catalog, tmp_path: Pa
 def test_folders_of_this_machine_stay_out(tmp_path: Path) -> None:
     from catalog_samples import SCHEMA, make_row
 
-    from catalogs.parts import publish_shard
+    from nonesuch.catalogs.storage.parts import publish_shard
 
     models = [
         "/home/lovelace/models/sd15",

@@ -18,17 +18,17 @@ from export_samples import image_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalogs.exports import EXPORTERS
-from catalogs.exports.job import Exported, ExportRequest
-from catalogs.exports.name_spaces import export_names
-from catalogs.exports.run import export_catalog
-from catalogs.exports.selection import select
-from catalogs.exports.splits import split_names
-from catalogs.exports.stage import Stage
-from catalogs.parts import publish_shard
-from catalogs.query import Catalog
-from catalogs.schema import catalog_schema
-from foundation.errors import CatalogError, InputError
+from nonesuch.catalogs.exports import EXPORTERS
+from nonesuch.catalogs.exports.export_job import Exported, ExportRequest
+from nonesuch.catalogs.exports.name_spaces import export_names
+from nonesuch.catalogs.exports.run import export_catalog
+from nonesuch.catalogs.exports.selection import select
+from nonesuch.catalogs.exports.splits import split_names
+from nonesuch.catalogs.exports.stage import Stage
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.schema import catalog_schema
+from nonesuch.catalogs.storage.parts import publish_shard
+from nonesuch.foundation.errors import CatalogError, InputError
 
 pytestmark = pytest.mark.slow
 
@@ -132,7 +132,7 @@ def test_what_json_and_csv_cannot_hold_is_counted(odd: Catalog, tmp_path: Path) 
 
 
 def test_csv_cells_are_not_run_and_come_back(odd: Catalog, tmp_path: Path) -> None:
-    from foundation.csv_cells import safe_cell
+    from nonesuch.foundation.csv_cells import safe_cell
 
     done = export(odd, tmp_path / "safe", "csv")
     export(odd, tmp_path / "raw", "csv", raw=True)
@@ -149,7 +149,7 @@ def test_csv_cells_are_not_run_and_come_back(odd: Catalog, tmp_path: Path) -> No
 
 @given(st.text(max_size=6))
 def test_taking_one_apostrophe_away_brings_a_cell_back(text: str) -> None:
-    from foundation.csv_cells import safe_cell
+    from nonesuch.foundation.csv_cells import safe_cell
 
     cell = safe_cell(text)
     assert cell[:1] not in tuple("=@\t\r\n\uff1d")

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs.pick_events import Event, fold
-from catalogs.picks import PickLog, open_picks, picks_file
-from foundation.errors import CatalogError, InputError, StorageError
+from nonesuch.catalogs.picks.events import Event, fold
+from nonesuch.catalogs.picks.log import PickLog, open_picks, picks_file
+from nonesuch.foundation.errors import CatalogError, InputError, StorageError
 
 
 def image(number: int) -> str:
@@ -243,7 +243,7 @@ def test_a_folder_that_cant_be_written_is_told(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from catalogs.picks import open_picks
+from nonesuch.catalogs.picks.log import open_picks
 log = open_picks(Path(sys.argv[1]), sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -290,7 +290,7 @@ ENDLESS = """
 import sys
 from itertools import count
 from pathlib import Path
-from catalogs.picks import open_picks
+from nonesuch.catalogs.picks.log import open_picks
 log = open_picks(Path(sys.argv[1]), "ada")
 for number in count():
     print(log.pick([f"{number:064x}", f"{number + 1:064x}"])[-1].id, flush=True)

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
-from catalogs.agreement import agreement, rank_correlations
-from catalogs.parts import publish_shard
-from catalogs.picks import open_picks
-from catalogs.query import Catalog
-from foundation.errors import InputError
+from nonesuch.catalogs.picks.agreement import agreement, rank_correlations
+from nonesuch.catalogs.picks.log import open_picks
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.storage.parts import publish_shard
+from nonesuch.foundation.errors import InputError
 
 
 @settings(max_examples=40)

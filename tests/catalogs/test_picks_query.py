@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from catalog_samples import SCHEMA, make_row
 
-from catalogs.compact import compact
-from catalogs.likeness import diverse, most_alike
-from catalogs.parts import publish_shard
-from catalogs.picks import PickLog, open_picks, picks_file
-from catalogs.query import Catalog
-from catalogs.schema import facet_field, score_field
-from catalogs.stats import facet_stats
-from foundation.errors import CatalogError, InputError
+from nonesuch.catalogs.picks.log import PickLog, open_picks, picks_file
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.schema import facet_field, score_field
+from nonesuch.catalogs.search.embeddings import diverse, most_alike
+from nonesuch.catalogs.search.stats import facet_stats
+from nonesuch.catalogs.storage.compact import compact
+from nonesuch.catalogs.storage.parts import publish_shard
+from nonesuch.foundation.errors import CatalogError, InputError
 
 IDS = [make_row(i)["recipe_id"] for i in range(60)]
 
@@ -149,7 +149,7 @@ def test_picks_stay_with_their_images_when_parts_are_merged(catalog: Catalog, lo
 def test_many_rows_come_as_few_do(catalog: Catalog, log: PickLog, monkeypatch: pytest.MonkeyPatch) -> None:
     log.stars(IDS[:30], 3)
     few = catalog.query("stars is null", order="aesthetic", columns=["recipe_id", "pick", "aesthetic"])
-    monkeypatch.setattr("catalogs.rows._FEW_ROWS", 10)
+    monkeypatch.setattr("nonesuch.catalogs.search.fetching._FEW_ROWS", 10)
     many = catalog.query("stars is null", order="aesthetic", columns=["recipe_id", "pick", "aesthetic"])
     assert len(many) == 30
     assert few.equals(many)

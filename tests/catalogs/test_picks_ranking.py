@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs.preference import ranking
-from foundation.errors import InputError
+from nonesuch.catalogs.picks.bradley_terry import ranking
+from nonesuch.foundation.errors import InputError
 
 
 def planted(strengths: np.ndarray, rounds: int, seed: int) -> list[tuple[str, str]]:

@@ -13,14 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from catalogs.compact import compact
-from catalogs.logistic import RIDGES, auc, auc_interval, best_ridge, calibration, fit, fit_path, group_folds
-from catalogs.parts import publish_shard
-from catalogs.picks import open_picks
-from catalogs.query import Catalog
-from catalogs.taste import train_taste
-from catalogs.taste_model import model_file, read_model, write_model
-from foundation.errors import CatalogError, InputError
+from nonesuch.catalogs.picks.log import open_picks
+from nonesuch.catalogs.picks.logistic import (
+    RIDGES,
+    auc,
+    auc_interval,
+    best_ridge,
+    calibration,
+    fit,
+    fit_path,
+    group_folds,
+)
+from nonesuch.catalogs.picks.taste import train_taste
+from nonesuch.catalogs.picks.taste_model import model_file, read_model, write_model
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.storage.compact import compact
+from nonesuch.catalogs.storage.parts import publish_shard
+from nonesuch.foundation.errors import CatalogError, InputError
 
 pytestmark = pytest.mark.slow
 

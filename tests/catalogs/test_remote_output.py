@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 from catalog_samples import SCHEMA, make_row
 
-from catalogs import lease
-from catalogs.part_list import LIST, read_list
-from catalogs.query import Catalog
-from catalogs.remote_output import join_output, publish_remotely, remote_output, staging
-from catalogs.store import Store
-from foundation.errors import InputError, StorageError
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.storage import lease
+from nonesuch.catalogs.storage.part_list import LIST, read_list
+from nonesuch.catalogs.storage.remote_output import join_output, publish_remotely, remote_output, staging
+from nonesuch.catalogs.storage.store import Store
+from nonesuch.foundation.errors import InputError, StorageError
 
 URL = "memory://drawn/out"
 

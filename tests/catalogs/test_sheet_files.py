@@ -14,11 +14,11 @@ import pytest
 from export_samples import make_gallery
 from PIL import Image
 
-from catalogs import sheet, sheet_grid
-from catalogs.query import Catalog
-from catalogs.sheet import write_sheet
-from catalogs.sheet_grid import grid_pages, xy_grid
-from foundation.errors import InputError
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.sheets import contact_sheet, grid
+from nonesuch.catalogs.sheets.contact_sheet import write_sheet
+from nonesuch.catalogs.sheets.grid import grid_pages, xy_grid
+from nonesuch.foundation.errors import InputError
 
 EVIL = '<script>alert("1")</script> & <img src=x onerror=y>'
 
@@ -92,11 +92,11 @@ def test_an_html_grid_is_a_table_with_heads(gallery: Catalog, tmp_path: Path) ->
 
 
 def test_large_grids_come_in_tiles(gallery: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sheet_grid, "MAX_SIDE", 400)
+    monkeypatch.setattr(grid, "MAX_SIDE", 400)
     chosen = rows(gallery, order="aesthetic")
     tiles = list(grid_pages(chosen, gallery.folder, x="subject", y="strokes", thumb=64, title="Tiles"))
     assert len(tiles) == 2  # three lines of cells and two
-    assert tiles[0].height - tiles[1].height == 64 + sheet_grid.GAP
+    assert tiles[0].height - tiles[1].height == 64 + grid.GAP
     assert all(max(tile.size) <= 400 for tile in tiles)
     with pytest.raises(InputError, match="too large for one picture"):
         xy_grid(chosen, gallery.folder, x="subject", y="strokes", thumb=64)
@@ -111,7 +111,7 @@ def test_large_grids_come_in_tiles(gallery: Catalog, tmp_path: Path, monkeypatch
 def test_large_sheets_come_in_numbered_pages(
     gallery: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sheet, "MAX_SIDE", 1300)
+    monkeypatch.setattr(contact_sheet, "MAX_SIDE", 1300)
     written = write_sheet(rows(gallery) * 4, gallery.folder, tmp_path / "best.png", facets=["artist"])
     assert [path.name for path in written] == ["best-1.png", "best-2.png"]
     alone = write_sheet(rows(gallery)[:3], gallery.folder, tmp_path / "few.png")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from generators.backends import Backend, Drawing, open_backend
-from generators.models import ModelFacts
-from generators.recipe import Recipe
+from nonesuch.generators.backends import Backend, Drawing, open_backend
+from nonesuch.generators.models import ModelFacts
+from nonesuch.generators.recipe import Recipe
 
 
 class Moody:

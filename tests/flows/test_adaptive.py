@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from foundation.errors import InputError
-from generators.sweep import load_sweep
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.sweepfile.sweep import load_sweep
 
 SWEEP = """\
 name: hunt
@@ -29,7 +29,7 @@ ADAPTIVE = SWEEP + f'adaptive: {{order: "{WORTH}", first: 16, round: 8, seed: 5}
 
 
 def run(folder: Path, text: str) -> pd.DataFrame:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     folder.mkdir(exist_ok=True)
     (folder / "s.yaml").write_text(text)

@@ -22,18 +22,18 @@ from prefect.settings import PREFECT_API_URL
 from typer.testing import CliRunner
 
 from benchmarks.faulty_backend import KIND, FaultyKind, install
-from catalogs import lease
-from catalogs.picks import open_picks
-from catalogs.query import Catalog
-from catalogs.remote import LIST, located, push
-from catalogs.remote_output import staging
-from catalogs.store import Store
-from flows.checking import check_output
-from flows.progress import Tally, watched_by
-from flows.standing import read_standing
-from foundation.errors import InputError, StorageError
-from generators.backends import BACKENDS
+from nonesuch.catalogs.picks.log import open_picks
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.storage import lease
+from nonesuch.catalogs.storage.mirror import LIST, located, push
+from nonesuch.catalogs.storage.remote_output import staging
+from nonesuch.catalogs.storage.store import Store
 from nonesuch.cli.app import app
+from nonesuch.flows.repair.checking import check_output
+from nonesuch.flows.reporting.progress import Tally, watched_by
+from nonesuch.flows.reporting.status_file import read_standing
+from nonesuch.foundation.errors import InputError, StorageError
+from nonesuch.generators.backends import BACKENDS
 from tests.s3_server import s3_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
@@ -84,7 +84,7 @@ def sweep_file(folder: Path, seeds: int, *, width: int = 64, model: str = "noise
 
 
 def run(path: Path, out: str, **options: Any) -> Any:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     return sweep(path, out, **options)
 

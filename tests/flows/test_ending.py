@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import generators.seeds
-from foundation.errors import InputError
-from generators.plan import open_matrix
-from generators.sweep import load_sweep, make_sweep
+import nonesuch.generators.sweepfile.values.seeds
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.sweepfile.sweep import load_sweep, make_sweep
 
 SWEEP = """\
 name: long
@@ -24,7 +24,7 @@ shard_size: 3
 
 
 def run(folder: Path, text: str) -> object:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     (folder / "s.yaml").write_text(text)
     return sweep(folder / "s.yaml", folder / "out")
@@ -61,7 +61,7 @@ def test_fresh_seeds_follow_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
     data = {"name": "a", "model": "noise", "prompt": "x", "seeds": {"count": 3, "base": 10, "fresh": "daily"}}
     seen = []
     for day in (0, 1, 2):
-        monkeypatch.setattr(generators.seeds, "days", lambda day=day: day)
+        monkeypatch.setattr(nonesuch.generators.sweepfile.values.seeds, "days", lambda day=day: day)
         seen += [recipe.seed for recipe in open_matrix(make_sweep(data))]
     assert seen == list(range(10, 19))
 

@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 
 from benchmarks.faulty_backend import install
-from flows.engines import open_engine
-from flows.engines.base import News
-from flows.engines.handing import Handing
-from flows.progress import Counter
-from flows.shard import ShardReport
-from foundation.errors import DrawingError, InputError
-from generators.run_engine import RunEngine
-from generators.shards import Shard, cut_shards
-from generators.sweep import make_sweep
+from nonesuch.flows.engines import open_engine
+from nonesuch.flows.engines.base import News
+from nonesuch.flows.engines.handing import Handing
+from nonesuch.flows.reporting.progress import Counter
+from nonesuch.flows.run.shard import ShardReport
+from nonesuch.foundation.errors import DrawingError, InputError
+from nonesuch.generators.matrix.shards import Shard, cut_shards
+from nonesuch.generators.sweepfile.run_engine import RunEngine
+from nonesuch.generators.sweepfile.sweep import make_sweep
 
 SWEEP = """\
 name: many
@@ -77,7 +77,7 @@ class ScriptedCrew:
 
 
 def prepared(folder: Path, seeds: int = 24) -> tuple[Any, list[Shard]]:
-    from flows.job import prepare
+    from nonesuch.flows.run.job import prepare
 
     path = folder / "s.yaml"
     path.write_text(

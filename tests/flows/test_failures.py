@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from moody_backend import Moody, MoodyKind
 
-from foundation.errors import InputError
-from generators.backends import BACKENDS
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends import BACKENDS
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def sweep_file(tmp_path: Path) -> Path:
 def test_failures_and_black_images_are_rows_and_a_retry_draws_only_them(
     sweep_file: Path, tmp_path: Path
 ) -> None:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     out = tmp_path / "out"
     first = sweep(sweep_file, out)
@@ -66,7 +66,7 @@ def test_failures_and_black_images_are_rows_and_a_retry_draws_only_them(
 def test_a_facet_that_would_hide_a_column_is_refused_before_anything_is_drawn(
     tmp_path: Path, name: str
 ) -> None:
-    from flows.job import prepare
+    from nonesuch.flows.run.job import prepare
 
     path = tmp_path / "sweep.yaml"
     path.write_text(
@@ -78,7 +78,7 @@ def test_a_facet_that_would_hide_a_column_is_refused_before_anything_is_drawn(
 
 
 def test_two_cells_of_one_recipe_are_drawn_once(tmp_path: Path) -> None:
-    from flows.job import pending, prepare
+    from nonesuch.flows.run.job import pending, prepare
 
     path = tmp_path / "sweep.yaml"
     path.write_text(

@@ -28,8 +28,8 @@ scoring: {scorers: [technical]}
 
 @pytest.mark.usefixtures("prefect_server")
 def test_images_that_an_earlier_sweep_drew_become_parents(tmp_path: Path) -> None:
-    from flows.sweep import sweep
-    from provenance.verify import verify_file
+    from nonesuch.flows.sweep import sweep
+    from nonesuch.provenance.verifying.verify import verify_file
 
     for name, text in (("one", FIRST), ("two", SECOND)):
         (tmp_path / f"{name}.yaml").write_text(text)

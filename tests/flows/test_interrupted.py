@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.checking import check_output
+from nonesuch.flows.repair.checking import check_output
 
 SWEEP = """\
 name: shaken

@@ -16,22 +16,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows import line
-from flows.job import Job, pending, prepare
-from flows.output import SCRATCH
-from flows.overlapping import overlapped
-from flows.progress import Counter, Tally, watched_by
-from flows.shard import ShardReport, run_shard
-from foundation.errors import DrawingError, NonesuchError, StorageError
-from generators.backends import BACKENDS, Backend, Drawing, open_backend
-from generators.models import ModelFacts
-from generators.plan import open_matrix
-from generators.recipe import Recipe
-from generators.shards import Shard, cut_shards
-from generators.sweep import make_sweep
-from scoring.columns import Column
-from scoring.scorers import SCORERS, Setting
-from scoring.scores import Batch
+from nonesuch.flows.reporting.progress import Counter, Tally, watched_by
+from nonesuch.flows.run.job import Job, pending, prepare
+from nonesuch.flows.run.output_folder import SCRATCH
+from nonesuch.flows.run.overlapping import overlapped
+from nonesuch.flows.run.shard import ShardReport, run_shard
+from nonesuch.flows.run.steps import pipeline
+from nonesuch.foundation.errors import DrawingError, NonesuchError, StorageError
+from nonesuch.generators.backends import BACKENDS, Backend, Drawing, open_backend
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.matrix.shards import Shard, cut_shards
+from nonesuch.generators.models import ModelFacts
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.sweepfile.sweep import make_sweep
+from nonesuch.scoring.columns import Column
+from nonesuch.scoring.scorers import SCORERS, Setting
+from nonesuch.scoring.scores import Batch
 
 PATIENCE = 60.0  # seconds after which what should happen meanwhile counts as never happening
 
@@ -177,7 +177,7 @@ def test_without_looking_ahead_a_shard_begins_when_the_last_is_published(job: Jo
 def test_no_more_images_wait_than_the_line_holds(
     job: Job, tamer: Tamer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "LINE_IMAGES", 3)
+    monkeypatch.setattr(pipeline, "LINE_IMAGES", 3)
     counter = Counter(12)
     waiting: list[int] = []
     # the one that is being drawn is not on the line yet
@@ -192,9 +192,9 @@ def test_the_line_holds_fewer_large_images() -> None:
         recipe = next(iter(open_matrix(sweep)))
         return Shard("a", 0, (recipe,), "k")
 
-    assert line.capacity(shard(64)) == line.LINE_IMAGES
-    assert line.capacity(shard(1024)) * 1024 * 1024 * 3 <= line.LINE_BYTES
-    assert line.capacity(shard(16384)) == 2
+    assert pipeline.capacity(shard(64)) == pipeline.LINE_IMAGES
+    assert pipeline.capacity(shard(1024)) * 1024 * 1024 * 3 <= pipeline.LINE_BYTES
+    assert pipeline.capacity(shard(16384)) == 2
 
 
 def test_rows_lie_in_the_order_of_the_recipes(job: Job) -> None:
@@ -227,7 +227,7 @@ def test_a_backend_that_breaks_ends_the_run_and_publishes_nothing(job: Job, tame
     # the shard before it was whole, and is published
     assert pd.read_parquet(job.out / "catalog")["seed"].tolist() == [0, 1, 2, 3]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("score", "shard"))]
-    assert threading.active_count() <= before + line.FINISHERS
+    assert threading.active_count() <= before + pipeline.FINISHERS
 
 
 def test_an_encoder_that_is_not_there_ends_the_run(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_an_encoder_that_is_not_there_ends_the_run(tmp_path: Path) -> None:
 def test_a_folder_that_can_not_be_written_ends_the_run_soon(
     job: Job, tamer: Tamer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "LINE_IMAGES", 2)
+    monkeypatch.setattr(pipeline, "LINE_IMAGES", 2)
     (job.out / "images").write_text("in the way")
     with pytest.raises(StorageError, match="images"):
         run(job, 12)

@@ -17,11 +17,11 @@ from tests.command_line import nonesuch
 sys.path.append(str(Path(__file__).parents[1] / "provenance"))
 from timestamp_authority import authority
 
-from flows.job import prepare
-from foundation.errors import InputError, ProvenanceError
-from provenance import keys
-from provenance.verify import verify_file
-from provenance.watermark import detect
+from nonesuch.flows.run.job import prepare
+from nonesuch.foundation.errors import InputError, ProvenanceError
+from nonesuch.provenance.signing import keys
+from nonesuch.provenance.verifying.verify import verify_file
+from nonesuch.provenance.watermark import detect
 
 SWEEP = """\
 name: marked
@@ -49,7 +49,7 @@ def own_certificate(folder: Path, algorithm: str = "es384") -> None:
 
 
 def run(path: Path, out: Path) -> pd.DataFrame:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     sweep(path, out)
     return pd.read_parquet(out / "catalog")
@@ -113,8 +113,8 @@ class TestMarkedSweeps:
         assert not (tmp_path / "failed").exists()
 
     def test_a_parent_with_a_broken_credential_is_said_to_be_broken(self, tmp_path: Path) -> None:
-        from provenance.marking import MarkRequest, mark_image
-        from provenance.signing import open_signer
+        from nonesuch.provenance.marking.drawn_image import MarkRequest, mark_image
+        from nonesuch.provenance.signing.signer import open_signer
 
         grey = np.full((512, 512, 3), 128, np.uint8)
         for name in ("sound", "broken"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from flows.job import _Keys
+from nonesuch.flows.run.job import _Keys
 
 
 def test_keys_are_a_set() -> None:

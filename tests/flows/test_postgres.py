@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.checking import check_output
+from nonesuch.flows.repair.checking import check_output
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -33,7 +33,7 @@ name: nonesuch
 pull: []
 deployments:
   - name: {name}
-    entrypoint: flows.sweep.sweep
+    entrypoint: nonesuch.flows.sweep.sweep
     work_pool: {{name: nonesuch}}
     parameters: {{sweep_file: "{sweep}", out: "{out}"}}
 """

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.faulty_backend import install
-from catalogs.store import Store
-from flows.checking import check_output
+from nonesuch.catalogs.storage.store import Store
+from nonesuch.flows.repair.checking import check_output
 from tests.s3_server import s3_server
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")

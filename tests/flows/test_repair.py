@@ -15,17 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moody_backend import Moody, MoodyKind
 
-from catalogs.compact import compact
-from catalogs.mending import replace_rows, salvage, whole_rows
-from catalogs.parts import SCHEMA_FILE, part_files, publish_shard, read_schema
-from catalogs.retention import Policy, retain
-from flows.checking import check_output
-from flows.damage import read_rows
-from flows.output import hold
-from flows.progress import Tally, watched_by
-from foundation.errors import CatalogError, InputError
-from foundation.images import decode_rgb
-from generators.backends import BACKENDS
+from nonesuch.catalogs.storage.compact import compact
+from nonesuch.catalogs.storage.mending import replace_rows, salvage, whole_rows
+from nonesuch.catalogs.storage.parts import SCHEMA_FILE, part_files, publish_shard, read_schema
+from nonesuch.catalogs.storage.retention import Policy, retain
+from nonesuch.flows.repair.checking import check_output
+from nonesuch.flows.repair.damage_found import read_rows
+from nonesuch.flows.reporting.progress import Tally, watched_by
+from nonesuch.flows.run.output_folder import hold
+from nonesuch.foundation.errors import CatalogError, InputError
+from nonesuch.foundation.images import decode_rgb
+from nonesuch.generators.backends import BACKENDS
 
 SWEEP = """\
 name: noisy
@@ -45,7 +45,7 @@ Damage = Callable[[Path], None]
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
     """A folder with the sweep file and the output `out` that it drew."""
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     folder = tmp_path_factory.mktemp("drawn")
     (folder / "sweep.yaml").write_text(SWEEP)
@@ -59,7 +59,7 @@ def out(drawn: Path, tmp_path: Path) -> Path:
 
 
 def run(drawn: Path, out: Path, **options: Any) -> Any:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     return sweep(drawn / "sweep.yaml", out, **options)
 
@@ -259,7 +259,7 @@ class TestRun:
         tight.write_text(SWEEP + "budget: {images: 3}\n")
         shutil.rmtree(out / "images")
         for drawn_now, left in ((3, 5), (3, 2), (2, 0)):
-            from flows.sweep import sweep
+            from nonesuch.flows.sweep import sweep
 
             repaired = sweep(tight, out, repair=True).repaired
             assert (repaired.drawn, repaired.left) == (drawn_now, left)
@@ -274,7 +274,7 @@ class TestRun:
     def test_a_recipe_that_another_sweep_has_a_row_of_gets_no_second_one(
         self, drawn: Path, out: Path, tmp_path: Path
     ) -> None:
-        from flows.sweep import sweep
+        from nonesuch.flows.sweep import sweep
 
         twin = tmp_path / "twin.yaml"
         twin.write_text(SWEEP.replace("name: noisy", "name: twin"))
@@ -289,7 +289,7 @@ class TestRun:
             run(drawn, "memory://bucket/out", repair=True)
 
     def test_a_recipe_that_cannot_be_drawn_any_more_keeps_its_row(self, tmp_path: Path) -> None:
-        from flows.sweep import sweep
+        from nonesuch.flows.sweep import sweep
 
         BACKENDS.register("moody", MoodyKind)
         Moody.failing = False
@@ -316,7 +316,7 @@ class TestRun:
 def test_images_of_other_sweeps_get_a_command_each_and_imported_ones_a_reason(
     drawn: Path, out: Path, tmp_path: Path
 ) -> None:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     other = tmp_path / "other one.yaml"
     other.write_text(SWEEP.replace("noisy", "other").replace("count: 4", "count: 1, base: 9"))
@@ -348,7 +348,7 @@ def test_images_of_other_sweeps_get_a_command_each_and_imported_ones_a_reason(
 
 
 def test_the_embedded_model_draws_the_same_pixels(tmp_path: Path, prefect_server: str) -> None:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     file, out = tmp_path / "panda.yaml", tmp_path / "out"
     file.write_text(

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catalogs.compact import compact
-from catalogs.parts import part_files
-from foundation.errors import InputError
+from nonesuch.catalogs.storage.compact import compact
+from nonesuch.catalogs.storage.parts import part_files
+from nonesuch.foundation.errors import InputError
 
 SWEEP = """\
 name: plain
@@ -34,8 +34,8 @@ shard_size: 5
 IMAGES = 16
 RUN = """\
 import os, signal, sys
-import flows.rescore as module
-from flows.progress import watched_by
+import nonesuch.flows.rescore as module
+from nonesuch.flows.reporting.progress import watched_by
 module.CHUNK = 3
 class Killer:
     done = 0
@@ -54,7 +54,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
     """The output folder of a small sweep that was scored by `technical` alone."""
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     folder = tmp_path_factory.mktemp("rescore")
     (folder / "sweep.yaml").write_text(SWEEP)
@@ -81,7 +81,7 @@ def files(out: Path) -> dict[str, str]:
 
 
 def test_new_scores_come_beside_the_old_ones(out: Path) -> None:
-    from flows.rescore import rescore
+    from nonesuch.flows.rescore import rescore
 
     before, pictures = table(out), files(out)
     done = rescore(out, ["alignment", "facets", "aesthetic"])
@@ -111,8 +111,8 @@ def test_new_scores_come_beside_the_old_ones(out: Path) -> None:
 
 
 def test_scores_agree_with_those_of_a_sweep(out: Path, tmp_path: Path) -> None:
-    from flows.rescore import rescore
-    from flows.sweep import sweep
+    from nonesuch.flows.rescore import rescore
+    from nonesuch.flows.sweep import sweep
 
     (tmp_path / "scored.yaml").write_text(SWEEP.replace("[technical]", "[technical, aesthetic, facets]"))
     sweep(tmp_path / "scored.yaml", tmp_path / "scored")
@@ -125,7 +125,7 @@ def test_scores_agree_with_those_of_a_sweep(out: Path, tmp_path: Path) -> None:
 
 
 def test_missing_and_changed_files_keep_their_scores_and_are_told(out: Path) -> None:
-    from flows.rescore import rescore
+    from nonesuch.flows.rescore import rescore
 
     before = table(out)
     (out / before["file"][0]).unlink()
@@ -140,8 +140,8 @@ def test_missing_and_changed_files_keep_their_scores_and_are_told(out: Path) -> 
 
 
 def test_merged_parts_keep_their_indexes(out: Path) -> None:
-    from catalogs.indexes import index_files
-    from flows.rescore import rescore
+    from nonesuch.catalogs.storage.indexes import index_files
+    from nonesuch.flows.rescore import rescore
 
     compact(out)
     indexes = [path.name for path in index_files(part_files(out)[0])]
@@ -186,8 +186,8 @@ def test_killed_in_the_middle_it_leaves_the_old_catalog_and_goes_on(
 def test_another_encoder_changes_embeddings_and_all_scores(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.rescore import rescore
-    from scoring.encoders import ENCODERS
+    from nonesuch.flows.rescore import rescore
+    from nonesuch.scoring.encoders import ENCODERS
 
     class Tiny:
         """Sixteen numbers from the picture's mean colours."""
@@ -224,7 +224,7 @@ def test_another_encoder_changes_embeddings_and_all_scores(
 
 
 def test_what_can_not_be_done_is_told(out: Path, tmp_path: Path) -> None:
-    from flows.rescore import rescore
+    from nonesuch.flows.rescore import rescore
 
     with pytest.raises(InputError, match="unknown scorer 'beauty'"):
         rescore(out, ["beauty"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.report import Summary
+from nonesuch.flows.reporting.summary import Summary
 
 SWEEP = """\
 name: shown
@@ -44,7 +44,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def run(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, Path]:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     folder = tmp_path_factory.mktemp("page")
     (folder / "s.yaml").write_text(SWEEP)
@@ -91,7 +91,7 @@ def test_the_artifact_says_the_same(run: tuple[Summary, Path]) -> None:
 
 
 def test_a_run_that_draws_nothing_leaves_no_page(run: tuple[Summary, Path]) -> None:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     _, folder = run
     before = list((folder / "out" / "reports").iterdir())

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from foundation.errors import DrawingError, InputError
+from nonesuch.foundation.errors import DrawingError, InputError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "generators"))
 
@@ -48,7 +48,7 @@ def swept(folder: Path, url: str, models: str = '"openai:dall-e-3"', seeds: int 
 
 
 def run(path: Path, **options: Any) -> Any:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     return sweep(path, path.parent / "out", **options)
 
@@ -95,9 +95,9 @@ class TestServices:
     def test_what_a_stopped_run_had_bought_is_not_called_drawn(
         self, tmp_path: Path, server: OpenAIServer
     ) -> None:
-        from generators.backends import open_backend
-        from generators.plan import open_matrix
-        from generators.sweep import load_sweep
+        from nonesuch.generators.backends import open_backend
+        from nonesuch.generators.matrix.plan import open_matrix
+        from nonesuch.generators.sweepfile.sweep import load_sweep
 
         path = swept(tmp_path, server.url)
         matrix = open_matrix(load_sweep(path), network=True)
@@ -129,11 +129,11 @@ class TestServices:
         assert not server.drawn()
 
     def test_the_services_credential_stays_as_the_parent(self, tmp_path: Path, server: OpenAIServer) -> None:
-        from foundation.images import decode_rgb
-        from provenance.credentials import read_credentials
-        from provenance.marking import MarkRequest, mark_image
-        from provenance.signing import SignerChoice, open_chosen
-        from provenance.trustlist import load_trust
+        from nonesuch.foundation.images import decode_rgb
+        from nonesuch.provenance.credentials.reading import read_credentials
+        from nonesuch.provenance.credentials.trustlist import load_trust
+        from nonesuch.provenance.marking.drawn_image import MarkRequest, mark_image
+        from nonesuch.provenance.signing.signer import SignerChoice, open_chosen
 
         signer = open_chosen(SignerChoice())
         request = MarkRequest(
@@ -152,9 +152,9 @@ class TestServices:
     def test_a_row_has_the_size_of_its_file_and_the_recipe_the_size_that_was_asked_for(
         self, tmp_path: Path, server: OpenAIServer
     ) -> None:
-        from generators.plan import open_matrix
-        from generators.sweep import make_sweep
-        from nonesuch.refining import sweep_of_image
+        from nonesuch.generators.matrix.plan import open_matrix
+        from nonesuch.generators.sweepfile.sweep import make_sweep
+        from nonesuch.redrawing.refining import sweep_of_image
         from nonesuch.web.gallery.sweepfile import sweep_file
 
         run(

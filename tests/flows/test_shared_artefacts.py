@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-import generators
+import nonesuch.generators
 from nonesuch.cli.app import app
 
 pytestmark = pytest.mark.slow
@@ -42,10 +42,10 @@ def texts(file: Path) -> bytes:
 def drawn(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
     from PIL import Image
 
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     folder = tmp_path_factory.mktemp("ada-lovelace")
-    shutil.copytree(Path(generators.__file__).parent / "embedded", folder / "model")
+    shutil.copytree(Path(nonesuch.generators.__file__).parent / "embedded", folder / "model")
     Image.new("RGB", (128, 128), "red").save(folder / "start.png")
     (folder / "sweep.yaml").write_text(SWEEP.format(folder=folder))
     assert sweep(folder / "sweep.yaml", folder / "out").failed == 0

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.output import hold
-from flows.progress import Tally
-from flows.standing import StandingFile, read_standing
-from foundation.errors import InputError
+from nonesuch.flows.reporting.progress import Tally
+from nonesuch.flows.reporting.status_file import StandingFile, read_standing
+from nonesuch.flows.run.output_folder import hold
+from nonesuch.foundation.errors import InputError
 
 
 def test_a_running_an_ended_and_a_killed_run_are_told_apart(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_an_unwritable_folder_does_not_end_a_run(tmp_path: Path) -> None:
 
 
 def test_the_command_tells_it(tmp_path: Path, prefect_server: str) -> None:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     (tmp_path / "s.yaml").write_text(
         'name: tiny\nmodel: noise\nprompt: "x"\nseeds: {count: 6}\nsettings: {width: 64, height: 64}\n'

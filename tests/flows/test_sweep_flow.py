@@ -10,8 +10,8 @@ import httpx
 import pandas as pd
 import pytest
 
-from catalogs.query import Catalog
-from foundation.errors import InputError, StorageError
+from nonesuch.catalogs.query import Catalog
+from nonesuch.foundation.errors import InputError, StorageError
 
 SWEEP = """\
 name: noisy
@@ -34,7 +34,7 @@ def write_sweep(folder: Path, seeds: int = 3, text: str = SWEEP) -> Path:
 
 
 def run(path: Path, out: Path, **options: Any) -> Any:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     return sweep(path, out, **options)
 
@@ -84,7 +84,7 @@ class TestSweep:
         assert (after[before.index] == before).all()
 
     def test_a_second_run_on_the_same_folder_is_refused(self, tmp_path: Path) -> None:
-        from flows.output import hold
+        from nonesuch.flows.run.output_folder import hold
 
         with hold(tmp_path / "out"), pytest.raises(StorageError, match="another run"):
             run(write_sweep(tmp_path), tmp_path / "out")
@@ -107,7 +107,7 @@ class TestSweep:
 
 
 def test_the_second_writer_learns_why(tmp_path: Path) -> None:
-    from flows.output import hold
+    from nonesuch.flows.run.output_folder import hold
 
     blocked = tmp_path / "file"
     blocked.write_text("in the way")

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from flows.unsafe import blurred
-from foundation.errors import InputError
+from nonesuch.flows.run.steps.unsafe_images import blurred
+from nonesuch.foundation.errors import InputError
 from tests.command_line import nonesuch
 
 SWEEP = """\
@@ -30,7 +30,7 @@ scoring: {{safety_threshold: {threshold}, unsafe: {unsafe}}}
 
 def run(folder: Path, *, unsafe: str, threshold: float, policy: str = "") -> pd.DataFrame:
     """The rows of the sweep, drawn into a folder of its own."""
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     path = folder / f"{unsafe}.yaml"
     path.write_text(SWEEP.format(unsafe=unsafe, threshold=threshold, policy=policy))
@@ -89,7 +89,7 @@ class TestUnsafe:
     def test_what_is_discarded_leaves_a_row_and_is_not_drawn_again(
         self, kept: tuple[Path, pd.DataFrame, float]
     ) -> None:
-        from flows.sweep import sweep
+        from nonesuch.flows.sweep import sweep
 
         folder, before, threshold = kept
         rows = run(folder, unsafe="discard", threshold=threshold)
@@ -110,7 +110,7 @@ class TestUnsafe:
         (folder / "strict.yaml").write_text("unsafe: discard\n")
         path = folder / "lax.yaml"
         path.write_text(SWEEP.format(unsafe="blur", threshold=0.5, policy="policy: strict.yaml"))
-        from flows.sweep import sweep
+        from nonesuch.flows.sweep import sweep
 
         with pytest.raises(InputError, match="unsafe images are dealt with by blur"):
             sweep(path, folder / "lax")

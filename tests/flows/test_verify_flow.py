@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from foundation.errors import InputError
-from provenance.marking import MarkRequest, mark_image
-from provenance.signing import open_signer
+from nonesuch.foundation.errors import InputError
+from nonesuch.provenance.marking.drawn_image import MarkRequest, mark_image
+from nonesuch.provenance.signing.signer import open_signer
 
 
 def write_images(folder: Path, count: int, first: int = 0) -> None:
@@ -33,7 +33,7 @@ def write_images(folder: Path, count: int, first: int = 0) -> None:
 
 
 def run(folder: Path, out: Path, **options: Any) -> Any:
-    from flows.verify_folder import verify_folder
+    from nonesuch.flows.verify_folder import verify_folder
 
     return verify_folder(folder, out, **{"search": "aligned", "shard_size": 8, "jobs": 1, **options})
 
@@ -98,7 +98,7 @@ class TestVerifyFolder:
 
 
 def test_what_can_not_be_verified_is_refused(tmp_path: Path) -> None:
-    from flows.verify_folder import cut_files, verify_folder
+    from nonesuch.flows.verify_folder import cut_files, verify_folder
 
     with pytest.raises(InputError, match="not a folder"):
         verify_folder.fn(tmp_path / "none", tmp_path / "out")
@@ -107,7 +107,7 @@ def test_what_can_not_be_verified_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_new_file_changes_one_shard(tmp_path: Path) -> None:
-    from flows.verify_folder import cut_files
+    from nonesuch.flows.verify_folder import cut_files
 
     for number in range(300):
         (tmp_path / f"{number:03}.png").touch()

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from foundation.errors import InputError
+from nonesuch.foundation.errors import InputError
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ scoring: {scorers: [technical]}
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     folder = tmp_path_factory.mktemp("ways")
     (folder / "pictures").mkdir()
@@ -95,10 +95,10 @@ def test_the_credential_names_every_step_in_order(out: Path) -> None:
 
 @pytest.mark.parametrize("way", ["hires", "larger", "margins", "masked", "guided"])
 def test_each_way_comes_back_from_its_file(out: Path, way: str, tmp_path: Path) -> None:
-    from generators.plan import open_matrix
-    from generators.sweep import load_sweep
-    from nonesuch.refining import sweep_of_image
-    from nonesuch.reproducing import reproduce
+    from nonesuch.generators.matrix.plan import open_matrix
+    from nonesuch.generators.sweepfile.sweep import load_sweep
+    from nonesuch.redrawing.refining import sweep_of_image
+    from nonesuch.redrawing.reproducing import reproduce
 
     row = rows(out).set_index("way").loc[way]
     made = sweep_of_image(out / row["file"], inputs=[out.parent])
@@ -113,8 +113,8 @@ def test_each_way_comes_back_from_its_file(out: Path, way: str, tmp_path: Path) 
 
 
 def test_a_picture_that_is_not_here_is_asked_for(out: Path) -> None:
-    from nonesuch.refining import sweep_of_image
-    from nonesuch.reproducing import reproduce
+    from nonesuch.redrawing.refining import sweep_of_image
+    from nonesuch.redrawing.reproducing import reproduce
 
     row = rows(out).set_index("way").loc["margins"]
     with pytest.raises(InputError, match="is not here: its SHA-256") as caught:
@@ -124,9 +124,9 @@ def test_a_picture_that_is_not_here_is_asked_for(out: Path) -> None:
 
 
 def test_frames_become_an_animation_that_is_signed_with_them(out: Path, tmp_path: Path) -> None:
-    from nonesuch.animating import animate_catalog
-    from nonesuch.reproducing import reproduce
-    from provenance.verify import verify_file
+    from nonesuch.provenance.verifying.verify import verify_file
+    from nonesuch.redrawing.animating import animate_catalog
+    from nonesuch.redrawing.reproducing import reproduce
 
     frames = rows(out).query("sweep == 'frames'").sort_values("plan_index")
     assert list(frames["frame"]) == ["0", "1", "2", "3"]

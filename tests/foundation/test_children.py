@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import foundation.children as children
+import nonesuch.foundation.children as children
 from tests.descendants import descendants
 
 PARENT = """\

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from foundation import files
-from foundation.errors import StorageError
+from nonesuch.foundation import files
+from nonesuch.foundation.errors import StorageError
 
 
 def test_a_file_appears_whole_with_its_mode_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

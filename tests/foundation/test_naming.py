@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from foundation.naming import file_name, json_without_folders, names_folders, shown_names, without_folders
+from nonesuch.foundation.naming import (
+    file_name,
+    json_without_folders,
+    names_folders,
+    shown_names,
+    without_folders,
+)
 
 
 @pytest.mark.parametrize(

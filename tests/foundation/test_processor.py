@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from foundation.processor import computed, waited
+from nonesuch.foundation.processor import computed, waited
 
 
 class Waiting(threading.Thread):

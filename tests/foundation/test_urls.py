@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from foundation.errors import InputError
-from foundation.urls import local_path, url_of
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.urls import local_path, url_of
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from foundation.errors import DrawingError, InputError
-from generators.backends import BACKENDS, Drawing, model_facts, open_backend
-from generators.backends.prompts import returned_names
-from generators.recipe import Lora, Recipe
-from generators.schedulers import SCHEDULERS
+from nonesuch.foundation.errors import DrawingError, InputError
+from nonesuch.generators.backends import BACKENDS, Drawing, model_facts, open_backend
+from nonesuch.generators.backends.prompts import returned_names
+from nonesuch.generators.recipe import Lora, Recipe
+from nonesuch.generators.schedulers import SCHEDULERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from generators.adaptive import Seen, choose, gather, generator
+from nonesuch.generators.matrix.thompson import Seen, choose, gather, generator
 
 ARMS = gather([(a, b) for a in range(6) for b in range(5)])
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from remote_servers import ComfyServer
 
-from generators.backends.remote.comfy_graph import marked_anew
+from nonesuch.generators.backends.remote.comfy_graph import marked_anew
 
 MARK = "012345678"
 _VALUES = st.one_of(st.integers(), st.text(max_size=4), st.booleans(), st.lists(st.integers(), max_size=3))

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generators.backends import model_facts, open_backend
-from generators.plan import open_matrix
-from generators.sweep import load_sweep
+from nonesuch.generators.backends import model_facts, open_backend
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.sweepfile.sweep import load_sweep
 
 
 def test_its_facts_come_from_its_defaults() -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from generators.plan import open_matrix
-from generators.recipe import Recipe
-from generators.resweep import Resweep, again
-from generators.sweep import make_sweep
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.resweep import Resweep, again
+from nonesuch.generators.sweepfile.sweep import make_sweep
 from tests.command_line import nonesuch
 
 
@@ -248,7 +248,7 @@ class TestComfyUI:
         assert made.text().startswith(("#", "name"))
 
     def test_the_words_of_a_stranger_stay_in_their_comment(self, tmp_path: Path) -> None:
-        from generators.sweep import load_sweep
+        from nonesuch.generators.sweepfile.sweep import load_sweep
 
         hostile = "Free\nmodel: evil\x1b[2J"
         made = graph_sweep({"3": sampler(model=["20", 0]), "20": node(hostile, model=["4", 0])})
@@ -272,7 +272,7 @@ class TestComfyUI:
 
 
 def a1111_sweep(prompt: str, line: str) -> Resweep:
-    from provenance.metadata.automatic1111 import parse
+    from nonesuch.provenance.metadata.automatic1111 import parse
 
     told = parse(
         f"{prompt}\nNegative prompt: blurry\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, "

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from foundation.errors import InputError
-from foundation.files import file_digest
-from generators.backends import model_facts, open_backend
-from generators.backends.base import Drawing
-from generators.facets import CatalogFacet, FoundImage
-from generators.init_images import FITS, laid_over, start_mask, start_picture
-from generators.models import EMBEDDED_FOLDER
-from generators.plan import open_matrix
-from generators.recipe import Recipe
-from generators.sweep import load_sweep, make_sweep
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.files import file_digest
+from nonesuch.generators.backends import model_facts, open_backend
+from nonesuch.generators.backends.base import Drawing
+from nonesuch.generators.init_images import FITS, laid_over, start_mask, start_picture
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.models import EMBEDDED_FOLDER
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.sweepfile.sweep import load_sweep, make_sweep
+from nonesuch.generators.sweepfile.values.facets import CatalogFacet, FoundImage
 
 pytestmark = pytest.mark.slow
 
@@ -271,7 +271,7 @@ def test_a_folder_is_told_to_be_a_facet(tmp_path: Path) -> None:
 
 
 def test_a_catalog_that_is_not_there_is_named(tmp_path: Path) -> None:
-    from flows.init_images import find_images
+    from nonesuch.flows.run.catalog_init_images import find_images
 
     (tmp_path / "s.yaml").write_text(
         'name: s\nprompt: "{chosen}"\nfacets: {chosen: {catalog: last-night, where: "stars > 3"}}\n'

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foundation.errors import InputError
-from generators.matrix import Matrix
-from generators.plan import open_matrix, plan, record_speed
-from generators.sweep import make_sweep
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.matrix.expansion import Matrix
+from nonesuch.generators.matrix.plan import open_matrix, plan, record_speed
+from nonesuch.generators.sweepfile.sweep import make_sweep
 
 
 def matrix(folder: Path = Path(), **keys: Any) -> Matrix:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from foundation.errors import DependencyError, DrawingError, InputError
-from generators import digests
-from generators.backends import model_facts, open_backend
-from generators.plan import open_matrix
-from generators.sweep import make_sweep
+from nonesuch.foundation.errors import DependencyError, DrawingError, InputError
+from nonesuch.generators import digests
+from nonesuch.generators.backends import model_facts, open_backend
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.sweepfile.sweep import make_sweep
 
 pytestmark = pytest.mark.slow
 
@@ -121,7 +121,7 @@ def test_a_cached_hub_model_is_pinned_to_its_commit(pipelines: Pipelines, tmp_pa
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(commit)
     code = (
-        "from generators.backends import model_facts, open_backend;"
+        "from nonesuch.generators.backends import model_facts, open_backend;"
         "facts = model_facts('someone/cached'); backend = open_backend(facts, device='cpu'); backend.load();"
         "print(facts.digest, facts.revision, facts.defaults.width)"
     )  # the hub client reads HF_HOME once, when it is imported
@@ -143,7 +143,7 @@ def test_an_unreachable_hub_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_planning_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from generators.plan import plan; from generators.sweep import make_sweep;"
+        "import sys; from nonesuch.generators.matrix.plan import plan; from nonesuch.generators.sweepfile.sweep import make_sweep;"
         "print(plan(make_sweep({'name': 'x', 'model': 'noise', 'prompt': 'p'})).cells);"
         "print(sorted({'torch', 'diffusers', 'transformers', 'pyarrow', 'pandas', 'dynamicprompts',"
         " 'huggingface_hub', 'prefect'} & set(sys.modules)))"

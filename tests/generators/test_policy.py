@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foundation.errors import InputError
-from generators.blocklist import Blocklist, words
-from generators.plan import open_matrix
-from generators.policy import check_policy, load_policy
-from generators.sweep import make_sweep
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.sweepfile.blocklist import Blocklist, words
+from nonesuch.generators.sweepfile.policy import check_policy, load_policy
+from nonesuch.generators.sweepfile.sweep import make_sweep
 
 LIST = Blocklist({"Greg Rutkowski": "artists.txt:2", "José": "artists.txt:3", "草間彌生": "artists.txt:4"})
 

@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 from remote_servers import WORKFLOW, A1111Server, ComfyServer, Reply, as_json, running
 
-from foundation.errors import InputError
-from generators.backends import Backend, BackendStopped, Drawing, draw_anew, open_backend
-from generators.matrix import Matrix
-from generators.plan import open_matrix
-from generators.recipe import Recipe
-from generators.sweep import make_sweep
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends import Backend, BackendStopped, Drawing, draw_anew, open_backend
+from nonesuch.generators.matrix.expansion import Matrix
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.sweepfile.sweep import make_sweep
 
 pytestmark = pytest.mark.slow
 
@@ -441,7 +441,7 @@ def test_a_recipe_survives_its_json(a1111: A1111Server) -> None:
 
 
 def test_a_plan_says_of_an_engine_elsewhere_that_it_did_not_look() -> None:
-    from generators.plan import plan
+    from nonesuch.generators.matrix.plan import plan
 
     sweep = {
         "name": "s",

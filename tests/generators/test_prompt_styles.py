@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from foundation.errors import InputError
-from generators.matrix import Matrix
-from generators.plan import open_matrix
-from generators.sweep import make_sweep
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.matrix.expansion import Matrix
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.sweepfile.sweep import make_sweep
 
 STYLES = """name,prompt,negative_prompt
 Heading,,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foundation.errors import InputError
-from generators.prompt_syntax import Piece, check_prompt, parse_weights
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.prompt_syntax import Piece, check_prompt, parse_weights
 
 words = st.text(
     st.characters(exclude_categories=("Cs",), exclude_characters="\\()[]:"), min_size=1, max_size=12

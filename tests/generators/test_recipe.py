@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foundation.errors import InputError
-from generators.recipe import Lora, Recipe
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.recipe import Lora, Recipe
 
 BASE = Recipe(
     backend="diffusers",

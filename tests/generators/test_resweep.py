@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from generators.plan import open_matrix
-from generators.recipe import Recipe
-from generators.resweep import again, refined, slug
-from generators.sweep import Sweep, load_sweep, make_sweep
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.resweep import again, refined, slug
+from nonesuch.generators.sweepfile.sweep import Sweep, load_sweep, make_sweep
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60)
 

@@ -21,14 +21,14 @@ from remote_servers import (
     running,
 )
 
-from foundation.errors import InputError
-from generators.backends import Backend, BackendStopped, Drawing, Spooling, draw_anew, open_backend
-from generators.backends.remote.pace import Pace, backoff, retry_after
-from generators.backends.remote.spool import Spool
-from generators.matrix import Matrix
-from generators.plan import open_matrix, plan
-from generators.prices import price_of
-from generators.sweep import make_sweep
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends import Backend, BackendStopped, Drawing, Spooling, draw_anew, open_backend
+from nonesuch.generators.backends.remote.pace import Pace, backoff, retry_after
+from nonesuch.generators.backends.remote.spool import Spool
+from nonesuch.generators.matrix.expansion import Matrix
+from nonesuch.generators.matrix.plan import open_matrix, plan
+from nonesuch.generators.prices import price_of
+from nonesuch.generators.sweepfile.sweep import make_sweep
 
 pytestmark = pytest.mark.slow
 MODELS = {
@@ -381,7 +381,7 @@ def test_a_key_comes_from_a_secret_block(monkeypatch: pytest.MonkeyPatch) -> Non
     from prefect.blocks.system import Secret
     from pydantic import SecretStr
 
-    from generators.backends.remote.keys import read_key
+    from nonesuch.generators.backends.remote.api_keys import read_key
 
     def load(name: str) -> Secret[SecretStr]:
         if name != "openai":
@@ -412,7 +412,7 @@ def test_a_token_bucket_lets_bursts_through_and_then_a_request_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("generators.backends.remote.pace.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("nonesuch.generators.backends.remote.pace.time.monotonic", lambda: now[0])
     pace = Pace(120)  # two in a second at once, then one each half second
     waits: list[float] = []
 

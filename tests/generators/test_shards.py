@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_recipe import BASE
 
-from foundation.errors import InputError
-from generators.recipe import Recipe
-from generators.shards import cut_shards
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.matrix.shards import cut_shards
+from nonesuch.generators.recipe import Recipe
 
 rows = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), max_size=60).map(
     lambda pairs: [dataclasses.replace(BASE, seed=seed, steps=steps) for seed, steps in pairs]

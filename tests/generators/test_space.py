@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generators import space as space_module
-from generators.space import Space, sample_ranks
+from nonesuch.generators.matrix import space as space_module
+from nonesuch.generators.matrix.space import Space, sample_ranks
 
 axes = st.lists(st.lists(st.integers(0, 15), min_size=1, max_size=5), min_size=0, max_size=4)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tiny_pipelines import sd1
 
-from foundation.errors import InputError
-from generators.backends import open_backend
-from generators.plan import open_matrix
-from generators.recipe import Recipe
-from generators.sweep import make_sweep
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends import open_backend
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.sweepfile.sweep import make_sweep
 
 pytestmark = pytest.mark.slow
 

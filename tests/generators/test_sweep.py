@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from foundation.errors import InputError
-from generators.plan import open_matrix
-from generators.schema import SCHEMA_FILE, schema, schema_text
-from generators.sweep import Sweep, load_sweep, make_sweep
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.sweepfile.json_schema import SCHEMA_FILE, schema, schema_text
+from nonesuch.generators.sweepfile.sweep import Sweep, load_sweep, make_sweep
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 GOOD = """\
@@ -181,7 +181,9 @@ def test_any_content_is_a_sweep_or_an_input_error(data: dict[str, object]) -> No
 
 
 def test_the_committed_schema_is_the_model_s() -> None:
-    assert SCHEMA_FILE.read_text("utf-8") == schema_text(), "run python -m generators.schema"
+    assert SCHEMA_FILE.read_text("utf-8") == schema_text(), (
+        "run python -m nonesuch.generators.sweepfile.json_schema"
+    )
     jsonschema.Draft202012Validator.check_schema(schema())
 
 

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from foundation.errors import InputError, NonesuchError
-from foundation.files import file_digest
-from generators.backends import open_backend
-from generators.init_images import start_picture
-from generators.plan import open_matrix
-from generators.recipe import Recipe
-from generators.sweep import make_sweep
+from nonesuch.foundation.errors import InputError, NonesuchError
+from nonesuch.foundation.files import file_digest
+from nonesuch.generators.backends import open_backend
+from nonesuch.generators.init_images import start_picture
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.sweepfile.sweep import make_sweep
 
 pytestmark = pytest.mark.slow
 Pipelines = Callable[[str], Path]
@@ -105,8 +105,8 @@ def test_finished_pictures_are_enlarged(pipelines: Pipelines, tmp_path: Path, up
 
 
 def test_tiles_of_an_upscaling_network_leave_no_seam(tmp_path: Path) -> None:
-    from generators.backends import enlarging
-    from generators.ways.parts import Upscaler
+    from nonesuch.generators.backends import enlarging
+    from nonesuch.generators.ways.recipe_extras import Upscaler
 
     upscaler = Upscaler("network", str(tiny_pipelines.esrgan(tmp_path / "net.safetensors")), "d")
     rng = np.random.default_rng(0)
@@ -221,7 +221,7 @@ def test_frames_lead_from_one_recipe_to_another(pipelines: Pipelines, tmp_path: 
 def test_noise_between_two_seeds_keeps_its_length(at: float, seed: int) -> None:
     import torch
 
-    from generators.backends.frames import slerp
+    from nonesuch.generators.backends.frames import slerp
 
     generator = torch.Generator().manual_seed(seed)
     one, other = (torch.randn(4, 16, 16, generator=generator) for _ in range(2))
@@ -265,8 +265,8 @@ def test_margins_are_drawn_and_the_picture_is_kept(
 
 def test_blending_pulls_the_drawing_towards_what_is_kept(pipelines: Pipelines, tmp_path: Path) -> None:
     """The latents outside the mask are the picture's: with none of it masked, decoding gives the picture back."""
-    from generators.backends.blending import decoded, encoded
-    from generators.backends.diffusers_backend import DiffusersBackend
+    from nonesuch.generators.backends.blending import decoded, encoded
+    from nonesuch.generators.backends.diffusers_backend import DiffusersBackend
 
     model = pipelines("pixart")
     picture(tmp_path / "start.png", 32, 32)

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from foundation.errors import InputError
-from generators.plan import open_matrix
-from generators.recipe import Recipe
-from generators.resweep import again
-from generators.sweep import load_sweep, make_sweep
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.resweep import again
+from nonesuch.generators.sweepfile.sweep import load_sweep, make_sweep
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_other_end_of_frames_is_a_template(folder: Path) -> None:
 def test_a_picture_grows_by_its_margins(
     tmp_path_factory: pytest.TempPathFactory, margins: tuple[int, ...], width: int, height: int
 ) -> None:
-    from generators.init_images import extended
+    from nonesuch.generators.init_images import extended
 
     folder = tmp_path_factory.mktemp("m")
     Image.new("RGB", (width, height), "red").save(folder / "a.png")
@@ -137,7 +137,7 @@ def test_what_the_embedded_model_can_not_is_told_at_planning(
 
 
 def test_a_second_pass_of_the_web_ui_is_taken_over_and_the_rest_is_told() -> None:
-    from provenance.metadata.automatic1111 import parse
+    from nonesuch.provenance.metadata.automatic1111 import parse
 
     told = parse(
         "a fox <lora:ink:0.8>\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, "
@@ -173,7 +173,7 @@ def test_the_table_of_abilities_is_that_of_the_installed_diffusers() -> None:
     import diffusers
     from diffusers.pipelines import auto_pipeline
 
-    from generators.ways.abilities import ABILITIES
+    from nonesuch.generators.ways.abilities import ABILITIES
 
     starting = {cls.__name__ for cls in auto_pipeline.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING.values()}
     guided = {cls.__name__ for cls in auto_pipeline.AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values()}

@@ -11,8 +11,8 @@ import pytest
 import torch
 from compel import Compel, CompelForSD, CompelForSDXL, ReturnedEmbeddingsType, SplitLongTextMode
 
-from foundation.errors import InputError
-from generators.backends.weighted_prompts import cut_chunks, weighted_embeddings
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends.weighted_prompts import cut_chunks, weighted_embeddings
 
 pytestmark = pytest.mark.slow
 LONG = " ".join(["a fox and a cat in the snow"] * 12)

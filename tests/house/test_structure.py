@@ -75,8 +75,8 @@ def test_verifying_a_file_imports_no_more_than_it_needs(tmp_path: Path) -> None:
     """The command line hands files to processes; those need pixels and certificates, not SciPy nor tables."""
     from PIL import Image
 
-    from provenance.foreign import mark_file
-    from provenance.signing import open_signer
+    from nonesuch.provenance.marking.existing_file import mark_file
+    from nonesuch.provenance.signing.signer import open_signer
 
     Image.radial_gradient("L").convert("RGB").save(tmp_path / "plain.png")
     marked = mark_file(tmp_path / "plain.png", open_signer(), source_type="trainedAlgorithmicMedia")
@@ -84,11 +84,11 @@ def test_verifying_a_file_imports_no_more_than_it_needs(tmp_path: Path) -> None:
     worker = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from provenance.verify import verify_file\n"
+        "from nonesuch.provenance.verifying.verify import verify_file\n"
         f"assert verify_file(Path({str(tmp_path / 'signed.png')!r})).confidence == 'proven'\n"
     )
     for script, allowed in (
-        ("import sys, provenance.folders\n", set[str]()),
+        ("import sys, nonesuch.provenance.verifying.worker_pool\n", set[str]()),
         (worker, {"numpy", "cv2", "PIL", "c2pa", "cryptography"}),
     ):
         told = f"print('HEAVY', sorted(set({sorted(HEAVY - allowed)!r}) & set(sys.modules)))"

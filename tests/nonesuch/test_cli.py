@@ -28,7 +28,7 @@ scoring: {scorers: [technical]}
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
     """The output folder of a small finished sweep."""
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     folder = tmp_path_factory.mktemp("cli")
     (folder / "sweep.yaml").write_text(SWEEP)

@@ -17,10 +17,10 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-from catalogs.parts import publish_shard
-from catalogs.schema import catalog_schema
-from foundation.errors import InputError
+from nonesuch.catalogs.schema import catalog_schema
+from nonesuch.catalogs.storage.parts import publish_shard
 from nonesuch.cli.app import app
+from nonesuch.foundation.errors import InputError
 
 pytestmark = pytest.mark.slow
 

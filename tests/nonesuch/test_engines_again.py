@@ -38,7 +38,7 @@ def unused_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def drawn(folder: Path, **words: str) -> Path:
     """The one image of a sweep that really ran."""
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     (folder / "engines.yaml").write_text(SWEEP.format(**words))
     sweep(folder / "engines.yaml", folder / "out")
@@ -98,8 +98,8 @@ class TestEnginesElsewhere:
         printed = nonesuch("recipe", image, "--sweep", tmp_path / "engines.yaml")
         again = tmp_path / "elsewhere" / "again.yaml"
         again.write_text(printed.stdout)
-        from generators.plan import open_matrix
-        from generators.sweep import load_sweep
+        from nonesuch.generators.matrix.plan import open_matrix
+        from nonesuch.generators.sweepfile.sweep import load_sweep
 
         assert [one.id for one in open_matrix(load_sweep(again))] == [said["recipe_id"]]
 
@@ -108,11 +108,11 @@ class TestEnginesElsewhere:
     ) -> None:
         from typer.testing import CliRunner
 
-        from flows.standing import read_standing
-        from flows.sweep import sweep
-        from generators.plan import plan
-        from generators.sweep import load_sweep
         from nonesuch.cli.app import app
+        from nonesuch.flows.reporting.status_file import read_standing
+        from nonesuch.flows.sweep import sweep
+        from nonesuch.generators.matrix.plan import plan
+        from nonesuch.generators.sweepfile.sweep import load_sweep
 
         (tmp_path / "flow.json").write_text(json.dumps(WORKFLOW))
         reached = f'comfyui: {{url: "{comfy.url}"}}'
@@ -161,8 +161,8 @@ class TestEnginesElsewhere:
 
 
 def test_a_sweep_file_with_a_bad_connection_is_told_with_its_line(tmp_path: Path) -> None:
-    from foundation.errors import InputError
-    from generators.sweep import load_connections
+    from nonesuch.foundation.errors import InputError
+    from nonesuch.generators.sweepfile.sweep import load_connections
 
     (tmp_path / "s.yaml").write_text(f"name: s\nconnections:\n  openai: {{key: {KEY}}}\n")
     with pytest.raises(InputError, match="a key is named, not written down") as caught:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catalogs.thumbnails import LONGEST, thumbnail, thumbnail_path, write_thumbnail
-from foundation.errors import InputError
+from nonesuch.catalogs.thumbnails import LONGEST, thumbnail, thumbnail_path, write_thumbnail
+from nonesuch.foundation.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_only_recipe_ids_name_thumbnails(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.slow
 def test_a_run_leaves_thumbnails_of_large_images(tmp_path: Path, prefect_server: str) -> None:
-    from catalogs.query import Catalog
-    from flows.sweep import sweep
+    from nonesuch.catalogs.query import Catalog
+    from nonesuch.flows.sweep import sweep
 
     (tmp_path / "sweep.yaml").write_text(
         "name: sizes\nmodel: noise\nprompt: noise\n"

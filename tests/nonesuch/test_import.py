@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from catalogs.query import Catalog
-from foundation.errors import InputError
-from nonesuch.importing import Imported, ImportOptions, import_folders
+from nonesuch.catalogs.query import Catalog
+from nonesuch.foundation.errors import InputError
+from nonesuch.importing.folders import Imported, ImportOptions, import_folders
 
 A1111 = (
     "a castle, <lora:ink:0.8>, by Hokusai\nNegative prompt: blurry\n"
@@ -264,11 +264,11 @@ def test_any_metadata_makes_a_row(tmp_path_factory: pytest.TempPathFactory, text
 
 
 def test_a_credential_is_kept_and_its_recipe_read(tmp_path: Path) -> None:
-    from foundation.canonical import canonical_digest
-    from provenance.marking import mark_image
-    from provenance.request import MarkRequest
-    from provenance.sidecar import read_manifest
-    from provenance.signing import open_signer
+    from nonesuch.foundation.canonical import canonical_digest
+    from nonesuch.provenance.marking.drawn_image import mark_image
+    from nonesuch.provenance.request import MarkRequest
+    from nonesuch.provenance.sidecar import read_manifest
+    from nonesuch.provenance.signing.signer import open_signer
 
     recipe = {"backend": "diffusers", "model": "embedded", "model_digest": "d" * 64, "prompt": "a signed fox",
               "negative_prompt": "", "seed": 12, "width": 128, "height": 128, "steps": 9, "guidance_scale": 3.5,
@@ -291,8 +291,8 @@ def test_a_credential_is_kept_and_its_recipe_read(tmp_path: Path) -> None:
 
 
 def test_what_a_drawn_catalog_has_is_known(tmp_path: Path) -> None:
-    from catalogs.parts import publish_shard
-    from catalogs.schema import catalog_schema
+    from nonesuch.catalogs.schema import catalog_schema
+    from nonesuch.catalogs.storage.parts import publish_shard
 
     file = png(tmp_path / "in" / "a.png", {})
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -302,7 +302,7 @@ def test_what_a_drawn_catalog_has_is_known(tmp_path: Path) -> None:
 
 
 def test_the_catalog_does_not_call_an_imported_photograph_generated(tmp_path: Path) -> None:
-    from flows.catalog_folder import CatalogFolder
+    from nonesuch.flows.catalog_folder import CatalogFolder
 
     silent = png(tmp_path / "in" / "photo.png", {})
     run(tmp_path / "in", tmp_path / "out")

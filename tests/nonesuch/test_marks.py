@@ -19,16 +19,16 @@ sys.path.append(str(Path(__file__).parents[1] / "provenance"))
 from provenance_samples import picture
 from timestamp_authority import authority
 
-from catalogs.query import Catalog
-from foundation.errors import InputError, ProvenanceError
-from nonesuch.lookup import CatalogFolder, recover_from
-from nonesuch.marks import mark_files
-from nonesuch.stamping import stamp_paths
+from nonesuch.catalogs.query import Catalog
+from nonesuch.foundation.errors import InputError, ProvenanceError
+from nonesuch.marking.late_timestamps import stamp_paths
+from nonesuch.marking.marking_files import mark_files
+from nonesuch.marking.recovering import CatalogFolder, recover_from
+from nonesuch.provenance.request import SignerChoice
+from nonesuch.provenance.sidecar import read_manifest
+from nonesuch.provenance.signing import keys
+from nonesuch.provenance.verifying.verify import verify_file
 from nonesuch.web.repository import Repository
-from provenance import keys
-from provenance.request import SignerChoice
-from provenance.sidecar import read_manifest
-from provenance.verify import verify_file
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +89,7 @@ def test_marking_again_brings_the_row_up_to_date(tmp_path: Path) -> None:
 
 
 def keys_digest(path: Path) -> str:
-    from foundation.files import file_digest
+    from nonesuch.foundation.files import file_digest
 
     return file_digest(path)
 
@@ -177,7 +177,7 @@ def test_queued_images_of_a_catalog_are_stamped_once(tmp_path: Path) -> None:
 
 
 def test_a_stop_between_file_and_row_is_made_good(tmp_path: Path) -> None:
-    from catalogs.amend import amend_rows
+    from nonesuch.catalogs.storage.amend import amend_rows
 
     catalog, tsa = tmp_path / "out", tmp_path / "tsa"
     tsa.mkdir()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nonesuch.model_licenses import card_license, model_licenses
+from nonesuch.choosing.model_licenses import card_license, model_licenses
 
 
 @pytest.mark.parametrize(

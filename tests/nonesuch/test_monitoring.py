@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from flows import figures
-from flows.progress import Tally
-from foundation.errors import InputError
-from nonesuch.monitoring import monitored
+from nonesuch.flows.reporting import metrics
+from nonesuch.flows.reporting.progress import Tally
+from nonesuch.foundation.errors import InputError
+from nonesuch.running.monitoring import monitored
 
 SWEEP = """\
 name: told
@@ -42,11 +42,11 @@ def scraped(port: int) -> dict[tuple[str, str], float]:
 
 
 def test_prometheus_reads_the_figures_while_a_run_goes_on() -> None:
-    run = figures.RunFigures("scraped")
+    run = metrics.RunFigures("scraped")
     with monitored(port=0) as port:
         assert port
         run.planned(3, 0)
-        figures.queue("scrape", 2, capacity=4)
+        metrics.queue("scrape", 2, capacity=4)
         before = scraped(port)
         run.advanced(Tally(3, 1, 0, 0))
         run.advanced(Tally(3, 1, 1, 0))
@@ -101,7 +101,7 @@ def test_a_collector_gets_the_figures_over_otlp(collector: tuple[str, list[bytes
 
     address, received = collector
     with monitored(otlp=address):
-        figures.worked("pushed", 1.5, 3)
+        metrics.worked("pushed", 1.5, 3)
     told = ExportMetricsServiceRequest.FromString(received[-1])
     points = {
         (metric.name, point.attributes[0].value.string_value): point.as_double

@@ -22,7 +22,7 @@ scoring: {scorers: [technical]}
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     folder = tmp_path_factory.mktemp("resweep")
     (folder / "tiny.yaml").write_text(SWEEP)
@@ -35,8 +35,8 @@ def rows(out: Path) -> pd.DataFrame:
 
 
 def test_the_recipe_of_an_image_draws_it_again(out: Path, tmp_path: Path) -> None:
-    from generators.plan import open_matrix
-    from generators.sweep import load_sweep
+    from nonesuch.generators.matrix.plan import open_matrix
+    from nonesuch.generators.sweepfile.sweep import load_sweep
 
     row = rows(out).iloc[1]
     told = nonesuch("recipe", out / row["file"])
@@ -61,8 +61,8 @@ def test_a_picture_that_nothing_knows_is_told(tmp_path: Path) -> None:
 
 
 def test_picked_images_are_drawn_better_and_know_their_parents(out: Path) -> None:
-    from catalogs.picks import open_picks
-    from flows.sweep import sweep
+    from nonesuch.catalogs.picks.log import open_picks
+    from nonesuch.flows.sweep import sweep
 
     refused = nonesuch("refine", out, "--picks")
     assert refused.returncode == 2
@@ -118,7 +118,7 @@ def test_a_stripped_and_recompressed_image_is_found_and_compared(out: Path, tmp_
 def test_the_embedded_model_draws_its_image_again(tmp_path: Path, prefect_server: str) -> None:
     import json
 
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     (tmp_path / "one.yaml").write_text(
         'name: one\nprompt: "a panda by Hokusai"\nsettings: {steps: 4}\nscoring: {scorers: [technical]}\n'
@@ -135,7 +135,7 @@ def test_the_embedded_model_draws_its_image_again(tmp_path: Path, prefect_server
 def test_images_drawn_together_come_back_bit_for_bit(tmp_path: Path, prefect_server: str) -> None:
     import json
 
-    from flows.sweep import sweep
+    from nonesuch.flows.sweep import sweep
 
     (tmp_path / "batch.yaml").write_text(
         'name: batch\nprompt: "a {subject}"\nfacets: {subject: [panda, fox, owl]}\nsettings: {steps: 3}\n'

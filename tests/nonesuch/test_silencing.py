@@ -17,25 +17,25 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
 
-from catalogs.hashes import perceptual_hashes
-from catalogs.parts import prepare_catalog, publish_shard
-from catalogs.query import Catalog
-from catalogs.schema import catalog_schema
-from flows.catalog_folder import CatalogFolder
-from foundation.errors import ProvenanceError
-from foundation.images import RGB
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.schema import catalog_schema
+from nonesuch.catalogs.search.hashes import perceptual_hashes
+from nonesuch.catalogs.storage.parts import prepare_catalog, publish_shard
 from nonesuch.cli.app import app
-from nonesuch.importing import ImportOptions, import_folders
-from nonesuch.lookup import recover_from
-from provenance.credentials import sniff_mime
-from provenance.marking import MarkedFile, mark_image
-from provenance.options import VerifyOptions
-from provenance.request import MarkRequest
-from provenance.signing import open_signer
-from provenance.trustlist import TrustSet, load_trust
-from provenance.verdict import Verdict
-from provenance.verify import verify_bytes
-from provenance.watermark import embed
+from nonesuch.flows.catalog_folder import CatalogFolder
+from nonesuch.foundation.errors import ProvenanceError
+from nonesuch.foundation.images import RGB
+from nonesuch.importing.folders import ImportOptions, import_folders
+from nonesuch.marking.recovering import recover_from
+from nonesuch.provenance.credentials.reading import sniff_mime
+from nonesuch.provenance.credentials.trustlist import TrustSet, load_trust
+from nonesuch.provenance.marking.drawn_image import MarkedFile, mark_image
+from nonesuch.provenance.request import MarkRequest
+from nonesuch.provenance.signing.signer import open_signer
+from nonesuch.provenance.verifying.verdict import Verdict
+from nonesuch.provenance.verifying.verify import verify_bytes
+from nonesuch.provenance.verifying.verify_options import VerifyOptions
+from nonesuch.provenance.watermark import embed
 
 PAYLOAD = 0x0C65_7626_CE18_AB90
 RECIPE_ID = f"{PAYLOAD:016x}" + "0" * 48

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from provenance_samples import picture, request, schema
 
-from provenance.marking import MarkedFile, mark_image
-from provenance.signing import Signer, open_signer
-from provenance.trustlist import TrustSet, load_trust
-from provenance.verdict import Verdict
-from provenance.verify import VerifyOptions, verify_bytes
+from nonesuch.provenance.credentials.trustlist import TrustSet, load_trust
+from nonesuch.provenance.marking.drawn_image import MarkedFile, mark_image
+from nonesuch.provenance.signing.signer import Signer, open_signer
+from nonesuch.provenance.verifying.verdict import Verdict
+from nonesuch.provenance.verifying.verify import VerifyOptions, verify_bytes
 
 
 @pytest.fixture(scope="session")

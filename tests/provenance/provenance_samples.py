@@ -9,8 +9,8 @@ from typing import Any
 import jsonschema
 import numpy as np
 
-from foundation.images import RGB
-from provenance.request import MarkRequest
+from nonesuch.foundation.images import RGB
+from nonesuch.provenance.request import MarkRequest
 
 PAYLOAD = 0x0123456789ABCDEF
 RECIPE = {"prompt": "a fox & <friends>, ☃", "negative_prompt": "blurry", "seed": 7, "steps": 20, "width": 256}
@@ -39,5 +39,5 @@ def request(**changes: object) -> MarkRequest:
 
 def schema(name: str) -> Any:
     """A validator of one of the project's JSON Schemas."""
-    text = files("provenance").joinpath("schemas", f"{name}.schema.json").read_text()
+    text = files("nonesuch.provenance").joinpath("schemas", f"{name}.schema.json").read_text()
     return jsonschema.Draft202012Validator(json.loads(text))

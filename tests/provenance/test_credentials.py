@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from provenance_samples import picture, request
 
-from provenance import certificates, jumbf, keys
-from provenance.credentials import check_parent, read_credentials, sniff_mime
-from provenance.marking import MarkedFile, mark_image
-from provenance.signing import Signer, make_signer, open_signer
-from provenance.trustlist import TrustSet, load_trust, parse_certificates
-from provenance.verdict import Verdict
+from nonesuch.provenance.credentials import certificates, jumbf
+from nonesuch.provenance.credentials.reading import check_parent, read_credentials, sniff_mime
+from nonesuch.provenance.credentials.trustlist import TrustSet, load_trust, parse_certificates
+from nonesuch.provenance.marking.drawn_image import MarkedFile, mark_image
+from nonesuch.provenance.signing import keys
+from nonesuch.provenance.signing.signer import Signer, make_signer, open_signer
+from nonesuch.provenance.verifying.verdict import Verdict
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 from provenance_samples import picture
 from test_metadata import A1111, GENERATED, GRAPH, png, with_exif
 
-from provenance.verdict import Verdict
-from provenance.xmp import XmpFields, xmp_packet
+from nonesuch.provenance.marking.xmp import XmpFields, xmp_packet
+from nonesuch.provenance.verifying.verdict import Verdict
 
 JOB = "Job ID: 01234567-89ab-cdef-0123-456789abcdef"
 IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"

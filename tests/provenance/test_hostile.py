@@ -15,9 +15,9 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 from provenance_samples import picture
 
-from provenance.marking import MarkedFile
-from provenance.verdict import Verdict
-from provenance.verify import verify_file
+from nonesuch.provenance.marking.drawn_image import MarkedFile
+from nonesuch.provenance.verifying.verdict import Verdict
+from nonesuch.provenance.verifying.verify import verify_file
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,9 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from provenance_samples import picture
 
-from provenance.metadata.iim import FIELDS, MAX_DATASETS, PHOTOSHOP, iim_of_resources, parse_iim
-from provenance.metadata.source import read_source
-from provenance.verdict import Verdict
+from nonesuch.provenance.metadata.iim import FIELDS, MAX_DATASETS, PHOTOSHOP, iim_of_resources, parse_iim
+from nonesuch.provenance.metadata.raw_fields import read_source
+from nonesuch.provenance.verifying.verdict import Verdict
 
 NUMBERS = {name: number for number, name in FIELDS.items()}
 

@@ -7,9 +7,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from foundation.errors import InputError, ProvenanceError
-from provenance import keys
-from provenance.trustlist import parse_certificates
+from nonesuch.foundation.errors import InputError, ProvenanceError
+from nonesuch.provenance.credentials.trustlist import parse_certificates
+from nonesuch.provenance.signing import keys
 
 
 def test_first_use_makes_an_authority_that_only_its_owner_can_read(tmp_path: Path) -> None:

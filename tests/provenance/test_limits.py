@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 from provenance_samples import picture
 
-from provenance.allowance import Allowance, processor_time
-from provenance.folders import verify_paths
-from provenance.marking import MarkedFile
-from provenance.pixels import WHOLE, Pixels
-from provenance.verdict import Verdict
-from provenance.verify import VerifyOptions
-from provenance.watermark import embed
+from nonesuch.provenance.marking.drawn_image import MarkedFile
+from nonesuch.provenance.pixels import WHOLE, Pixels
+from nonesuch.provenance.verifying.allowance import Allowance, processor_time
+from nonesuch.provenance.verifying.verdict import Verdict
+from nonesuch.provenance.verifying.verify import VerifyOptions
+from nonesuch.provenance.verifying.worker_pool import verify_paths
+from nonesuch.provenance.watermark import embed
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +70,7 @@ def test_a_picture_over_the_limit_still_has_its_credential(
 def test_a_process_holds_no_more_than_it_may() -> None:
     script = (
         "import numpy as np\n"
-        "from provenance.worker import limit_memory\n"
+        "from nonesuch.provenance.verifying.worker import limit_memory\n"
         "np.ones(1 << 20)\n"
         "limit_memory(400 << 20)\n"
         "np.ones(12 << 20)\n"  # 96 MB

@@ -9,14 +9,14 @@ from PIL import Image, ImageCms, JpegImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from provenance_samples import picture
 
-from foundation.errors import InputError
-from provenance.credentials import read_credentials
-from provenance.foreign import mark_file
-from provenance.marking import MarkedFile
-from provenance.metadata.source import read_source
-from provenance.signing import Signer
-from provenance.trustlist import TrustSet
-from provenance.verdict import Verdict
+from nonesuch.foundation.errors import InputError
+from nonesuch.provenance.credentials.reading import read_credentials
+from nonesuch.provenance.credentials.trustlist import TrustSet
+from nonesuch.provenance.marking.drawn_image import MarkedFile
+from nonesuch.provenance.marking.existing_file import mark_file
+from nonesuch.provenance.metadata.raw_fields import read_source
+from nonesuch.provenance.signing.signer import Signer
+from nonesuch.provenance.verifying.verdict import Verdict
 
 A1111 = "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 64x64"
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from provenance_samples import PAYLOAD, RECIPE, picture, request, schema
 
-from foundation.errors import InputError
-from provenance import encoding, manifest, xmp
-from provenance.marking import MarkedFile, mark_image
-from provenance.metadata.xmp import xmp_values
-from provenance.signing import Signer
-from provenance.verdict import Verdict
+from nonesuch.foundation.errors import InputError
+from nonesuch.provenance.marking import encoding, manifest, xmp
+from nonesuch.provenance.marking.drawn_image import MarkedFile, mark_image
+from nonesuch.provenance.metadata.xmp import xmp_values
+from nonesuch.provenance.signing.signer import Signer
+from nonesuch.provenance.verifying.verdict import Verdict
 
 FORMATS = ("png", "jpeg", "webp")
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"

@@ -15,10 +15,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from provenance_samples import picture
 
-from provenance import metadata
-from provenance.credentials import sniff_mime
-from provenance.metadata import automatic1111, comfyui, midjourney, novelai, stealth, xmp
-from provenance.metadata.source import MAX_FIELD, Source, inflate, read_source
+from nonesuch.provenance import metadata
+from nonesuch.provenance.credentials.reading import sniff_mime
+from nonesuch.provenance.metadata import automatic1111, comfyui, midjourney, novelai, stealth, xmp
+from nonesuch.provenance.metadata.raw_fields import MAX_FIELD, Source, inflate, read_source
 
 A1111 = (
     "a castle, <lora:old:0.8>, by Hokusai\nsecond line\nNegative prompt: blurry, low: quality\nmore\n"

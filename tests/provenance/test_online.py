@@ -10,10 +10,11 @@ import c2pa
 import pytest
 from provenance_samples import picture
 
-from provenance import encoding, keys
-from provenance.options import ONLINE_HOSTS
-from provenance.trustlist import load_trust
-from provenance.verify import VerifyOptions, verify_bytes
+from nonesuch.provenance.credentials.trustlist import load_trust
+from nonesuch.provenance.marking import encoding
+from nonesuch.provenance.signing import keys
+from nonesuch.provenance.verifying.verify import VerifyOptions, verify_bytes
+from nonesuch.provenance.verifying.verify_options import ONLINE_HOSTS
 
 
 @pytest.fixture

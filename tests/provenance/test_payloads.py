@@ -5,7 +5,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provenance.payloads import says_origin, without_origin
+from nonesuch.provenance.watermark.payloads import says_origin, without_origin
 
 PAYLOADS = st.integers(0, 2**64 - 1)
 

@@ -6,13 +6,13 @@ from PIL import Image
 from provenance_samples import picture, request
 from test_verify import again, shelf
 
-from foundation.errors import InputError, ProvenanceError
-from provenance.credentials import read_credentials
-from provenance.marking import MarkedFile, mark_image
-from provenance.recovery import recover
-from provenance.sidecar import read_manifest, write_pack
-from provenance.signing import Signer
-from provenance.trustlist import TrustSet
+from nonesuch.foundation.errors import InputError, ProvenanceError
+from nonesuch.provenance.credentials.reading import read_credentials
+from nonesuch.provenance.credentials.trustlist import TrustSet
+from nonesuch.provenance.marking.drawn_image import MarkedFile, mark_image
+from nonesuch.provenance.sidecar import read_manifest, write_pack
+from nonesuch.provenance.signing.signer import Signer
+from nonesuch.provenance.verifying.recovery import recover
 
 
 def test_packs_give_back_what_was_put_in(tmp_path: Path, marked: dict[str, MarkedFile]) -> None:

@@ -14,13 +14,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from provenance_samples import picture, request
 from timestamp_authority import authority
 
-from foundation.errors import InputError, ProvenanceError
-from provenance import certificates, keys
-from provenance.marking import MarkedFile, mark_image
-from provenance.signing import Signer, make_external_signer, make_signer, open_signer
-from provenance.trustlist import load_trust
-from provenance.verdict import Verdict
-from provenance.verify import VerifyOptions, verify_bytes
+from nonesuch.foundation.errors import InputError, ProvenanceError
+from nonesuch.provenance.credentials import certificates
+from nonesuch.provenance.credentials.trustlist import load_trust
+from nonesuch.provenance.marking.drawn_image import MarkedFile, mark_image
+from nonesuch.provenance.signing import keys
+from nonesuch.provenance.signing.signer import Signer, make_external_signer, make_signer, open_signer
+from nonesuch.provenance.verifying.verdict import Verdict
+from nonesuch.provenance.verifying.verify import VerifyOptions, verify_bytes
 
 pytestmark = pytest.mark.slow
 

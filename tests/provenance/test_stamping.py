@@ -9,15 +9,15 @@ from cryptography import x509
 from provenance_samples import picture, request
 from timestamp_authority import authority
 
-from foundation.errors import ProvenanceError
-from provenance import keys
-from provenance.credentials import read_credentials
-from provenance.marking import MarkedFile, mark_image
-from provenance.signing import make_signer, open_signer
-from provenance.stamping import stamp_file
-from provenance.timestamps import Authority
-from provenance.trustlist import load_trust
-from provenance.verify import VerifyOptions, verify_bytes
+from nonesuch.foundation.errors import ProvenanceError
+from nonesuch.provenance.credentials.reading import read_credentials
+from nonesuch.provenance.credentials.trustlist import load_trust
+from nonesuch.provenance.marking.drawn_image import MarkedFile, mark_image
+from nonesuch.provenance.signing import keys
+from nonesuch.provenance.signing.signer import make_signer, open_signer
+from nonesuch.provenance.signing.stamping import stamp_file
+from nonesuch.provenance.signing.timestamps import Authority
+from nonesuch.provenance.verifying.verify import VerifyOptions, verify_bytes
 
 pytestmark = pytest.mark.slow
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provenance.credentials import CredentialReport, ManifestReport
-from provenance.evidence import Confidence, Evidence, Says
-from provenance.verdict import Answer, contradiction, credential_evidence, weigh
+from nonesuch.provenance.credentials.reading import CredentialReport, ManifestReport
+from nonesuch.provenance.evidence import Confidence, Evidence, Says
+from nonesuch.provenance.verifying.verdict import Answer, contradiction, credential_evidence, weigh
 
 CREDENTIAL, INGREDIENT, XMP, MARK = "credential", "ingredient", "metadata:xmp", "watermark"
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from foundation.errors import InputError, StorageError
-from provenance.marking import MarkedFile
-from provenance.verdict import Verdict
-from provenance.verdict_table import NESTED, verdict_schema, write_table, writing
+from nonesuch.foundation.errors import InputError, StorageError
+from nonesuch.provenance.marking.drawn_image import MarkedFile
+from nonesuch.provenance.verifying.verdict import Verdict
+from nonesuch.provenance.verifying.verdict_table import NESTED, verdict_schema, write_table, writing
 
 
 def test_a_row_says_what_the_json_says(

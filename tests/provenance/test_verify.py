@@ -16,16 +16,16 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from provenance_samples import PAYLOAD, RECIPE, picture, request
 
-from foundation.images import RGB, decode_rgb
-from provenance.evidence import Evidence, Says
-from provenance.folders import expand_paths, verify_paths
-from provenance.lookup import CatalogRecord
-from provenance.marking import MarkedFile, mark_image
-from provenance.pixels import Pixels
-from provenance.signing import Signer, open_signer
-from provenance.steps import Step, cut_short
-from provenance.verdict import Verdict
-from provenance.verify import VerifyOptions, is_settled, verify_file, verify_steps
+from nonesuch.foundation.images import RGB, decode_rgb
+from nonesuch.provenance.evidence import Evidence, Says
+from nonesuch.provenance.marking.drawn_image import MarkedFile, mark_image
+from nonesuch.provenance.pixels import Pixels
+from nonesuch.provenance.signing.signer import Signer, open_signer
+from nonesuch.provenance.verifying.catalog_protocol import CatalogRecord
+from nonesuch.provenance.verifying.steps import Step, cut_short
+from nonesuch.provenance.verifying.verdict import Verdict
+from nonesuch.provenance.verifying.verify import VerifyOptions, is_settled, verify_file, verify_steps
+from nonesuch.provenance.verifying.worker_pool import expand_paths, verify_paths
 
 PARAMETERS = "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 64x64"
 KEYS = {
@@ -178,7 +178,7 @@ def test_a_credential_that_names_another_mark_is_a_conflict(
     signer: Signer, ask: Callable[..., Verdict]
 ) -> None:
     image = mark_image(picture(), request(credentials=False)).image
-    from provenance import encoding, manifest
+    from nonesuch.provenance.marking import encoding, manifest
 
     definition = manifest.build_manifest(
         request(watermark_payload=5), soft_binding="org.nonesuch.watermark.1", parents=0
@@ -198,7 +198,7 @@ def test_a_strangers_credential_takes_nothing_from_what_the_mark_says(
     source_type: str,
     binding: str | None,
 ) -> None:
-    from provenance import encoding, manifest
+    from nonesuch.provenance.marking import encoding, manifest
 
     stranger = open_signer(tmp_path)
     definition = manifest.build_manifest(request(source_type=source_type), soft_binding=binding, parents=0)
@@ -418,7 +418,7 @@ def with_dwt_dct(image: RGB, bits: tuple[int, ...]) -> RGB:
 
 
 def test_the_mark_of_stable_diffusions_scripts_is_read(ask: Callable[..., Verdict]) -> None:
-    from provenance.watermark.foreign import KNOWN_MARKS
+    from nonesuch.provenance.watermark.other_packages import KNOWN_MARKS
 
     plain = np.clip(picture(3, 512).astype(int) // 4 + 96, 0, 255).astype(np.uint8)
     assert ask(again(plain, "PNG")).watermark is None

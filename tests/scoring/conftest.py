@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scoring import Encoder, open_encoder
+from nonesuch.scoring import Encoder, open_encoder
 from tests.scoring.samples import write_model
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from foundation.images import RGB
+from nonesuch.foundation.images import RGB
 
 
 def model_config(image_size: int | list[int] = 32) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foundation.errors import DependencyError, InputError, ScoringError
-from scoring import Encoder, open_scorers
-from scoring.heads import PUBLIC_HEADS, PublicHead, head_file, open_head, own_head, public_head
+from nonesuch.foundation.errors import DependencyError, InputError, ScoringError
+from nonesuch.scoring import Encoder, open_scorers
+from nonesuch.scoring.heads import PUBLIC_HEADS, PublicHead, head_file, open_head, own_head, public_head
 
 DATA = Path(__file__).parent / "data"
 PINNED = {head.name: head for head in PUBLIC_HEADS}
@@ -174,7 +174,7 @@ def test_an_answer_without_end_is_cut_off(
     monkeypatch: pytest.MonkeyPatch, site: tuple[str, dict[str, bytes], list[str]]
 ) -> None:
     address, files, _ = site
-    monkeypatch.setattr("scoring.heads._MAX_BYTES", 1000)
+    monkeypatch.setattr("nonesuch.scoring.heads._MAX_BYTES", 1000)
     files["/head.pth"] = bytes(5000)
     with pytest.raises(ScoringError, match="over 1,000 bytes"):
         head_file(PublicHead("fetched", f"{address}/head.pth", "0" * 64, ()), online=True)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foundation.errors import InputError
-from scoring.attributes import UNSURE, parse_attributes, shares
+from nonesuch.foundation.errors import InputError
+from nonesuch.scoring.measures.attributes import UNSURE, parse_attributes, shares
 
 
 def test_sets_of_attributes() -> None:

@@ -8,10 +8,18 @@ import cv2
 import numpy as np
 import pytest
 
-from foundation.errors import DependencyError
-from foundation.images import RGB, decode_rgb
-from scoring import DEFAULT_SCORERS, Caption, Encoder, Scores, open_encoder, open_scorers, score_images
-from scoring.encoders import EMBEDDED
+from nonesuch.foundation.errors import DependencyError
+from nonesuch.foundation.images import RGB, decode_rgb
+from nonesuch.scoring import (
+    DEFAULT_SCORERS,
+    Caption,
+    Encoder,
+    Scores,
+    open_encoder,
+    open_scorers,
+    score_images,
+)
+from nonesuch.scoring.encoders import EMBEDDED
 
 pytestmark = pytest.mark.slow
 
@@ -100,6 +108,6 @@ def test_a_prompt_longer_than_the_context_is_cut_not_refused(shipped: Encoder) -
 
 
 def test_missing_files_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("scoring.encoders.EMBEDDED", tmp_path)
+    monkeypatch.setattr("nonesuch.scoring.encoders.EMBEDDED", tmp_path)
     with pytest.raises(DependencyError, match="embedded CLIP"):
         open_encoder()

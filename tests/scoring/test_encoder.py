@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foundation.errors import DependencyError, InputError, ScoringError
-from foundation.images import RGB
-from scoring import Encoder, open_encoder
+from nonesuch.foundation.errors import DependencyError, InputError, ScoringError
+from nonesuch.foundation.images import RGB
+from nonesuch.scoring import Encoder, open_encoder
 from tests.scoring.samples import model_config, picture, write_model
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def test_preprocessing_agrees_with_open_clips(
 ) -> None:
     import torch
 
-    from scoring.preprocess import prepare
+    from nonesuch.scoring.preprocess import prepare
 
     folder = write_model(
         tmp_path,
@@ -126,7 +126,7 @@ def test_each_distinct_text_is_encoded_once(folder: Path, monkeypatch: pytest.Mo
 
 
 def test_the_text_cache_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scoring.clip._TEXTS_KEPT", 5)
+    monkeypatch.setattr("nonesuch.scoring.clip._TEXTS_KEPT", 5)
     encoder = open_encoder(f"local-dir:{folder}", "cpu")
     texts = [f"picture number {number}" for number in range(50)]
     np.testing.assert_allclose(encoder.texts(texts)[7], encoder.texts([texts[7]])[0], atol=1e-5)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foundation.errors import InputError
-from foundation.images import RGB
-from scoring import Batch, Caption, Encoder, open_scorers
-from scoring.encoders import Floats
-from scoring.facets import MAX_CONTEXTS
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.images import RGB
+from nonesuch.scoring import Batch, Caption, Encoder, open_scorers
+from nonesuch.scoring.encoders import Floats
+from nonesuch.scoring.measures.facet_recognition import MAX_CONTEXTS
 from tests.scoring.samples import picture
 
 TEMPLATE = "a painting of a {subject} by {artist}"

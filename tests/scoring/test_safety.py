@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foundation.errors import InputError
-from scoring import Batch, Caption, Encoder, open_scorers
-from scoring.safety import SAFE, UNSAFE
+from nonesuch.foundation.errors import InputError
+from nonesuch.scoring import Batch, Caption, Encoder, open_scorers
+from nonesuch.scoring.measures.safety import SAFE, UNSAFE
 
 
 def _batch(embeddings: np.ndarray) -> Batch:  # type: ignore[type-arg]

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foundation.errors import DependencyError, InputError, ScoringError
-from scoring import Caption, Encoder, open_scorers, score_images, scorers, scoring_columns
-from scoring.columns import Column
-from scoring.scorers import DEFAULT_SCORERS, SCORERS, Setting
-from scoring.scores import Batch
+from nonesuch.foundation.errors import DependencyError, InputError, ScoringError
+from nonesuch.scoring import Caption, Encoder, open_scorers, score_images, scorers, scoring_columns
+from nonesuch.scoring.columns import Column
+from nonesuch.scoring.scorers import DEFAULT_SCORERS, SCORERS, Setting
+from nonesuch.scoring.scores import Batch
 from tests.scoring.samples import picture
 
 TEXTS = {"subject": {"fox": "red fox", "panda": "panda"}, "artist": {"Munch": "Edvard Munch"}}

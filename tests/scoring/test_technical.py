@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foundation.images import RGB
-from scoring import Batch, Caption, Setting
-from scoring.technical import Technical
+from nonesuch.foundation.images import RGB
+from nonesuch.scoring import Batch, Caption, Setting
+from nonesuch.scoring.measures.technical import Technical
 from tests.scoring.samples import picture
 
 

@@ -13,15 +13,15 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from foundation.errors import InputError
-from generators.backends import model_facts, open_backend
-from generators.digests import lora_digest
-from generators.loras import lora_facts
-from generators.recipe import Lora, Recipe
-from training.lora.checkpoint import load_state
-from training.lora.loop import train_lora
-from training.lora.pictures import read_pictures
-from training.lora.settings import LoraSettings
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends import model_facts, open_backend
+from nonesuch.generators.digests import lora_digest
+from nonesuch.generators.loras import lora_facts
+from nonesuch.generators.recipe import Lora, Recipe
+from nonesuch.training.lora.checkpoint import load_state
+from nonesuch.training.lora.loop import train_lora
+from nonesuch.training.lora.lora_settings import LoraSettings
+from nonesuch.training.lora.training_images import read_pictures
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "generators"))
 import tiny_pipelines

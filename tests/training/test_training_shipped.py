@@ -13,8 +13,8 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
-from training.captions import canonical
-from training.world import FONT_PACKAGE, FONT_PATH, STYLES, SUBJECTS, draw
+from nonesuch.training.workshop.world.pairs import FONT_PACKAGE, FONT_PATH, STYLES, SUBJECTS, draw
+from nonesuch.training.workshop.world.wordings import canonical
 
 pytestmark = pytest.mark.slow
 
@@ -121,8 +121,8 @@ def test_clip_names_the_subject_far_better_than_chance(clip: torch.nn.Module) ->
 
 @needs_font
 def test_aesthetic_head_prefers_clean_pictures(clip: torch.nn.Module) -> None:
-    from training.aesthetic import build_head
-    from training.damage import damage
+    from nonesuch.training.workshop.stages.aesthetic import build_head
+    from nonesuch.training.workshop.world.damage import damage
 
     described = json.loads((SCORING / "aesthetic.json").read_text(encoding="utf-8"))
     head = build_head(described["layers"][0])

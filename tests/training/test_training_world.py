@@ -5,17 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.captions import (
-    ARTISTS,
-    MEDIA,
-    canonical,
-    caption,
-    damaged_caption,
-    style_caption,
-    subject_caption,
-)
-from training.damage import DAMAGES, damage
-from training.world import (
+from nonesuch.training.workshop.world.damage import DAMAGES, damage
+from nonesuch.training.workshop.world.pairs import (
     FONT_PACKAGE,
     FONT_PATH,
     HELD_OUT,
@@ -24,6 +15,15 @@ from training.world import (
     draw,
     is_held_out,
     training_pairs,
+)
+from nonesuch.training.workshop.world.wordings import (
+    ARTISTS,
+    MEDIA,
+    canonical,
+    caption,
+    damaged_caption,
+    style_caption,
+    subject_caption,
 )
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ sys.path[:0] = [str(ROOT / "tools"), str(Path(__file__).parent)]
 from serving import serving  # noqa: E402
 from web_samples import PAYLOADS, marked_file, picture, publish  # noqa: E402
 
-from provenance.request import MarkedFile  # noqa: E402
+from nonesuch.provenance.request import MarkedFile  # noqa: E402
 
 
 @pytest.fixture(scope="session")

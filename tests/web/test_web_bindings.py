@@ -9,11 +9,11 @@ import httpx
 import pytest
 from web_samples import PAYLOADS, encoded, picture
 
+from nonesuch.provenance import watermark
+from nonesuch.provenance.credentials.reading import read_credentials
+from nonesuch.provenance.credentials.trustlist import load_trust
+from nonesuch.provenance.request import MarkedFile
 from nonesuch.web.repository import FINGERPRINT
-from provenance import watermark
-from provenance.credentials import read_credentials
-from provenance.request import MarkedFile
-from provenance.trustlist import load_trust
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def test_an_unknown_watermark_leads_nowhere(client: httpx.Client) -> None:
 
 
 def test_a_fingerprint_leads_to_its_manifest(client: httpx.Client, marked: dict[int, MarkedFile]) -> None:
-    from catalogs.hashes import perceptual_hashes
+    from nonesuch.catalogs.search.hashes import perceptual_hashes
 
     phash = perceptual_hashes(marked[0].image)["phash"]
     exact, near = (
@@ -156,11 +156,11 @@ def test_the_active_manifest_alone_is_readable(client: httpx.Client, marked: dic
 def test_only_the_active_manifest_of_a_longer_store(marked: dict[int, MarkedFile], home: object) -> None:
     from pathlib import Path
 
+    from nonesuch.provenance.credentials.jumbf import signing_chains
+    from nonesuch.provenance.marking.drawn_image import mark_image
+    from nonesuch.provenance.request import MarkRequest
+    from nonesuch.provenance.signing.signer import open_signer
     from nonesuch.web.repository import active_only
-    from provenance.jumbf import signing_chains
-    from provenance.marking import mark_image
-    from provenance.request import MarkRequest
-    from provenance.signing import open_signer
 
     request = MarkRequest(
         watermark_payload=5, recipe={}, title="b.png", generator="g", parents=(marked[0].data,),

@@ -11,7 +11,7 @@ import pytest
 from browser import browser, missing, requested
 from web_samples import encoded, hostile_png, picture
 
-from provenance.request import MarkedFile
+from nonesuch.provenance.request import MarkedFile
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 

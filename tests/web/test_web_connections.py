@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from nonesuch.web.connections import Crowd, address_of, guarded
-from nonesuch.web.limits import ConnectionLimits
+from nonesuch.web.connection_limits import Crowd, address_of, guarded
+from nonesuch.web.upload_limits import ConnectionLimits
 
 LARGE = 16 << 20  # bytes, more than the kernel's buffers take
 ASK = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"

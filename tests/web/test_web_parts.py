@@ -18,17 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from web_samples import encoded, picture
 
-from foundation.errors import InputError
+from nonesuch.foundation.errors import InputError
+from nonesuch.provenance.evidence import Evidence
+from nonesuch.provenance.verifying.verdict import OWN_ANCHOR, Verdict
+from nonesuch.provenance.watermark import embed
 from nonesuch.web.app import create_app
 from nonesuch.web.facts import plain
-from nonesuch.web.limits import Limits, Refused
 from nonesuch.web.pool import Pool, WorkerFailed
 from nonesuch.web.repository import FINGERPRINT, active_only, parse_binding
+from nonesuch.web.upload_limits import Limits, Refused
 from nonesuch.web.uploads import parse_form
-from nonesuch.web.words import explain
-from provenance.evidence import Evidence
-from provenance.verdict import OWN_ANCHOR, Verdict
-from provenance.watermark import embed
+from nonesuch.web.verdict_words import explain
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from web_samples import HOSTILE, encoded, hostile_png, huge_png_header, picture
 
-from nonesuch.web.models import VerdictBody
-from provenance.request import MarkedFile
+from nonesuch.provenance.request import MarkedFile
+from nonesuch.web.api_models import VerdictBody
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from foundation.images import RGB
-from provenance.request import MarkedFile
+from nonesuch.foundation.images import RGB
+from nonesuch.provenance.request import MarkedFile
 
 PAYLOADS = {0: 0x0123456789ABCDEF, 1: 0xFEDCBA9876543210, 2: 0x0F1E2D3C4B5A6978}
 HOSTILE = '"><script>document.title="owned"</script><img src=x onerror=alert(1)> \u202eabc'
@@ -30,9 +30,9 @@ def picture(number: int, size: int = 256) -> RGB:
 
 
 def marked_file(image: RGB, payload: int, home: Path) -> MarkedFile:
-    from provenance.marking import mark_image
-    from provenance.request import MarkRequest
-    from provenance.signing import open_signer
+    from nonesuch.provenance.marking.drawn_image import mark_image
+    from nonesuch.provenance.request import MarkRequest
+    from nonesuch.provenance.signing.signer import open_signer
 
     recipe = {"prompt": "a fox & <friends>", "seed": 7}
     request = MarkRequest(watermark_payload=payload, recipe=recipe, title="fox.png", generator="embedded")
@@ -41,10 +41,10 @@ def marked_file(image: RGB, payload: int, home: Path) -> MarkedFile:
 
 def publish(out: Path, files: dict[int, MarkedFile], gone: set[int]) -> None:
     """A catalog of those files; the ones that are `gone` leave a manifest pack instead."""
-    from catalogs.hashes import perceptual_hashes
-    from catalogs.parts import publish_shard
-    from catalogs.schema import catalog_schema
-    from provenance.sidecar import write_pack
+    from nonesuch.catalogs.schema import catalog_schema
+    from nonesuch.catalogs.search.hashes import perceptual_hashes
+    from nonesuch.catalogs.storage.parts import publish_shard
+    from nonesuch.provenance.sidecar import write_pack
 
     rows = []
     for number, file in files.items():

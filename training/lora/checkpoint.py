@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from foundation.errors import InputError
-from foundation.files import atomic_write
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.files import atomic_write
 
 CHECKPOINT: Final = "checkpoint.safetensors"
 
@@ -41,7 +41,7 @@ def save_state(out: Path, state: State) -> None:
     tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)
     tensors["prior_losses"] = torch.tensor(state.prior_losses, dtype=torch.float64)
     facts = json.dumps({"step": state.step, "digest": state.digest})
-    atomic_write(out / CHECKPOINT, save(tensors, {"nonesuch.training": facts}))
+    atomic_write(out / CHECKPOINT, save(tensors, {"nonesuch.running.trainings": facts}))
 
 
 def load_state(out: Path, digest: str) -> State | None:
@@ -54,7 +54,7 @@ def load_state(out: Path, digest: str) -> State | None:
         return None
     try:
         with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {})["nonesuch.training"])
+            facts = json.loads((file.metadata() or {})["nonesuch.running.trainings"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         step, told = int(facts["step"]), str(facts["digest"])
         losses, prior = tensors.pop("losses").tolist(), tensors.pop("prior_losses").tolist()

@@ -11,17 +11,17 @@ from typing import Final, Protocol
 import numpy as np
 import torch
 
-from foundation.files import atomic_write
-from foundation.images import RGB, decode_rgb, read_limited
-from generators.backends import open_backend
-from generators.backends.pipelines import best_device
-from generators.models import ModelFacts
-from generators.recipe import Recipe
-from training.lora.checkpoint import State, load_state, save_state
-from training.lora.parts import Condition, Parts
-from training.lora.pictures import Found
-from training.lora.result import LoraResult, png, write_loss_plot, write_result
-from training.lora.settings import LoraSettings
+from nonesuch.foundation.files import atomic_write
+from nonesuch.foundation.images import RGB, decode_rgb, read_limited
+from nonesuch.generators.backends import open_backend
+from nonesuch.generators.backends.pipelines import best_device
+from nonesuch.generators.models import ModelFacts
+from nonesuch.generators.recipe import Recipe
+from nonesuch.training.lora.base_model import Condition, Parts
+from nonesuch.training.lora.checkpoint import State, load_state, save_state
+from nonesuch.training.lora.lora_settings import LoraSettings
+from nonesuch.training.lora.result import LoraResult, png, write_loss_plot, write_result
+from nonesuch.training.lora.training_images import Found
 
 CLASS_FOLDER: Final = "class"  # images that the base drew of the class
 SAMPLES_FOLDER: Final = "samples"  # one strip for each checkpoint

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from foundation.files import atomic_write, file_digest
-from foundation.images import RGB
-from generators.models import ModelFacts
-from training.lora.pictures import Found, folder_digest
-from training.lora.settings import FAMILIES, LoraSettings
+from nonesuch.foundation.files import atomic_write, file_digest
+from nonesuch.foundation.images import RGB
+from nonesuch.generators.models import ModelFacts
+from nonesuch.training.lora.lora_settings import FAMILIES, LoraSettings
+from nonesuch.training.lora.training_images import Found, folder_digest
 
 LOSS_PLOT: Final = "loss.svg"
 _WIDTH, _HEIGHT, _EDGE = 640, 320, 48  # px of the plot

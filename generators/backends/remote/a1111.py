@@ -18,14 +18,14 @@ from uuid import uuid4
 
 from PIL import Image
 
-from foundation.errors import DrawingError, InputError
-from foundation.images import RGB
-from generators.backends.base import Origin
-from generators.backends.remote.drawing import Picture
-from generators.backends.remote.http import Answer, Caller, NoImage, Problem
-from generators.init_images import DEFAULT_FIT, start_mask, start_picture
-from generators.models import Defaults, ModelFacts
-from generators.recipe import Recipe
+from nonesuch.foundation.errors import DrawingError, InputError
+from nonesuch.foundation.images import RGB
+from nonesuch.generators.backends.base import Origin
+from nonesuch.generators.backends.remote.drawing import Picture
+from nonesuch.generators.backends.remote.http import Answer, Caller, NoImage, Problem
+from nonesuch.generators.init_images import DEFAULT_FIT, start_mask, start_picture
+from nonesuch.generators.models import Defaults, ModelFacts
+from nonesuch.generators.recipe import Recipe
 
 # Friendly scheduler names in the web UI's words: sampler, and schedule where it has one (since 1.9).
 SAMPLERS: Final[dict[str, tuple[str, str | None]]] = {

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from foundation.canonical import canonical_digest
-from foundation.errors import InputError
-from foundation.images import read_limited
+from nonesuch.foundation.canonical import canonical_digest
+from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.images import read_limited
 
 MAX_BYTES: Final = 8 << 20
 MAX_NODES: Final = 2000

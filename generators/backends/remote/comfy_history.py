@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from generators.backends.base import Origin
-from generators.backends.remote.comfy_graph import Graph, linked_from
-from generators.backends.remote.http import NoImage
+from nonesuch.generators.backends.base import Origin
+from nonesuch.generators.backends.remote.comfy_graph import Graph, linked_from
+from nonesuch.generators.backends.remote.http import NoImage
 
 
 def check_ended(entry: Mapping[str, Any]) -> None:

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from foundation.errors import DrawingError, InputError
-from generators.backends.base import BackendStopped, Origin
-from generators.backends.remote import comfy_graph, comfy_history
-from generators.backends.remote.a1111 import png_bytes
-from generators.backends.remote.comfy_graph import Graph
-from generators.backends.remote.drawing import MAX_IMAGE, Picture
-from generators.backends.remote.http import Answer, Caller, NoImage, Problem
-from generators.init_images import DEFAULT_FIT, start_mask, start_picture
-from generators.models import ModelFacts
-from generators.recipe import Recipe
+from nonesuch.foundation.errors import DrawingError, InputError
+from nonesuch.generators.backends.base import BackendStopped, Origin
+from nonesuch.generators.backends.remote import comfy_graph, comfy_history
+from nonesuch.generators.backends.remote.a1111 import png_bytes
+from nonesuch.generators.backends.remote.comfy_graph import Graph
+from nonesuch.generators.backends.remote.drawing import MAX_IMAGE, Picture
+from nonesuch.generators.backends.remote.http import Answer, Caller, NoImage, Problem
+from nonesuch.generators.init_images import DEFAULT_FIT, start_mask, start_picture
+from nonesuch.generators.models import ModelFacts
+from nonesuch.generators.recipe import Recipe
 
 _FIRST_LOOK: Final = 0.1  # seconds between two looks at the history, growing to the next
 _LOOK: Final = 2.0

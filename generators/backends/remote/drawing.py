@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
-from foundation.errors import DrawingError, InputError
-from foundation.images import RGB, decode_rgb
-from generators.backends.base import BackendStopped, Drawing, Origin
-from generators.backends.remote.http import NoImage
-from generators.backends.remote.spool import Spool
-from generators.combined import EXTRAS, check_able
-from generators.models import ModelFacts
-from generators.recipe import Recipe
+from nonesuch.foundation.errors import DrawingError, InputError
+from nonesuch.foundation.images import RGB, decode_rgb
+from nonesuch.generators.backends.base import BackendStopped, Drawing, Origin
+from nonesuch.generators.backends.remote.http import NoImage
+from nonesuch.generators.backends.remote.spool import Spool
+from nonesuch.generators.matrix.combined import EXTRAS, check_able
+from nonesuch.generators.models import ModelFacts
+from nonesuch.generators.recipe import Recipe
 
 MAX_IMAGE: Final = 64 << 20  # bytes of a picture that comes back
 MAX_PIXELS: Final = 64_000_000

@@ -13,14 +13,14 @@ import binascii
 import re
 from typing import Any, Final
 
-from foundation.errors import InputError
-from generators.backends.remote.drawing import Picture
-from generators.backends.remote.http import Answer, Caller, NoImage, Problem
-from generators.backends.remote.pace import retry_after
-from generators.backends.remote.shapes import nearest_shape
-from generators.models import Defaults, ModelFacts, Remote
-from generators.prices import price_of
-from generators.recipe import Recipe
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends.remote.drawing import Picture
+from nonesuch.generators.backends.remote.http import Answer, Caller, NoImage, Problem
+from nonesuch.generators.backends.remote.pace import retry_after
+from nonesuch.generators.backends.remote.shapes import nearest_shape
+from nonesuch.generators.models import Defaults, ModelFacts, Remote
+from nonesuch.generators.prices import price_of
+from nonesuch.generators.recipe import Recipe
 
 URL: Final = "https://generativelanguage.googleapis.com/v1beta/models"
 KEY: Final = "env:GEMINI_API_KEY"

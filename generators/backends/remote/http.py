@@ -13,11 +13,11 @@ from typing import Any, Final, Literal, TypeAlias
 
 import httpx
 
-from foundation.errors import DrawingError, InputError
-from generators.backends.base import BackendStopped
-from generators.backends.remote.keys import without_key
-from generators.backends.remote.pace import Pace, backoff, retry_after
-from generators.connections import is_loopback
+from nonesuch.foundation.errors import DrawingError, InputError
+from nonesuch.generators.backends.base import BackendStopped
+from nonesuch.generators.backends.remote.api_keys import without_key
+from nonesuch.generators.backends.remote.pace import Pace, backoff, retry_after
+from nonesuch.generators.sweepfile.connections import is_loopback
 
 MAX_ANSWER: Final = 96 << 20  # bytes; a picture of 64 MiB in base64
 CONNECT_SECONDS: Final = 10.0

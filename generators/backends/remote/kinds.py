@@ -13,17 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from foundation.canonical import canonical_digest
-from foundation.errors import InputError
-from generators.backends.base import BackendKind, BackendStopped
-from generators.backends.remote import a1111, comfy_graph, comfyui, google, openai, stability
-from generators.backends.remote.drawing import Painter, RemoteBackend
-from generators.backends.remote.http import Caller, NoImage
-from generators.backends.remote.keys import read_key
-from generators.backends.remote.pace import Pace
-from generators.connections import Connection, is_loopback
-from generators.models import Defaults, ModelFacts, Remote
-from generators.recipe import Recipe
+from nonesuch.foundation.canonical import canonical_digest
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends.base import BackendKind, BackendStopped
+from nonesuch.generators.backends.remote import a1111, comfy_graph, comfyui, google, openai, stability
+from nonesuch.generators.backends.remote.api_keys import read_key
+from nonesuch.generators.backends.remote.drawing import Painter, RemoteBackend
+from nonesuch.generators.backends.remote.http import Caller, NoImage
+from nonesuch.generators.backends.remote.pace import Pace
+from nonesuch.generators.models import Defaults, ModelFacts, Remote
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.sweepfile.connections import Connection, is_loopback
 
 _RETRIES: Final = 4
 _TIMEOUT: Final = 600.0  # seconds; an engine draws one image after another

@@ -17,15 +17,15 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from foundation.errors import InputError
-from generators.backends.remote.a1111 import png_bytes
-from generators.backends.remote.drawing import Picture, request_key
-from generators.backends.remote.http import Answer, Caller, NoImage, Problem, by_status
-from generators.backends.remote.pace import retry_after
-from generators.init_images import DEFAULT_FIT, start_mask, start_picture
-from generators.models import Defaults, ModelFacts, Remote
-from generators.prices import price_of, price_of_tokens
-from generators.recipe import Recipe
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends.remote.a1111 import png_bytes
+from nonesuch.generators.backends.remote.drawing import Picture, request_key
+from nonesuch.generators.backends.remote.http import Answer, Caller, NoImage, Problem, by_status
+from nonesuch.generators.backends.remote.pace import retry_after
+from nonesuch.generators.init_images import DEFAULT_FIT, start_mask, start_picture
+from nonesuch.generators.models import Defaults, ModelFacts, Remote
+from nonesuch.generators.prices import price_of, price_of_tokens
+from nonesuch.generators.recipe import Recipe
 
 URL: Final = "https://api.openai.com/v1"
 KEY: Final = "env:OPENAI_API_KEY"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from foundation.errors import InputError
+from nonesuch.foundation.errors import InputError
 
 _NEAR = 0.06  # share by which a size's ratio may miss a shape's: 1344x768 counts as 16:9
 

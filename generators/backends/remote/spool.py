@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from foundation.files import atomic_write, cache_dir
+from nonesuch.foundation.files import atomic_write, cache_dir
 
 FOLDER = "paid"  # below the cache folder
 

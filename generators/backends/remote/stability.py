@@ -13,16 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from foundation.errors import InputError
-from generators.backends.base import BackendStopped
-from generators.backends.remote.a1111 import png_bytes
-from generators.backends.remote.drawing import Picture, request_key
-from generators.backends.remote.http import Answer, Caller, NoImage, Problem
-from generators.backends.remote.shapes import nearest_shape
-from generators.init_images import DEFAULT_FIT, start_picture
-from generators.models import Defaults, ModelFacts, Remote
-from generators.prices import price_of
-from generators.recipe import Recipe
+from nonesuch.foundation.errors import InputError
+from nonesuch.generators.backends.base import BackendStopped
+from nonesuch.generators.backends.remote.a1111 import png_bytes
+from nonesuch.generators.backends.remote.drawing import Picture, request_key
+from nonesuch.generators.backends.remote.http import Answer, Caller, NoImage, Problem
+from nonesuch.generators.backends.remote.shapes import nearest_shape
+from nonesuch.generators.init_images import DEFAULT_FIT, start_picture
+from nonesuch.generators.models import Defaults, ModelFacts, Remote
+from nonesuch.generators.prices import price_of
+from nonesuch.generators.recipe import Recipe
 
 URL: Final = "https://api.stability.ai"
 KEY: Final = "env:STABILITY_API_KEY"

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from catalogs.expressions import identifier
-from catalogs.stats import facet_stats
-from foundation.errors import InputError
-from nonesuch.web.gallery.columns import whole
+from nonesuch.catalogs.search.expressions import identifier
+from nonesuch.catalogs.search.stats import facet_stats
+from nonesuch.foundation.errors import InputError
+from nonesuch.web.gallery.filter_columns import whole
 from nonesuch.web.gallery.panel import overview
 from nonesuch.web.gallery.reader import Gallery
 from nonesuch.web.gallery.view import View, conditions, where

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from catalogs.engine import Session
-from catalogs.expressions import literal
-from foundation.errors import InputError
-from nonesuch.web.gallery.columns import PLAN, Columns, Kind, Scalar, key_sql, scalar_sql
+from nonesuch.catalogs.search.engine import Session
+from nonesuch.catalogs.search.expressions import literal
+from nonesuch.foundation.errors import InputError
+from nonesuch.web.gallery.filter_columns import PLAN, Columns, Kind, Scalar, key_sql, scalar_sql
 from nonesuch.web.gallery.view import View, checked_recipe
 
 CHUNK = 2000  # places that one statement finds, and that the pages after it are cut from

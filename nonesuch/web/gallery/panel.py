@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from catalogs.engine import Session
-from catalogs.expressions import identifier
-from nonesuch.web.gallery.columns import Columns
+from nonesuch.catalogs.search.engine import Session
+from nonesuch.catalogs.search.expressions import identifier
+from nonesuch.web.gallery.filter_columns import Columns
 from nonesuch.web.gallery.reader import Gallery
 from nonesuch.web.gallery.view import View, conditions, where
 

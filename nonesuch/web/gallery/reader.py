@@ -13,21 +13,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from catalogs.engine import Session
-from catalogs.likeness import embedding_of, most_alike, near_duplicates_of
-from catalogs.lookup import by_recipe
-from catalogs.picks import PickLog, open_picks
-from catalogs.query import Catalog
-from catalogs.rows import Places, fetch
-from catalogs.taste_model import model_file
-from foundation.errors import InputError
-from nonesuch.web.gallery.columns import Columns, Scalar, columns_of, key_sql
-from nonesuch.web.gallery.encoding import Encoding
+from nonesuch.catalogs.picks.log import PickLog, open_picks
+from nonesuch.catalogs.picks.taste_model import model_file
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.search.embeddings import embedding_of, most_alike, near_duplicates_of
+from nonesuch.catalogs.search.engine import Session
+from nonesuch.catalogs.search.fetching import Places, fetch
+from nonesuch.catalogs.search.lookup import by_recipe
+from nonesuch.foundation.errors import InputError
+from nonesuch.web.gallery.filter_columns import Columns, Scalar, columns_of, key_sql
 from nonesuch.web.gallery.kept import Kept
+from nonesuch.web.gallery.like_encoder import Encoding
 from nonesuch.web.gallery.paging import CHUNK, Chunk, Key, Place, decode, encode, find
 from nonesuch.web.gallery.threads import watched
 from nonesuch.web.gallery.view import View, conditions, where
-from nonesuch.web.limits import Refused
+from nonesuch.web.upload_limits import Refused
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,13 +9,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from starlette.datastructures import QueryParams
 
+from nonesuch.web.gallery.image_responses import Pictures
 from nonesuch.web.gallery.panel import overview, panel
-from nonesuch.web.gallery.pictures import Pictures
 from nonesuch.web.gallery.reader import Gallery
 from nonesuch.web.gallery.sessions import Sessions
 from nonesuch.web.gallery.threads import Threads
 from nonesuch.web.gallery.view import parse_view
-from nonesuch.web.limits import Limits
+from nonesuch.web.upload_limits import Limits
 
 P = ParamSpec("P")
 T = TypeVar("T")

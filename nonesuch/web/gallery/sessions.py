@@ -14,7 +14,7 @@ import secrets
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nonesuch.web.limits import Refused
+from nonesuch.web.upload_limits import Refused
 
 COOKIE = "nonesuch-session"
 HEADER = "x-nonesuch-token"

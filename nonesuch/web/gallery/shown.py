@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment
 
 from nonesuch.web.facts import plain
-from nonesuch.web.gallery.columns import Columns
+from nonesuch.web.gallery.filter_columns import Columns
 from nonesuch.web.gallery.panel import Overview
 from nonesuch.web.gallery.sweepfile import loras_of, options_of
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.catalog_folder import start_of_row
-from generators.recipe import Lora, Recipe
-from generators.resweep import Resweep, again
-from generators.ways.parts import PARTS, part_from
+from nonesuch.flows.catalog_folder import start_of_row
+from nonesuch.generators.recipe import Lora, Recipe
+from nonesuch.generators.resweep import Resweep, again
+from nonesuch.generators.ways.recipe_extras import PARTS, part_from
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from catalogs.engine import Session
-from nonesuch.web.limits import RETRY, Refused
+from nonesuch.catalogs.search.engine import Session
+from nonesuch.web.upload_limits import RETRY, Refused
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
-from catalogs.expressions import identifier
-from catalogs.pick_events import checked_tag
-from foundation.errors import InputError
-from nonesuch.web.gallery.columns import PLAN, Columns, number, scalar_sql, text_sql
+from nonesuch.catalogs.picks.events import checked_tag
+from nonesuch.catalogs.search.expressions import identifier
+from nonesuch.foundation.errors import InputError
+from nonesuch.web.gallery.filter_columns import PLAN, Columns, number, scalar_sql, text_sql
 
 T = TypeVar("T")
 SHOWN: Final = ("images", "ok", "flagged", "failed", "removed", "all")  # images: ok or flagged

@@ -13,12 +13,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
-from nonesuch.web.limits import Refused
-from nonesuch.web.models import Algorithm, Algorithms, BindingQuery, ErrorBody, Match, Matches
+from nonesuch.web.api_models import Algorithm, Algorithms, BindingQuery, ErrorBody, Match, Matches
 from nonesuch.web.pool import WorkerFailed
 from nonesuch.web.repository import FINGERPRINTS, WATERMARKS, active_only, parse_binding
 from nonesuch.web.routes.verify import UPLOAD_BODY, UPLOAD_ERRORS
 from nonesuch.web.site import Site, site_of
+from nonesuch.web.upload_limits import Refused
 
 router = APIRouter(tags=["soft binding"])
 

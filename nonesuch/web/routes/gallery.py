@@ -12,12 +12,12 @@ from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from nonesuch.web.gallery.panel import overview, panel, tidied
-from nonesuch.web.gallery.picking import state_json
+from nonesuch.web.gallery.pick_requests import state_json
 from nonesuch.web.gallery.reader import Card
 from nonesuch.web.gallery.room import Room
 from nonesuch.web.gallery.view import PICKS, SHOWN, SIZES, View, chips, parse_view, query
-from nonesuch.web.limits import Refused
 from nonesuch.web.site import Site, site_of
+from nonesuch.web.upload_limits import Refused
 
 router = APIRouter(include_in_schema=False)
 

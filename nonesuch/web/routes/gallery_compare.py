@@ -10,10 +10,10 @@ from fastapi.responses import HTMLResponse
 from starlette.datastructures import QueryParams
 from starlette.responses import RedirectResponse, Response
 
-from catalogs.contenders import blind_pair
-from foundation.errors import InputError
+from nonesuch.catalogs.picks.side_by_side import blind_pair
+from nonesuch.foundation.errors import InputError
 from nonesuch.web.facts import plain
-from nonesuch.web.gallery.picking import state_json
+from nonesuch.web.gallery.pick_requests import state_json
 from nonesuch.web.gallery.room import Room
 from nonesuch.web.gallery.shown import differences
 from nonesuch.web.gallery.view import checked_recipe, query

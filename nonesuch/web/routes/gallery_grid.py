@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from starlette.datastructures import QueryParams
 
 from nonesuch.web.gallery.cross import COLUMNS, HEATS, ROWS, Choice, axes, choice, cross
-from nonesuch.web.gallery.picking import state_json
+from nonesuch.web.gallery.pick_requests import state_json
 from nonesuch.web.gallery.room import Room
 from nonesuch.web.gallery.view import chips, pairs, query
 from nonesuch.web.routes.gallery import checked_query, page, room_of, view_of

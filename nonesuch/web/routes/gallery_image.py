@@ -9,11 +9,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.datastructures import QueryParams
 
-from foundation.errors import InputError
+from nonesuch.foundation.errors import InputError
+from nonesuch.provenance.verifying.verdict import Verdict
 from nonesuch.web.facts import plain
+from nonesuch.web.gallery.image_responses import file_name
 from nonesuch.web.gallery.panel import overview
-from nonesuch.web.gallery.picking import state_json
-from nonesuch.web.gallery.pictures import file_name
+from nonesuch.web.gallery.pick_requests import state_json
 from nonesuch.web.gallery.reader import Card, found_or_404
 from nonesuch.web.gallery.room import Room
 from nonesuch.web.gallery.shown import credential_lines, recipe_lines, score_lines
@@ -22,8 +23,7 @@ from nonesuch.web.gallery.view import View, checked_recipe, default_order, query
 from nonesuch.web.routes.gallery import checked_query, page, room_of, states, view_of
 from nonesuch.web.site import site_of
 from nonesuch.web.uploads import Upload
-from nonesuch.web.words import explain
-from provenance.verdict import Verdict
+from nonesuch.web.verdict_words import explain
 
 router = APIRouter(include_in_schema=False)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from nonesuch.web.gallery.picking import Said, act, read_fields, state_json
+from nonesuch.web.gallery.pick_requests import Said, act, read_fields, state_json
 from nonesuch.web.gallery.room import Room
 from nonesuch.web.gallery.sessions import HEADER
 from nonesuch.web.routes.gallery import room_of

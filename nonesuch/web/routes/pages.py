@@ -8,9 +8,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from nonesuch.web.limits import Refused
 from nonesuch.web.site import Site, site_of
-from nonesuch.web.words import explain
+from nonesuch.web.upload_limits import Refused
+from nonesuch.web.verdict_words import explain
 
 router = APIRouter(include_in_schema=False)
 

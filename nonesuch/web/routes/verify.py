@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from nonesuch.web.models import ErrorBody, VerdictBody
+from nonesuch.web.api_models import ErrorBody, VerdictBody
 from nonesuch.web.site import site_of
 
 router = APIRouter(tags=["verify"])

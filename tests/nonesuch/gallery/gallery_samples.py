@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image
 from starlette.testclient import TestClient
 
-from catalogs.hashes import perceptual_hashes
-from catalogs.parts import publish_shard
-from catalogs.schema import catalog_schema
-from generators.plan import open_matrix
-from generators.recipe import Recipe
-from generators.sweep import make_sweep
+from nonesuch.catalogs.schema import catalog_schema
+from nonesuch.catalogs.search.hashes import perceptual_hashes
+from nonesuch.catalogs.storage.parts import publish_shard
+from nonesuch.generators.matrix.plan import open_matrix
+from nonesuch.generators.recipe import Recipe
+from nonesuch.generators.sweepfile.sweep import make_sweep
 
 SUBJECTS = ["fox", "panda", "owl", "castle", "UFO"]
 ARTISTS = ["Hokusai", "Munch", 'x"><script>document.title="owned"</script>']

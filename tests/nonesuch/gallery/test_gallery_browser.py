@@ -179,8 +179,8 @@ def test_opening_an_image_judging_it_and_going_on(open_page: Any, driver: Any) -
 
 
 def test_copying_as_a_sweep_file(open_page: Any, driver: Any, server: str, tmp_path: Path) -> None:
-    from generators.plan import open_matrix
-    from generators.sweep import load_sweep
+    from nonesuch.generators.matrix.plan import open_matrix
+    from nonesuch.generators.sweepfile.sweep import load_sweep
 
     recipe = recipes()[12]
     driver.execute_cdp_cmd(

@@ -13,9 +13,9 @@ import pytest
 from gallery_samples import ARTISTS, COUNT, FAILED, FLAGGED, LARGE, TWINS, publish, recipes, row_of, visitor
 from starlette.testclient import TestClient
 
-from catalogs.compact import compact
-from catalogs.thumbnails import thumbnail_path
-from foundation.errors import InputError
+from nonesuch.catalogs.storage.compact import compact
+from nonesuch.catalogs.thumbnails import thumbnail_path
+from nonesuch.foundation.errors import InputError
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +109,7 @@ def test_every_order_pages_without_gaps(
 def test_images_without_any_place_in_the_plan_are_paged_by_their_ids(tmp_path: Path) -> None:
     from gallery_samples import SCHEMA
 
-    from catalogs.parts import publish_shard
+    from nonesuch.catalogs.storage.parts import publish_shard
 
     out = tmp_path / "out"
     rows = [row_of(out, recipe, number) for number, recipe in enumerate(recipes())]
@@ -354,8 +354,8 @@ def test_an_image_shows_everything_and_its_neighbours_in_the_view(client: TestCl
 
 
 def test_the_copied_sweep_draws_exactly_that_image(client: TestClient, rows: Rows, tmp_path: Path) -> None:
-    from generators.plan import open_matrix
-    from generators.sweep import load_sweep
+    from nonesuch.generators.matrix.plan import open_matrix
+    from nonesuch.generators.sweepfile.sweep import load_sweep
 
     for row in (rows[1], rows[25], rows[-1]):
         answer = client.get(f"/image/{row['recipe_id']}/sweep.yaml")
@@ -385,7 +385,7 @@ def test_recipes_that_other_programs_wrote_are_shown(
 ) -> None:
     from gallery_samples import SCHEMA
 
-    from catalogs.parts import publish_shard
+    from nonesuch.catalogs.storage.parts import publish_shard
 
     row = row_of(tmp_path / "out", recipes()[0], 0) | {
         "loras": loras,
@@ -461,7 +461,7 @@ def test_ids_that_are_none(client: TestClient, route: str, name: str, status: in
 def test_paths_out_of_the_folder_are_not_followed(tmp_path: Path, file: str) -> None:
     from gallery_samples import SCHEMA, picture, png
 
-    from catalogs.parts import publish_shard
+    from nonesuch.catalogs.storage.parts import publish_shard
 
     out = tmp_path / "out"
     row = row_of(out, recipes()[0], 0) | {"file": file}
@@ -476,7 +476,7 @@ def test_paths_out_of_the_folder_are_not_followed(tmp_path: Path, file: str) -> 
 def test_imported_files_are_shown_where_they_lie_if_they_are_still_the_same(tmp_path: Path) -> None:
     from gallery_samples import SCHEMA, picture, png
 
-    from catalogs.parts import publish_shard
+    from nonesuch.catalogs.storage.parts import publish_shard
 
     out = tmp_path / "out"
     row = row_of(out, recipes()[0], 0) | {"file": "../photos/mine.png"}
@@ -493,7 +493,7 @@ def test_imported_files_are_shown_where_they_lie_if_they_are_still_the_same(tmp_
 def test_a_catalog_in_a_storage_is_looked_through_from_its_mirror(
     out: Path, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from catalogs.remote import push
+    from nonesuch.catalogs.storage.mirror import push
 
     monkeypatch.setenv("NONESUCH_CACHE", str(tmp_path / "cache"))
     url = f"memory://{tmp_path.name}/storage"
@@ -506,7 +506,7 @@ def test_a_catalog_in_a_storage_is_looked_through_from_its_mirror(
 def test_what_is_no_picture_is_never_shown_in_the_page(tmp_path: Path) -> None:
     from gallery_samples import SCHEMA
 
-    from catalogs.parts import publish_shard
+    from nonesuch.catalogs.storage.parts import publish_shard
 
     out = tmp_path / "out"
     row = row_of(out, recipes()[0], 0)
@@ -611,7 +611,7 @@ def test_foreign_hosts_see_nothing(client: TestClient, rows: Rows, host: str) ->
 def test_new_parts_and_compaction_are_seen_at_once(tmp_path: Path) -> None:
     from gallery_samples import SCHEMA
 
-    from catalogs.parts import publish_shard
+    from nonesuch.catalogs.storage.parts import publish_shard
 
     out = tmp_path / "out"
     rows = [row_of(out, recipe, number) for number, recipe in enumerate(recipes())]
@@ -646,7 +646,7 @@ def test_a_question_that_takes_too_long_is_broken_off(out: Path) -> None:
 
     from nonesuch.web.gallery.reader import Gallery
     from nonesuch.web.gallery.threads import Threads
-    from nonesuch.web.limits import Refused
+    from nonesuch.web.upload_limits import Refused
 
     gallery, threads = Gallery(out), Threads(1, 0.3)
     endless = "SELECT count(*) AS n FROM range(1000000) a, range(1000000) b, range(1000000) c"
@@ -670,7 +670,7 @@ def test_a_question_that_takes_too_long_is_broken_off(out: Path) -> None:
 def test_nobody_hangs_while_the_encoder_is_loaded(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
-    from nonesuch import likeness
+    from nonesuch.choosing import like
     from nonesuch.web.gallery import room
 
     loaded = threading.Event()
@@ -679,7 +679,7 @@ def test_nobody_hangs_while_the_encoder_is_loaded(out: Path, monkeypatch: pytest
         loaded.wait(60)
         raise InputError("a search by likeness needs embeddings of one encoder")
 
-    monkeypatch.setattr(likeness, "catalog_encoder", load)
+    monkeypatch.setattr(like, "catalog_encoder", load)
     monkeypatch.setattr(room, "SECONDS", 0.1)
     client = visitor(out)
     with client:
@@ -704,9 +704,9 @@ def test_publishing_the_same_sample_twice_shows_each_image_once(tmp_path: Path) 
 def test_a_search_by_text_finds_what_its_encoder_says(tmp_path: Path) -> None:
     from gallery_samples import SUBJECTS
 
-    from catalogs.parts import publish_shard
-    from catalogs.schema import catalog_schema
-    from scoring.encoders import open_encoder
+    from nonesuch.catalogs.schema import catalog_schema
+    from nonesuch.catalogs.storage.parts import publish_shard
+    from nonesuch.scoring.encoders import open_encoder
 
     encoder = open_encoder("embedded")
     schema = catalog_schema({"subject": "string", "artist": "string"}, {}, encoder.dim)

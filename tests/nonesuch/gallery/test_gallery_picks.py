@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from catalogs.picks import open_picks
+from nonesuch.catalogs.picks.log import open_picks
 
 pytestmark = pytest.mark.slow
 

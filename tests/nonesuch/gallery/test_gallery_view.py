@@ -9,8 +9,8 @@ from gallery_samples import SCHEMA
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foundation.errors import InputError
-from nonesuch.web.gallery.columns import columns_of
+from nonesuch.foundation.errors import InputError
+from nonesuch.web.gallery.filter_columns import columns_of
 from nonesuch.web.gallery.paging import Key, decode, encode
 from nonesuch.web.gallery.view import PICKS, SHOWN, SIZES, View, chips, conditions, parse_view, query
 
@@ -75,7 +75,7 @@ def test_without_every_chip_nothing_is_filtered(view: View) -> None:
 def test_conditions_are_one_expression_each(view: View, words: str) -> None:
     import duckdb
 
-    from catalogs.expressions import checked_expression
+    from nonesuch.catalogs.search.expressions import checked_expression
 
     connection = duckdb.connect()
     found = conditions(View(**{**_plain(view), "words": words}), COLUMNS)

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from foundation.errors import DependencyError, InputError
-from nonesuch.lookup import CatalogFolder, recover_from
-from nonesuch.marks import mark_files
-from provenance import pixel_marks
-from provenance.verify import verify_file
-from provenance.watermark import ALGORITHM, trustmark
-from provenance.watermark.algorithms import ALGORITHMS, RGB, Found
+from nonesuch.foundation.errors import DependencyError, InputError
+from nonesuch.marking.marking_files import mark_files
+from nonesuch.marking.recovering import CatalogFolder, recover_from
+from nonesuch.provenance.verifying.verify import verify_file
+from nonesuch.provenance.watermark import ALGORITHM, chosen, trustmark
+from nonesuch.provenance.watermark.algorithms import ALGORITHMS, RGB, Found
 
 PAYLOAD = 0x8000000000000001
 installed = importlib.util.find_spec("trustmark") is not None
@@ -62,7 +61,7 @@ class Corner:
 def test_another_packages_watermark_is_read_wherever_marks_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pixel_marks, "_opened", {})
+    monkeypatch.setattr(chosen, "_opened", {})
     monkeypatch.setitem(ALGORITHMS._factories, "corner", Corner)
     picture, out = tmp_path / "theirs.png", tmp_path / "out"
     photo = np.ascontiguousarray(data.astronaut()[:300, :300])
@@ -95,7 +94,7 @@ def test_another_packages_fault_is_told_and_stops_nothing(
         def detect(self, image: RGB) -> Found | None:
             raise ZeroDivisionError("no such luck")
 
-    monkeypatch.setattr(pixel_marks, "_opened", {})
+    monkeypatch.setattr(chosen, "_opened", {})
     monkeypatch.setitem(ALGORITHMS._factories, "broken", Broken)
     Image.fromarray(data.coffee()[:200, :200]).save(tmp_path / "theirs.png")
     verdict = verify_file(tmp_path / "theirs.png")

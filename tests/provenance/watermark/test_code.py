@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provenance.watermark import code
+from nonesuch.provenance.watermark.pattern import code
 
 PAYLOADS = st.integers(0, 2**64 - 1)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from provenance.watermark.foreign import TARGET, chance_agreement, read_foreign
+from nonesuch.provenance.watermark.other_packages import TARGET, chance_agreement, read_foreign
 
 DATA = Path(__file__).parent / "data"
 

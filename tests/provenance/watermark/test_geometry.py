@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from skimage import data
 
-from provenance.watermark import bounds, detect, embed, geometry, layout, luma, reading, scan
+from nonesuch.provenance.watermark import detect, embed
+from nonesuch.provenance.watermark.detecting import geometry, message, scan
+from nonesuch.provenance.watermark.pattern import bounds, layout, luma
 
 pytestmark = pytest.mark.slow
 
@@ -87,8 +89,8 @@ def test_a_scan_looks_at_no_more_than_its_bound_counts(monkeypatch: pytest.Monke
         heights.append(pilot_height(*given))
         return heights[-1]
 
-    pilot_height = reading.pilot_height
-    monkeypatch.setattr(reading, "pilot_height", counted)
+    pilot_height = message.pilot_height
+    monkeypatch.setattr(message, "pilot_height", counted)
     guesses = scan.scan(luma.flatten(luma.luma(np.ascontiguousarray(data.astronaut()))), layout.PUBLIC_KEY)
     assert len(guesses) == bounds.SCAN_KEPT
     assert guesses[0].score == max(heights)

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from skimage import data, metrics
 
-from foundation.errors import InputError
-from provenance.watermark import detect, embed
-from provenance.watermark.layout import PUBLIC_KEY
+from nonesuch.foundation.errors import InputError
+from nonesuch.provenance.watermark import detect, embed
+from nonesuch.provenance.watermark.pattern.layout import PUBLIC_KEY
 
 PAYLOAD = 0xFEDCBA9876543210
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from skimage import data
 
-from provenance.watermark import bounds, detect, embed, layout, luma, reading
+from nonesuch.provenance.watermark import detect, embed
+from nonesuch.provenance.watermark.detecting import message
+from nonesuch.provenance.watermark.pattern import bounds, layout, luma
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +40,7 @@ def test_averaging_a_thousand_marked_pictures_reveals_nothing() -> None:
     revealed = np.clip(np.rint(128 + average * 10 / average.std()), 0, 255).astype(np.uint8)
     assert detect(revealed) is None
     groups = luma.carriers(luma.fold(luma.flatten(luma.luma(revealed))))
-    assert reading.pilot_height(groups, layout.PUBLIC_KEY) < bounds.ALIGNED_THRESHOLD
+    assert message.pilot_height(groups, layout.PUBLIC_KEY) < bounds.ALIGNED_THRESHOLD
 
 
 def test_same_payload_looks_different_on_different_pictures() -> None:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from skimage import data, metrics
 
-from provenance.watermark import detect, embed, luma, shaping
+from nonesuch.provenance.watermark import detect, embed
+from nonesuch.provenance.watermark.embedding import shaping
+from nonesuch.provenance.watermark.pattern import luma
 
 PAYLOAD = 0x1122334455667788
 

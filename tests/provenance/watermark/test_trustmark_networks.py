@@ -16,19 +16,19 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from foundation.errors import DependencyError, InputError, ProvenanceError
-from nonesuch.importing import ImportOptions, import_folders
-from nonesuch.lookup import CatalogFolder, recover_from
-from nonesuch.marks import mark_files
-from nonesuch.refining import sweep_of_image
-from nonesuch.reproducing import reproduce
+from nonesuch.foundation.errors import DependencyError, InputError, ProvenanceError
+from nonesuch.importing.folders import ImportOptions, import_folders
+from nonesuch.marking.marking_files import mark_files
+from nonesuch.marking.recovering import CatalogFolder, recover_from
+from nonesuch.provenance import watermark
+from nonesuch.provenance.credentials.reading import read_credentials
+from nonesuch.provenance.credentials.trustlist import load_trust
+from nonesuch.provenance.pixels import Pixels
+from nonesuch.provenance.verifying.verify import verify_file
+from nonesuch.provenance.watermark import chosen, trustmark
+from nonesuch.redrawing.refining import sweep_of_image
+from nonesuch.redrawing.reproducing import reproduce
 from nonesuch.web.repository import FINGERPRINT, Repository
-from provenance import pixel_marks, watermark
-from provenance.credentials import read_credentials
-from provenance.pixels import Pixels
-from provenance.trustlist import load_trust
-from provenance.verify import verify_file
-from provenance.watermark import trustmark
 
 pytestmark = [
     pytest.mark.slow,
@@ -77,29 +77,29 @@ def use_weights(folder: Path, payload: int, monkeypatch: pytest.MonkeyPatch) -> 
     folder.mkdir()
     monkeypatch.setattr(trustmark, "WEIGHTS", write_weights(folder, payload))
     monkeypatch.setenv(trustmark.FOLDER_VARIABLE, str(folder))
-    monkeypatch.setattr(pixel_marks, "_opened", {})
+    monkeypatch.setattr(chosen, "_opened", {})
 
 
 def test_networks_from_a_named_folder_mark_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_weights(tmp_path / "weights", PAYLOAD, monkeypatch)
     assert trustmark.ready()
     photo = np.ascontiguousarray(data.astronaut()[:300, :400])
-    marked = pixel_marks.put_watermark(photo, PAYLOAD, name="trustmark")
+    marked = chosen.put_watermark(photo, PAYLOAD, name="trustmark")
     assert (marked.algorithm, marked.image.shape, marked.image.dtype) == (
         trustmark.NAME,
         photo.shape,
         np.uint8,
     )
     assert (marked.image != photo).any()
-    other = pixel_marks.put_watermark(photo, PAYLOAD ^ 1, name="trustmark")
+    other = chosen.put_watermark(photo, PAYLOAD ^ 1, name="trustmark")
     assert (marked.image != other.image).any()
-    found = pixel_marks.open_algorithm("trustmark").detect(marked.image)
+    found = chosen.open_algorithm("trustmark").detect(marked.image)
     assert found is not None
     assert found.payload == PAYLOAD
     with pytest.raises(InputError, match="has no strength"):
-        pixel_marks.put_watermark(photo, PAYLOAD, name="trustmark", strength=2.0)
+        chosen.put_watermark(photo, PAYLOAD, name="trustmark", strength=2.0)
     with pytest.raises(InputError, match="has no key"):
-        pixel_marks.put_watermark(photo, PAYLOAD, name="trustmark", key=b"0123456789abcdef")
+        chosen.put_watermark(photo, PAYLOAD, name="trustmark", key=b"0123456789abcdef")
 
 
 def test_a_marked_file_names_it_and_verify_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,9 +193,9 @@ def test_an_imported_file_keeps_the_payload_of_its_credential(
 def test_a_stripped_drawing_is_drawn_again_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: str
 ) -> None:
-    from flows.sweep import sweep
-    from generators.plan import open_matrix
-    from generators.sweep import load_sweep
+    from nonesuch.flows.sweep import sweep
+    from nonesuch.generators.matrix.plan import open_matrix
+    from nonesuch.generators.sweepfile.sweep import load_sweep
 
     file = tmp_path / "tiny.yaml"
     file.write_text(
@@ -225,7 +225,7 @@ def test_recovery_tells_what_it_could_not_look_for(tmp_path: Path, monkeypatch: 
     for name in trustmark.WEIGHTS:
         (folder / name).write_bytes(b"not a network")
     monkeypatch.setenv(trustmark.FOLDER_VARIABLE, str(folder))
-    monkeypatch.setattr(pixel_marks, "_opened", {})
+    monkeypatch.setattr(chosen, "_opened", {})
     found = recover_from(out, picture)  # nonesuch's fingerprint leads there without it
     assert found is not None
     Image.fromarray(data.astronaut()[:200, :200]).save(picture)
@@ -239,7 +239,7 @@ def test_wrong_weights_are_told_and_stop_nothing(tmp_path: Path, monkeypatch: py
     for name in trustmark.WEIGHTS:
         (folder / name).write_bytes(b"not a network")
     monkeypatch.setenv(trustmark.FOLDER_VARIABLE, str(folder))
-    monkeypatch.setattr(pixel_marks, "_opened", {})
+    monkeypatch.setattr(chosen, "_opened", {})
     picture = tmp_path / "theirs.png"
     Image.fromarray(data.coffee()[:200, :200]).save(picture)
     verdict = verify_file(picture)

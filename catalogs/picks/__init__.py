@@ -1,0 +1,1 @@
+"""What people said about a catalog's images, and what is learnt from it: log, rankings, agreement, taste."""

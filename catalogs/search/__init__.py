@@ -1,0 +1,1 @@
+"""Finding rows: conditions, order, look-ups by id or fingerprint, nearest embeddings, duplicates, statistics."""

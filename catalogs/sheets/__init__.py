@@ -1,0 +1,1 @@
+"""Contact sheets and X/Y grids, as pictures and as HTML."""

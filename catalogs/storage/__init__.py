@@ -1,0 +1,1 @@
+"""The catalog's files: parts, locks, indexes, rewriting, retention, and outputs at a URL."""

@@ -1,0 +1,1 @@
+"""Finding damage in an output and healing it: what `check` reports and `run --repair` mends."""

@@ -1,0 +1,1 @@
+"""One run of a sweep: from the job through its shards to published rows."""

@@ -1,0 +1,1 @@
+"""What happens to a drawn image: scores, marks, files, its catalog row."""

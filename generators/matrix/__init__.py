@@ -1,0 +1,1 @@
+"""From a sweep to recipes: the matrix, its space and plan, shards, and Thompson sampling over it."""

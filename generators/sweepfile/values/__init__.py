@@ -1,0 +1,1 @@
+"""Values of facets and seeds: lists, files, templates, styles.csv, wildcards."""

@@ -1,0 +1,86 @@
+"""Picks by hand: the log of a catalog that takes only images the catalog has, and ids by their beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nonesuch.catalogs.picks.events import Event, checked_note, checked_stars, checked_tag
+from nonesuch.catalogs.picks.log import PickLog, open_picks
+from nonesuch.catalogs.query import Catalog
+from nonesuch.catalogs.search.expressions import Where, each_condition, told_condition
+from nonesuch.catalogs.search.lookup import by_recipe
+from nonesuch.foundation.errors import InputError
+
+
+def catalog_log(catalog: Catalog, who: str | None = None) -> PickLog:
+    """The log of picks beside a catalog; it refuses recipe ids that the catalog does not have."""
+    return open_picks(catalog.folder, who, known=lambda recipe_id: bool(by_recipe(catalog, recipe_id)))
+
+
+def image_id(catalog: Catalog, beginning: str) -> str:
+    """The whole recipe id of the one image whose id begins so.
+
+    Raises InputError when there is none or several, and for fewer than 4 hex digits.
+    """
+    found = sorted({str(row["recipe_id"]) for row in by_recipe(catalog, beginning)})
+    if len(found) != 1:
+        raise InputError(
+            f"{len(found)} images have a recipe id that begins so",
+            where=beginning,
+            hint="Give more of its digits." if found else "Take it from the recipe_id column.",
+        )
+    return found[0]
+
+
+def chosen_ids(catalog: Catalog, where: Where) -> list[str]:
+    """The recipe ids of all images that meet a condition, or all of several; failed ones, which have no image, are left out.
+
+    Raises InputError as Catalog.query does, and when there is none.
+    """
+    wanted = each_condition(where, "status <> 'failed'")
+    table = catalog.query(wanted, columns=["recipe_id"], as_arrow=True)
+    ids = list(dict.fromkeys(table["recipe_id"].to_pylist()))
+    if not ids:
+        raise InputError("no image meets the condition", where=told_condition(where))
+    return ids
+
+
+def say(
+    catalog: Catalog,
+    ids: Iterable[str],
+    *,
+    who: str | None = None,
+    pick: bool = False,
+    reject: bool = False,
+    clear: bool = False,
+    stars: int | None = None,
+    tags: Iterable[str] = (),
+    untags: Iterable[str] = (),
+    note: str | None = None,
+) -> list[Event]:
+    """Say one or more things of images that are known to be in the catalog, each of them as one act.
+
+    Raises InputError before anything is written when one of them can't be said.
+    """
+    log = open_picks(catalog.folder, who)
+    listed = list(ids)
+    stars = None if stars is None else checked_stars(stars)
+    tags, untags = [checked_tag(tag) for tag in tags], [checked_tag(tag) for tag in untags]
+    note = None if note is None else checked_note(note)
+    events: list[Event] = []
+    if clear:
+        events += log.clear(listed)
+    if pick:
+        events += log.pick(listed)
+    if reject:
+        events += log.reject(listed)
+    if stars is not None:
+        events += log.stars(listed, stars)
+    for tag in tags:
+        events += log.tag(listed, tag)
+    for tag in untags:
+        events += log.untag(listed, tag)
+    if note is not None:
+        events += log.note(listed, note)
+    log.close()
+    return events

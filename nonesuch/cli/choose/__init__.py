@@ -1,0 +1,1 @@
+"""The commands that choose from a catalog."""

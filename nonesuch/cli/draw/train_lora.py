@@ -1,0 +1,128 @@
+"""`nonesuch train`: a LoRA of a subject from a folder of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put this module's commands on the command line."""
+    app.command()(train)
+
+
+def train(
+    subject: Annotated[
+        str, typer.Option(metavar="WORDS", help='A rare word and the class it belongs to: "sks person".')
+    ],
+    images: Annotated[
+        Path, typer.Option(metavar="DIR", help="Its pictures; NAME.txt beside one is its caption.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Checkpoints, samples and the LoRA.")
+    ],
+    base: Annotated[str, typer.Option(metavar="MODEL", help="embedded, a folder or a hub id.")] = "embedded",
+    revision: Annotated[str | None, typer.Option(metavar="REV", help="Of a hub id.")] = None,
+    prompt: Annotated[
+        str, typer.Option(metavar="TEXT", help="Of pictures without a caption.")
+    ] = "a photo of {subject}",
+    class_prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT", help="What the base shall not forget; may be repeated. Default: the class."
+        ),
+    ] = None,
+    prior: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What class images hold the model to: what the base says of them (base), themselves (images), or none.",
+        ),
+    ] = "base",
+    class_images: Annotated[
+        int, typer.Option(metavar="N", help="Drawn by the base, of all class prompts.")
+    ] = 100,
+    prior_weight: Annotated[float, typer.Option(metavar="X", help="Of the class images' loss.")] = 1.0,
+    rank: Annotated[int, typer.Option(metavar="N", help="Of the low-rank additions.")] = 16,
+    layers: Annotated[
+        str, typer.Option(metavar="NAME", help="of the UNet: attention, or all.")
+    ] = "attention",
+    text_encoder: Annotated[
+        bool, typer.Option("--text-encoder", help="Train the text encoders as well.")
+    ] = False,
+    steps: Annotated[int, typer.Option(metavar="N")] = 1000,
+    batch: Annotated[
+        int, typer.Option(metavar="N", help="Pictures in a step; as many class images go with them.")
+    ] = 1,
+    rate: Annotated[float, typer.Option(metavar="X", help="Learning rate.")] = 1e-4,
+    text_rate: Annotated[float, typer.Option(metavar="X", help="Of the text encoders.")] = 5e-5,
+    flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Mirror pictures as well.")] = True,
+    resolution: Annotated[
+        int | None, typer.Option(metavar="PX", help="Side of the square pictures; default: the base's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0)] = 0,
+    checkpoint_every: Annotated[int, typer.Option(metavar="N", help="Steps.")] = 200,
+    sample: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Prompt drawn at each checkpoint; may be repeated."),
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of going on.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing, also not the base.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Train a LoRA of a subject (DreamBooth with prior preservation). Run it again to go on after a stop.
+
+    The LoRA fits a sweep at once: settings: {loras: [{path: DIR/sks-person.safetensors}]}.
+    """
+    import json
+
+    from rich.console import Console
+
+    from nonesuch.cli.training_bar import StepBar
+    from nonesuch.flows.train import check_training, training_watched_by
+    from nonesuch.running.trainings import class_prompt as class_of
+    from nonesuch.running.trainings import train_subject
+    from nonesuch.training.lora.lora_settings import LoraSettings
+
+    own = class_of(prompt, subject)
+    classes = tuple(class_prompt) if class_prompt else ((own,) if own else ())
+    settings = LoraSettings(
+        subject=subject, images=images, base=base, prompt=prompt, prior=prior, class_prompts=classes,
+        class_images=class_images, prior_weight=prior_weight, rank=rank, layers=layers, text_encoder=text_encoder,
+        steps=steps, batch=batch, rate=rate, text_rate=text_rate, flip=flip, resolution=resolution, seed=seed,
+        checkpoint_every=checkpoint_every, samples=tuple(sample or ()),
+    )  # fmt: skip
+    console = Console(stderr=True, highlight=False)
+    _, found = check_training(settings, revision=revision, online=not offline)
+    for name, why in found.left_out:
+        console.print(f"left out: {name}: {why}", style="yellow", markup=False)
+    if prior != "none" and not classes:
+        console.print(
+            "no class images: the subject is one word; name its class with --class-prompt", style="yellow"
+        )
+    try:
+        with StepBar(console) as bar, training_watched_by(bar):
+            done = train_subject(settings, out, revision=revision, online=not offline, restart=restart)
+    except KeyboardInterrupt:
+        console.print("interrupted: the same command goes on from the last checkpoint", style="yellow")
+        raise
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "lora": str(done.result.file), "card": str(done.result.card), "sha256": done.result.digest,
+                    "pictures": len(found.pictures), "left_out": [name for name, _ in found.left_out],
+                    "steps": done.steps, "resumed_at": done.resumed_at, "seconds": round(done.seconds, 1),
+                    "loss": done.loss,
+                }
+            )
+        )  # fmt: skip
+        return
+    went_on = f" (went on at {done.resumed_at:,})" if done.resumed_at else ""
+    console.print(
+        f"{done.steps:,} steps{went_on} on {len(found.pictures)} pictures in {done.seconds:.0f} s, "
+        f"loss {done.loss:.4f}"
+    )
+    print(done.result.file)

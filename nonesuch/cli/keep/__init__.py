@@ -1,0 +1,1 @@
+"""The commands that bring in, take out and keep in shape."""

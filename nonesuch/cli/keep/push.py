@@ -1,0 +1,60 @@
+"""`nonesuch push`: an output folder into object storage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nonesuch.cli.once import check_lasting
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put this module's command on the command line."""
+    app.command()(push)
+
+
+def push(
+    catalog: Annotated[Path, typer.Argument(metavar="DIR", help="The output folder.")],
+    url: Annotated[
+        str,
+        typer.Argument(metavar="URL", help="Where to, for example s3://bucket/folder, or file:///folder."),
+    ],
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="Send the image files, not the catalog alone.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Copy an output folder to an fsspec URL; what is there already stays. Every command then takes the URL as DIR."""
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from nonesuch.catalogs.storage.mirror import push as send
+
+    check_lasting(url)
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("sending", total=None)
+        done = send(
+            catalog,
+            url,
+            images=images,
+            told=lambda sent, total: bar.update(task, completed=sent, total=total),
+        )
+    if done.naming:
+        typer.echo(
+            f"note: {len(done.naming)} files sent name folders of this machine, such as the model's: "
+            f"{', '.join(done.naming[:3])}. Readers of the URL see them; `nonesuch export` leaves them out.",
+            err=True,
+        )
+    if as_json:
+        print(json.dumps(asdict(done)))
+    else:
+        print(
+            f"{done.url}: {done.uploaded} files sent ({done.bytes:,} bytes), {done.parts} parts in the catalog"
+        )

@@ -1,0 +1,70 @@
+"""`nonesuch retain`: the files of images that nobody wants go, their rows stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nonesuch.cli.choose.query_sheet import Where
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put this module's command on the command line."""
+    app.command()(retain)
+
+
+def retain(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="An output folder.")],
+    where: Where = None,
+    older_than: Annotated[
+        float | None, typer.Option("--older-than", min=0, metavar="DAYS", help="Drawn so many days ago.")
+    ] = None,
+    keep_top: Annotated[
+        int | None, typer.Option("--keep-top", min=1, metavar="N", help="The best N stay in any case.")
+    ] = None,
+    keep_per: Annotated[
+        str | None,
+        typer.Option("--keep-per", metavar="COLUMN", help="With --keep-top: the best N of each value."),
+    ] = None,
+    order: Annotated[
+        str, typer.Option(metavar="COLUMN", help="What says which are best, high is good.")
+    ] = "aesthetic",
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Delete; without it only say what would go.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Delete the files of images that meet every given condition. Their rows stay, as `removed`; nothing is drawn again.
+
+    What people picked, starred, tagged or noted always stays, and what another image was drawn from.
+    """
+    import json
+    from dataclasses import asdict
+
+    from nonesuch.catalogs.storage import retention
+    from nonesuch.catalogs.storage.parts import catalog_folder
+    from nonesuch.flows.run.output_folder import hold
+
+    folder = catalog_folder(out).parent
+    policy = retention.Policy(where, older_than, keep_top, keep_per, order)
+    policy.check()
+    if apply:
+        with hold(folder):
+            done = retention.retain(folder, policy, apply=True)
+    else:
+        done = retention.retain(folder, policy)
+    if as_json:
+        print(json.dumps(asdict(done)))
+        return
+    for file in done.first:
+        print(folder / file)
+    if done.images > len(done.first):
+        print(f"… and {done.images - len(done.first):,} more")
+    went = "are deleted" if done.applied else "would be deleted; --apply does it"
+    typer.echo(
+        f"{done.images:,} files, {done.bytes:,} bytes, {went}; {done.spared:,} stay because of a pick or another image"
+        + (f", {done.outside:,} because they lie elsewhere" if done.outside else ""),
+        err=True,
+    )

@@ -1,0 +1,1 @@
+"""Importing folders of other programs' images into a catalog."""

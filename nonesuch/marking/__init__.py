@@ -1,0 +1,1 @@
+"""Marking images of other programs, late timestamps, and recovering stripped images."""

@@ -1,0 +1,1 @@
+"""From images back to sweeps: refining, reproducing, animating."""

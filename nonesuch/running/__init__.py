@@ -1,0 +1,1 @@
+"""Starting flows from Python or the command line, and their metrics for monitoring."""

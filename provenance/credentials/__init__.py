@@ -1,0 +1,1 @@
+"""Reading C2PA credentials: the manifest store, its assertions, certificates and trust lists."""

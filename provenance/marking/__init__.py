@@ -1,0 +1,1 @@
+"""Writing marks into an image: watermark, XMP packet, encoding, manifest."""

@@ -1,0 +1,1 @@
+"""The signer: keys on disk or elsewhere, timestamps."""

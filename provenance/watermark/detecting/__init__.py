@@ -1,0 +1,1 @@
+"""Finding the mark again: as it was embedded, then over scale and rotation."""

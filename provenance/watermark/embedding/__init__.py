@@ -1,0 +1,1 @@
+"""Putting the mark into an image."""

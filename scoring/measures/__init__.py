@@ -1,0 +1,1 @@
+"""The scorers that are built in, one module each."""

@@ -1,0 +1,1 @@
+"""The workshop of the embedded models: `python -m nonesuch.training.workshop STAGE --out DIR`."""

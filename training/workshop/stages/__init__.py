@@ -1,0 +1,1 @@
+"""The stages of the workshop, one model or data set each."""

@@ -1,0 +1,1 @@
+"""The drawn world that the embedded models learn: subjects, styles, captions."""
