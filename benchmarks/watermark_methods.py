@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nonesuch.foundation.errors import DependencyError
-from nonesuch.provenance.watermark.algorithms import ALGORITHMS, Algorithm
+from nonesuch.provenance.watermark.algorithms import ALGORITHMS
+from nonesuch.provenance.watermark.base import Algorithm
 
 RGB = npt.NDArray[np.uint8]
 Bits = npt.NDArray[np.uint8]

@@ -14,9 +14,8 @@ from nonesuch.catalogs.schema import EMBEDDING, catalog_schema, merge_schemas, n
 from nonesuch.flows.rescoring import FACETS, Rescoring, named_facets
 from nonesuch.flows.run.output_folder import SWEEPS
 from nonesuch.foundation.errors import InputError, NonesuchError
-from nonesuch.scoring.columns import scoring_columns
 from nonesuch.scoring.encoders import open_encoder
-from nonesuch.scoring.scorers import SCORERS, scorer_kind
+from nonesuch.scoring.scorers import SCORERS, scorer_kind, scoring_columns
 from nonesuch.scoring.scores import encoder_facts
 
 

@@ -19,10 +19,9 @@ from nonesuch.catalogs.storage.rewrite import ROW
 from nonesuch.flows.reporting.progress import Counter
 from nonesuch.foundation.errors import CatalogError, InputError
 from nonesuch.foundation.images import RGB, decode_rgb
-from nonesuch.scoring.columns import scoring_columns
-from nonesuch.scoring.encoders import Encoder
-from nonesuch.scoring.scorers import Scorer, open_scorers
-from nonesuch.scoring.scores import Caption, encoder_facts, score_images
+from nonesuch.scoring.base import Caption, Encoder, Scorer
+from nonesuch.scoring.scorers import open_scorers, scoring_columns
+from nonesuch.scoring.scores import encoder_facts, score_images
 
 BATCH = 32  # pictures scored together
 _READERS = 4  # threads that read and decode

@@ -4,10 +4,10 @@
 come out. Importing this package loads neither torch nor open_clip.
 """
 
-from nonesuch.scoring.columns import Column, scoring_columns
-from nonesuch.scoring.encoders import Encoder, open_encoder
-from nonesuch.scoring.scorers import DEFAULT_SCORERS, SCORERS, Scorer, Setting, open_scorers
-from nonesuch.scoring.scores import Batch, Caption, Scores, score_images
+from nonesuch.scoring.base import Batch, Caption, Column, Encoder, Scorer, Scores, Setting
+from nonesuch.scoring.encoders import open_encoder
+from nonesuch.scoring.scorers import DEFAULT_SCORERS, SCORERS, open_scorers, scoring_columns
+from nonesuch.scoring.scores import score_images
 
 __all__ = [
     "DEFAULT_SCORERS",

@@ -15,7 +15,7 @@ from nonesuch.foundation.errors import InputError
 from nonesuch.foundation.files import file_digest
 from nonesuch.foundation.images import RGB
 from nonesuch.foundation.processor import computed
-from nonesuch.scoring.encoders import Encoder, Floats, Precision
+from nonesuch.scoring.base import Encoder, Floats, Precision
 from nonesuch.scoring.preprocess import describe, prepare, same_sized
 from nonesuch.scoring.weights import Source, build
 

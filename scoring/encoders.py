@@ -2,59 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
-
-import numpy as np
-import numpy.typing as npt
 
 from nonesuch.foundation.errors import DependencyError, InputError
-from nonesuch.foundation.images import RGB
 from nonesuch.foundation.registry import Registry
-
-Floats = npt.NDArray[np.float32]
-Precision = Literal["auto", "fp32", "bf16"]
+from nonesuch.scoring.base import Encoder, Precision
 
 EMBEDDED = Path(__file__).parent / "embedded"  # the shipped open_clip folder
-
-
-class Encoder(Protocol):
-    """A contrastive image-text model (Radford et al. 2021, arXiv:2103.00020), loaded and ready."""
-
-    @property
-    def name(self) -> str:
-        """The model's name: 'embedded', an open_clip model, 'hf-hub:…' or 'local-dir:…'."""
-
-    @property
-    def tag(self) -> str:
-        """What pins the weights: pretrained tag, hub revision, or the first 12 digits of their digest."""
-
-    @property
-    def preprocessing(self) -> str:
-        """What happens to a picture before the network: size, resize mode, interpolation, mean, std."""
-
-    @property
-    def precision(self) -> str:
-        """'fp32', or 'bf16' for bfloat16 autocast."""
-
-    @property
-    def digest(self) -> str | None:
-        """SHA-256 of the weight file, 64 hex digits, or None when it is not known."""
-
-    @property
-    def dim(self) -> int:
-        """Length D of an embedding."""
-
-    @property
-    def logit_scale(self) -> float:
-        """Factor from cosines to logits that the model was trained with (CLIP: about 100)."""
-
-    def images(self, images: Sequence[RGB]) -> Floats:
-        """Embeddings float32 [N, D] of length 1 for uint8 [H, W, 3] sRGB pictures of any sizes."""
-
-    def texts(self, texts: Sequence[str]) -> Floats:
-        """Embeddings float32 [N, D] of length 1; each distinct text is encoded once and kept."""
 
 
 ENCODERS: Registry[Encoder] = Registry("encoder", "encoders")

@@ -25,7 +25,8 @@ import numpy.typing as npt
 from nonesuch.foundation.errors import DependencyError, InputError, ScoringError
 from nonesuch.foundation.files import atomic_write, cache_dir, file_digest
 from nonesuch.foundation.images import read_limited
-from nonesuch.scoring.encoders import EMBEDDED, Encoder, Floats
+from nonesuch.scoring.base import Encoder, Floats
+from nonesuch.scoring.encoders import EMBEDDED
 
 Activation = Literal["gelu", "relu", "identity"]
 

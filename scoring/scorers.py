@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
-import numpy.typing as npt
-
+from nonesuch.foundation.errors import InputError
 from nonesuch.foundation.registry import Registry
-from nonesuch.scoring.columns import Column, scoring_columns
-from nonesuch.scoring.encoders import Encoder
+from nonesuch.scoring.base import Column, Encoder, Scorer, Setting
 from nonesuch.scoring.measures.aesthetic import Aesthetic
 from nonesuch.scoring.measures.alignment import Alignment
 from nonesuch.scoring.measures.facet_recognition import Facets
 from nonesuch.scoring.measures.safety import Safety
 from nonesuch.scoring.measures.technical import Technical
-from nonesuch.scoring.scores import Batch
 
 DEFAULT_SCORERS = ("alignment", "facets", "aesthetic", "technical", "safety")
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """All that a scorer may need to know when it is opened."""
-
-    encoder: Encoder  # the one whose embeddings it will see
-    facet_texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # facet → value name → text
-    template: str | None = None  # the prompt with {facet} in the facets' places
-    aesthetic_head: str | None = None  # name or file of a head; None: the one that fits the encoder
-    safety_threshold: float | None = None  # pictures whose safety is below it are flagged; None: see Safety
-    online: bool = False  # whether weights may be fetched
-
-
-class Scorer(Protocol):
-    """One kind of score. Register the class itself: it is constructed with a Setting when a sweep opens it.
-
-    A package adds its own under the entry point group `nonesuch.scorers`.
-    """
-
-    @property
-    def name(self) -> str:
-        """What a sweep file calls it."""
-
-    @property
-    def facets(self) -> Sequence[str]:
-        """The facets it was opened for, handed to `columns`; empty where it needs none."""
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        """Values of its string columns, the same for every picture."""
-
-    @staticmethod
-    def columns(facets: Sequence[str]) -> tuple[Column, ...]:
-        """The columns it fills; `facets` are those that have texts. Called without any weights."""
-
-    def score(self, batch: Batch) -> Mapping[str, npt.NDArray[Any]]:
-        """One array [N] for each of its columns that is not a string."""
 
 
 SCORERS: Registry[Scorer] = Registry("scorer", "scorers")
@@ -94,3 +52,35 @@ def open_scorers(
     scoring_columns(names, list(setting.facet_texts))
     kinds = [SCORERS.get(name) for name in names]
     return [kind(setting) for kind in kinds]
+
+
+ENCODER_COLUMNS = (
+    Column("encoder", "string", "open_clip model that made the embedding, or 'embedded'"),
+    Column("encoder_tag", "string", "pretrained tag, hub revision or start of the weights' digest"),
+    Column(
+        "encoder_preprocessing", "string", "size, resize mode, interpolation, mean and std before the encoder"
+    ),
+    Column("encoder_precision", "string", "fp32, or bf16 for bfloat16 autocast"),
+    Column("encoder_digest", "string", "SHA-256 of the encoder's weight file, empty when it is not known"),
+)
+
+
+def scoring_columns(names: Iterable[str], facets: Sequence[str] = ()) -> tuple[Column, ...]:
+    """Every column that the scorers `names` fill for a sweep with these facets, the encoder's facts first.
+
+    `facets` are the facets that have texts (the keys of `facet_texts`). Loads no weights.
+    Raises InputError for an unknown scorer and for two scorers that fill one column.
+    """
+
+    columns = list(ENCODER_COLUMNS)
+    owners = {column.name: "the encoder" for column in columns}
+    for name in names:
+        for column in scorer_kind(name).columns(facets):
+            if column.name in owners:
+                raise InputError(
+                    f"scorer {name!r} and {owners[column.name]} both fill the column {column.name!r}",
+                    hint="Leave one of them out.",
+                )
+            owners[column.name] = f"scorer {name!r}"
+            columns.append(column)
+    return tuple(columns)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,38 +10,12 @@ import numpy.typing as npt
 
 from nonesuch.foundation.errors import NonesuchError, ScoringError
 from nonesuch.foundation.images import RGB
-from nonesuch.scoring.encoders import Encoder, Floats
+from nonesuch.scoring.base import Batch, Caption, Encoder, Scores
 
 if TYPE_CHECKING:
-    from nonesuch.scoring.scorers import Scorer
+    from nonesuch.scoring.base import Scorer
 
 _DTYPES = {"float32": np.float32, "int32": np.int32, "bool": np.bool_}
-
-
-@dataclass(frozen=True, slots=True)
-class Caption:
-    """What one picture was asked to show."""
-
-    prompt: str  # the full prompt as it was drawn
-    facets: Mapping[str, str] = field(default_factory=dict)  # facet name → value name
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What a scorer sees: N pictures with their embeddings, in one order."""
-
-    images: Sequence[RGB]  # uint8 [H, W, 3] each
-    embeddings: Floats  # float32 [N, D], length 1
-    captions: Sequence[Caption]
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What scoring N pictures gives; `columns` and `facts` together fill scoring_columns()."""
-
-    columns: dict[str, npt.NDArray[Any]]  # one value for each picture: float32, int32 or bool [N]
-    embeddings: Floats  # float32 [N, D], length 1
-    facts: dict[str, str]  # the same for every picture: encoder, preprocessing, head, …
 
 
 def score_images(

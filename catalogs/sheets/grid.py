@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
 
-from nonesuch.catalogs.sheets.contact_sheet import MAX_SIDE, caption_lines, mappings, write_captions
+from nonesuch.catalogs.sheets.captions import MAX_SIDE, caption_lines, mappings, write_captions
 from nonesuch.catalogs.sheets.typeset import (
     GAP,
     HOLE,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nonesuch.catalogs.image_files import image_file
-from nonesuch.catalogs.sheets.contact_sheet import caption_lines
+from nonesuch.catalogs.sheets.captions import caption_lines
 from nonesuch.catalogs.sheets.grid import grid_cells
 from nonesuch.catalogs.sheets.typeset import missing, shown, thumbnail
 from nonesuch.catalogs.storage.parts import replacing

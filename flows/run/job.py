@@ -27,8 +27,7 @@ from nonesuch.generators.recipe import Recipe
 from nonesuch.generators.sweepfile.settings import SETTING_NAMES
 from nonesuch.generators.sweepfile.sweep import Sweep, load_sweep
 from nonesuch.generators.sweepfile.values.facets import number_type
-from nonesuch.scoring.columns import scoring_columns
-from nonesuch.scoring.scorers import DEFAULT_SCORERS
+from nonesuch.scoring.scorers import DEFAULT_SCORERS, scoring_columns
 
 _SETTING_COLUMNS = frozenset(SETTING_NAMES) & {column.name for column in FIXED}
 _NUMBERS: Mapping[str, str] = {"guidance": "float64"}  # setting facets without a fixed column of their name

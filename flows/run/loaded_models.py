@@ -15,8 +15,9 @@ from nonesuch.flows.run.signer_choice import signer_choice, watermark_key
 from nonesuch.generators.backends import Backend, open_backend
 from nonesuch.generators.recipe import Recipe
 from nonesuch.provenance.signing.signer import Signer, check_authority, open_chosen
-from nonesuch.scoring.encoders import Encoder, open_encoder
-from nonesuch.scoring.scorers import Scorer, open_scorers
+from nonesuch.scoring.base import Encoder, Scorer
+from nonesuch.scoring.encoders import open_encoder
+from nonesuch.scoring.scorers import open_scorers
 
 T = TypeVar("T")
 

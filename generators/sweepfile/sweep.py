@@ -28,10 +28,10 @@ from nonesuch.generators.sweepfile.values.facets import (
     ListedFacet,
     StylesFacet,
     StyleUse,
-    ValueEntry,
     facet_values,
 )
 from nonesuch.generators.sweepfile.values.seeds import SeedCount, SeedRange, Seeds
+from nonesuch.generators.sweepfile.values.value_files import ValueEntry
 from nonesuch.generators.sweepfile.yaml_lines import Place, Source, check_text, read_yaml
 from nonesuch.generators.ways.way_settings import WAY_SETTINGS
 

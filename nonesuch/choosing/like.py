@@ -15,7 +15,7 @@ Vectors = npt.NDArray[np.float32]
 
 if TYPE_CHECKING:
     from nonesuch.catalogs.query import Catalog
-    from nonesuch.scoring.encoders import Encoder
+    from nonesuch.scoring.base import Encoder
 
 
 def text_vector(catalog: Catalog, text: str) -> Vectors:

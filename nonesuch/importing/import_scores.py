@@ -19,8 +19,7 @@ from nonesuch.foundation.images import RGB
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from nonesuch.scoring.encoders import Encoder
-    from nonesuch.scoring.scorers import Scorer
+    from nonesuch.scoring.base import Encoder, Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def import_schema(scoring: Scoring | None) -> pa.Schema:
     """The columns of imported rows."""
     if scoring is None:
         return catalog_schema({}, {}, None)
-    from nonesuch.scoring.columns import scoring_columns
+    from nonesuch.scoring.scorers import scoring_columns
 
     declared = scoring_columns(scoring.names)
     scores = {column.name: column.type for column in declared if column.type != "string"}
@@ -68,7 +67,8 @@ def score_rows(
 
     A scorer that fails leaves the pictures unscored, and their rows say so.
     """
-    from nonesuch.scoring.scores import Caption, score_images
+    from nonesuch.scoring.base import Caption
+    from nonesuch.scoring.scores import score_images
 
     if scoring is None or not images:
         return [{} for _ in images]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from nonesuch.foundation.errors import InputError
 from nonesuch.foundation.images import RGB
 from nonesuch.provenance import watermark
-from nonesuch.provenance.watermark.algorithms import ALGORITHMS, Algorithm
+from nonesuch.provenance.watermark.algorithms import ALGORITHMS
+from nonesuch.provenance.watermark.base import Algorithm
 
 OWN = "nonesuch"  # of the registry: the one that has a strength and a key
 

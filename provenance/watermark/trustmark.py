@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nonesuch.foundation.errors import DependencyError, InputError
-from nonesuch.provenance.watermark.algorithms import Found
+from nonesuch.provenance.watermark.base import Found
 
 NAME = "com.adobe.trustmark.P"
 PACKAGE = "trustmark"

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nonesuch.foundation.errors import InputError
-from nonesuch.scoring.columns import Column
-from nonesuch.scoring.encoders import Floats
+from nonesuch.scoring.base import Column, Floats
 from nonesuch.scoring.heads import open_head
 
 if TYPE_CHECKING:
-    from nonesuch.scoring.scorers import Setting
-    from nonesuch.scoring.scores import Batch
+    from nonesuch.scoring.base import Batch, Setting
 
 
 class Aesthetic:

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nonesuch.scoring.columns import Column
-from nonesuch.scoring.encoders import Floats
+from nonesuch.scoring.base import Column, Floats
 
 if TYPE_CHECKING:
-    from nonesuch.scoring.scorers import Setting
-    from nonesuch.scoring.scores import Batch
+    from nonesuch.scoring.base import Batch, Setting
 
 
 class Alignment:

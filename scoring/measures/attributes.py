@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 
 from nonesuch.foundation.errors import InputError
-from nonesuch.scoring.encoders import Encoder, Floats
+from nonesuch.scoring.base import Encoder, Floats
 
 TEMPLATES: Final = ("a picture of a {}", "a photo of a {}", "a painting of a {}", "a drawing of a {}")
 UNSURE: Final = "(unsure)"  # no attribute reaches the share that is asked for

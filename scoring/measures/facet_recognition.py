@@ -18,12 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nonesuch.foundation.errors import InputError
-from nonesuch.scoring.columns import Column
-from nonesuch.scoring.encoders import Floats
+from nonesuch.scoring.base import Column, Floats
 
 if TYPE_CHECKING:
-    from nonesuch.scoring.scorers import Setting
-    from nonesuch.scoring.scores import Batch, Caption
+    from nonesuch.scoring.base import Batch, Caption, Setting
 
 # All combinations of the facets' values are candidates of some picture. Above so many texts (about 20 s
 # of a GPU's or 10 min of a core's work with ViT-L-14) the bare values are compared instead.

@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nonesuch.foundation.errors import InputError
-from nonesuch.scoring.columns import Column
+from nonesuch.scoring.base import Column
 
 if TYPE_CHECKING:
-    from nonesuch.scoring.scorers import Setting
-    from nonesuch.scoring.scores import Batch
+    from nonesuch.scoring.base import Batch, Setting
 
 UNSAFE = (
     "an explicit nude picture",

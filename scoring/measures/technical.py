@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nonesuch.foundation.images import RGB
-from nonesuch.scoring.columns import Column
-from nonesuch.scoring.encoders import Floats
+from nonesuch.scoring.base import Column, Floats
 
 if TYPE_CHECKING:
-    from nonesuch.scoring.scorers import Setting
-    from nonesuch.scoring.scores import Batch
+    from nonesuch.scoring.base import Batch, Setting
 
 _EDGE = 2  # bytes from the ends of the scale that count as clipped
 _GRID = 16  # blankness looks at 16 × 16 cells

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 from nonesuch.catalogs.query import Catalog
 from nonesuch.catalogs.search.hashes import NAMES, distance, distances, perceptual_hashes
 from nonesuch.catalogs.search.lookup import by_digest, by_phash, by_recipe, by_watermark
-from nonesuch.catalogs.sheets.contact_sheet import MAX_SIDE, contact_sheet, sheet_pages, write_sheet
+from nonesuch.catalogs.sheets.captions import MAX_SIDE
+from nonesuch.catalogs.sheets.contact_sheet import contact_sheet, sheet_pages, write_sheet
 from nonesuch.catalogs.sheets.grid import xy_grid
 from nonesuch.catalogs.storage.parts import publish_shard
 from nonesuch.foundation.errors import InputError

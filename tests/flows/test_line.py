@@ -29,9 +29,8 @@ from nonesuch.generators.matrix.shards import Shard, cut_shards
 from nonesuch.generators.models import ModelFacts
 from nonesuch.generators.recipe import Recipe
 from nonesuch.generators.sweepfile.sweep import make_sweep
-from nonesuch.scoring.columns import Column
-from nonesuch.scoring.scorers import SCORERS, Setting
-from nonesuch.scoring.scores import Batch
+from nonesuch.scoring.base import Batch, Column, Setting
+from nonesuch.scoring.scorers import SCORERS
 
 PATIENCE = 60.0  # seconds after which what should happen meanwhile counts as never happening
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nonesuch.foundation.errors import InputError
 from nonesuch.foundation.images import RGB
 from nonesuch.scoring import Batch, Caption, Encoder, open_scorers
-from nonesuch.scoring.encoders import Floats
+from nonesuch.scoring.base import Floats
 from nonesuch.scoring.measures.facet_recognition import MAX_CONTEXTS
 from tests.scoring.samples import picture
 

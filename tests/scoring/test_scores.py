@@ -15,9 +15,8 @@ import pytest
 
 from nonesuch.foundation.errors import DependencyError, InputError, ScoringError
 from nonesuch.scoring import Caption, Encoder, open_scorers, score_images, scorers, scoring_columns
-from nonesuch.scoring.columns import Column
-from nonesuch.scoring.scorers import DEFAULT_SCORERS, SCORERS, Setting
-from nonesuch.scoring.scores import Batch
+from nonesuch.scoring.base import Batch, Column, Setting
+from nonesuch.scoring.scorers import DEFAULT_SCORERS, SCORERS
 from tests.scoring.samples import picture
 
 TEXTS = {"subject": {"fox": "red fox", "panda": "panda"}, "artist": {"Munch": "Edvard Munch"}}

@@ -16,7 +16,8 @@ from nonesuch.flows.run import loaded_models
 from nonesuch.flows.run.job import Job
 from nonesuch.foundation.processor import waited
 from nonesuch.generators.backends import Drawing
-from nonesuch.scoring.scores import Caption, score_images
+from nonesuch.scoring.base import Caption
+from nonesuch.scoring.scores import score_images
 
 _device = threading.Lock()  # two shards' batches side by side would only share the device between them
 

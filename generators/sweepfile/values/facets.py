@@ -15,6 +15,7 @@ from pydantic import Discriminator, Field, StrictFloat, StrictInt, Tag, Validati
 from nonesuch.foundation.errors import InputError
 from nonesuch.generators.sweepfile.settings import Settings, Strict, sets, setting_of_facet
 from nonesuch.generators.sweepfile.values.prompt_styles import PromptStyle, chosen_styles
+from nonesuch.generators.sweepfile.values.value_files import ValueEntry
 from nonesuch.generators.sweepfile.yaml_lines import Place, Source, check_text
 
 MAX_VALUES: Final = 1_000_000  # values of one facet; they are held in memory
@@ -30,15 +31,6 @@ class FacetValue:
     negative: str = ""  # what it puts into the negative prompt
     settings: Settings | None = None  # what it sets
     style: PromptStyle | None = None  # what it dresses prompt and negative prompt with
-
-
-class ValueEntry(Strict):
-    """A facet value with a short name and the text it expands to."""
-
-    name: Annotated[str, Field(min_length=1)]
-    text: Annotated[str, Field(description="what enters the prompt; the name when left out")] | None = None
-    negative: Annotated[str, Field(description="what enters the negative prompt")] = ""
-    settings: Settings | None = None
 
 
 def _entry_form(value: Any) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from nonesuch.foundation.errors import InputError
-from nonesuch.generators.sweepfile.values.facets import ValueEntry
+from nonesuch.generators.sweepfile.settings import Settings, Strict
 
 MAX_BYTES: Final = 1 << 30
 
@@ -102,3 +104,12 @@ def _entry(cells: Sequence[str | None], where: str) -> ValueEntry:
     if not name or not name.strip():
         raise InputError("a facet value has no name", where=where)
     return ValueEntry(name=name.strip(), text=text, negative=negative or "")
+
+
+class ValueEntry(Strict):
+    """A facet value with a short name and the text it expands to."""
+
+    name: Annotated[str, Field(min_length=1)]
+    text: Annotated[str, Field(description="what enters the prompt; the name when left out")] | None = None
+    negative: Annotated[str, Field(description="what enters the negative prompt")] = ""
+    settings: Settings | None = None

@@ -15,7 +15,7 @@ from nonesuch.catalogs.query import Catalog
 from nonesuch.web.upload_limits import RETRY, Refused
 
 if TYPE_CHECKING:
-    from nonesuch.scoring.encoders import Encoder
+    from nonesuch.scoring.base import Encoder
 
 
 class Encoding:

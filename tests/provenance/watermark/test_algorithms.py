@@ -17,7 +17,8 @@ from nonesuch.marking.marking_files import mark_files
 from nonesuch.marking.recovering import CatalogFolder, recover_from
 from nonesuch.provenance.verifying.verify import verify_file
 from nonesuch.provenance.watermark import ALGORITHM, chosen, trustmark
-from nonesuch.provenance.watermark.algorithms import ALGORITHMS, RGB, Found
+from nonesuch.provenance.watermark.algorithms import ALGORITHMS
+from nonesuch.provenance.watermark.base import RGB, Found
 
 PAYLOAD = 0x8000000000000001
 installed = importlib.util.find_spec("trustmark") is not None
