@@ -24,7 +24,7 @@ _SAFE: Final = "PYTHONSAFEPATH"
 _OURS: Final = "nonesuch"  # its value where we have set it; the interpreter takes any text
 _PARENT: Final = "NONESUCH_PARENT"  # id of the process that a child ends with
 # the folder from which our own code is loaded
-_ROOT: Final = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+_ROOT: Final = os.path.dirname(os.path.realpath(sys.modules[__name__.partition(".")[0]].__path__[0]))
 # the current folder of processes whose libraries import from it whatever they are told
 NOBODYS_FOLDER: Final = "/"
 # variables that hold lists of folders to run code from, and those that hold a folder or a file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
@@ -21,12 +22,15 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, group: str) -> None:
         self._kind = kind
         self._group = f"nonesuch.{group}"
-        self._factories: dict[str, Callable[..., T]] = {}
+        self._factories: dict[str, Callable[..., T] | str] = {}
         self._entry_points: dict[str, EntryPoint] = {}
         self._entry_points_read = False
 
-    def register(self, name: str, factory: Callable[..., T]) -> None:
-        """Add a part under `name`; a later one of the same name replaces it."""
+    def register(self, name: str, factory: Callable[..., T] | str) -> None:
+        """Add a part under `name`; a later one of the same name replaces it.
+
+        A factory given as "module:attribute" is imported at its first use.
+        """
         self._factories[name] = factory
 
     def get(self, name: str) -> Callable[..., T]:
@@ -40,7 +44,7 @@ class Registry(Generic[T]):
                 raise InputError(f"unknown {self._kind} {name!r}", hint=f"Known: {', '.join(self)}.")
             point = self._entry_points[name]
             try:
-                self._factories[name] = point.load()
+                loaded: Callable[..., T] = point.load()
             except Exception as error:  # another package's import may raise anything
                 package = point.dist.name if point.dist else "unknown"
                 raise DependencyError(
@@ -48,7 +52,12 @@ class Registry(Generic[T]):
                     where=point.value,
                     hint=f"Repair or remove the package {package}.",
                 ) from error
-        return self._factories[name]
+            self._factories[name] = loaded
+        factory = self._factories[name]
+        if isinstance(factory, str):
+            module, _, attribute = factory.partition(":")
+            factory = self._factories[name] = getattr(import_module(module), attribute)
+        return factory
 
     def __iter__(self) -> Iterator[str]:
         self._read_entry_points()

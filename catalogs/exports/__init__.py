@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nonesuch.foundation.registry import Registry
 
@@ -17,26 +15,11 @@ if TYPE_CHECKING:
 
 EXPORTERS: Registry[Exporter] = Registry("export format", "exports")
 
-# name → module and class, imported when it is used
-_FORMATS = {
-    "croissant": ("croissant", "Croissant"),
-    "csv": ("csv_table", "CsvTable"),
-    "diffusiondb": ("diffusiondb", "DiffusionDB"),
-    "fiftyone": ("fiftyone", "FiftyOne"),
-    "hf-imagefolder": ("imagefolder", "ImageFolder"),
-    "hf-parquet": ("parquet", "EmbeddedParquet"),
-    "plain": ("plain", "Plain"),
-    "webdataset": ("webdataset", "WebDataset"),
-}
-
-
-def _factory(module: str, name: str) -> Callable[..., Exporter]:
-    def make(*arguments: Any) -> Exporter:
-        exporter: Exporter = getattr(import_module(f"nonesuch.catalogs.exports.{module}"), name)(*arguments)
-        return exporter
-
-    return make
-
-
-for _name, (_module, _class) in _FORMATS.items():
-    EXPORTERS.register(_name, _factory(_module, _class))
+EXPORTERS.register("croissant", f"{__name__}.formats.croissant:Croissant")
+EXPORTERS.register("csv", f"{__name__}.formats.csv_table:CsvTable")
+EXPORTERS.register("diffusiondb", f"{__name__}.formats.diffusiondb:DiffusionDB")
+EXPORTERS.register("fiftyone", f"{__name__}.formats.fiftyone:FiftyOne")
+EXPORTERS.register("hf-imagefolder", f"{__name__}.formats.imagefolder:ImageFolder")
+EXPORTERS.register("hf-parquet", f"{__name__}.formats.parquet:EmbeddedParquet")
+EXPORTERS.register("plain", f"{__name__}.formats.plain:Plain")
+EXPORTERS.register("webdataset", f"{__name__}.formats.webdataset:WebDataset")

@@ -15,28 +15,10 @@ from nonesuch.generators.sweepfile.run_engine import RunEngine
 __all__ = ["ENGINES", "Engine", "open_engine"]
 
 
-def _here(choice: RunEngine) -> Engine:
-    from nonesuch.flows.engines.here import Here
-
-    return Here()
-
-
-def _processes(choice: RunEngine) -> Engine:
-    from nonesuch.flows.engines.processes import Processes
-
-    return Processes(choice)
-
-
-def _ray(choice: RunEngine) -> Engine:
-    from nonesuch.flows.engines.ray_cluster import RayCluster
-
-    return RayCluster(choice)
-
-
 ENGINES: Final[Registry[Engine]] = Registry("engine", "engines")
-ENGINES.register("here", _here)
-ENGINES.register("processes", _processes)
-ENGINES.register("ray", _ray)
+ENGINES.register("here", f"{__name__}.here:Here")
+ENGINES.register("processes", f"{__name__}.processes:Processes")
+ENGINES.register("ray", f"{__name__}.ray_cluster:RayCluster")
 
 
 def open_engine(choice: RunEngine) -> Engine:

@@ -11,14 +11,18 @@ from nonesuch.flows.run.overlapping import overlapped
 from nonesuch.flows.run.shard import ShardReport
 from nonesuch.flows.run.shard_task import draw_shard
 from nonesuch.generators.matrix.shards import Shard
+from nonesuch.generators.sweepfile.run_engine import RunEngine
 
 
 class Here:
-    """Draws in the flow's own process: the next shard while the last one's images are being finished."""
+    """Draws in the flow's own process: the next shard while the last one's images are being finished.
+
+    It has one device, whatever the sweep's choice says of others.
+    """
 
     devices = 1
 
-    def __init__(self) -> None:
+    def __init__(self, choice: RunEngine) -> None:
         self._reports: Generator[ShardReport, None, None] | None = None
 
     def run(self, shards: Iterator[Shard], job: Job, counter: Counter) -> Iterator[ShardReport]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -38,36 +37,21 @@ __all__ = [
     "open_backend",
 ]  # fmt: skip
 
-REMOTE: Final = ("a1111", "comfyui", "google", "openai", "stability")
+REMOTE: Final = {
+    "a1111": "A1111Kind",
+    "comfyui": "ComfyKind",
+    "google": "GoogleKind",
+    "openai": "OpenAIKind",
+    "stability": "StabilityKind",
+}  # engines and services, with their class in remote/kinds.py
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9_]+):(.*)", re.DOTALL)
 
 
-def _diffusers() -> BackendKind:
-    from nonesuch.generators.backends.diffusers_kind import DiffusersKind
-
-    return DiffusersKind()
-
-
-def _noise() -> BackendKind:
-    from nonesuch.generators.backends.noise import NoiseKind
-
-    return NoiseKind()
-
-
-def _remote(name: str) -> Callable[[], BackendKind]:
-    def kind() -> BackendKind:
-        from nonesuch.generators.backends.remote.kinds import KINDS
-
-        return KINDS[name]()
-
-    return kind
-
-
 BACKENDS: Final[Registry[BackendKind]] = Registry("backend", "backends")
-BACKENDS.register("diffusers", _diffusers)
-BACKENDS.register("noise", _noise)
-for _name in REMOTE:
-    BACKENDS.register(_name, _remote(_name))
+BACKENDS.register("diffusers", f"{__name__}.diffusers_kind:DiffusersKind")
+BACKENDS.register("noise", f"{__name__}.noise:NoiseKind")
+for _name, _kind in REMOTE.items():
+    BACKENDS.register(_name, f"{__name__}.remote.kinds:{_kind}")
 
 
 def model_facts(

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from nonesuch.foundation.registry import Registry
 from nonesuch.provenance.metadata.finding import Finding, MetadataReader
@@ -15,11 +15,24 @@ from nonesuch.provenance.metadata.raw_fields import Source
 __all__ = ["READERS", "Finding", "MetadataReader", "Source", "read_metadata"]
 
 READERS: Registry[MetadataReader] = Registry("metadata reader", "metadata")
+for _name, _reader in {
+    "automatic1111": "automatic1111:Automatic1111",
+    "comfyui": "comfyui:ComfyUI",
+    "exif": "exif:Exif",
+    "fooocus": "fooocus:Fooocus",
+    "invokeai": "invokeai:InvokeAI",
+    "iptc": "iptc:Iptc",
+    "midjourney": "midjourney:Midjourney",
+    "novelai": "novelai:NovelAI",
+    "stealth-pnginfo": "stealth:StealthPnginfo",
+    "swarmui": "swarmui:SwarmUI",
+    "xmp": "xmp:Xmp",
+}.items():
+    READERS.register(_name, f"{__name__}.{_reader}")
 
 
 def read_metadata(source: Source) -> Iterator[Finding]:
     """Every finding of every reader; a reader that stumbles over a file finds nothing in it."""
-    _register()
     for name in READERS:
         try:
             finding = READERS.get(name)().read(source)
@@ -27,37 +40,3 @@ def read_metadata(source: Source) -> Iterator[Finding]:
             continue
         if finding is not None:
             yield finding
-
-
-def _register() -> None:
-    from nonesuch.provenance.metadata import (
-        automatic1111,
-        comfyui,
-        exif,
-        fooocus,
-        invokeai,
-        iptc,
-        midjourney,
-        novelai,
-        stealth,
-        swarmui,
-        xmp,
-    )
-
-    readers: tuple[tuple[str, Callable[[], MetadataReader]], ...] = (
-        ("automatic1111", automatic1111.Automatic1111),
-        ("comfyui", comfyui.ComfyUI),
-        ("exif", exif.Exif),
-        ("fooocus", fooocus.Fooocus),
-        ("invokeai", invokeai.InvokeAI),
-        ("iptc", iptc.Iptc),
-        ("midjourney", midjourney.Midjourney),
-        ("novelai", novelai.NovelAI),
-        ("stealth-pnginfo", stealth.StealthPnginfo),
-        ("swarmui", swarmui.SwarmUI),
-        ("xmp", xmp.Xmp),
-    )
-    known = set(READERS)
-    for name, factory in readers:
-        if name not in known:
-            READERS.register(name, factory)

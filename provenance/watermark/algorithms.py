@@ -30,11 +30,5 @@ class Nonesuch:
         return None if found is None else Found(found.payload, found.false_alarm)
 
 
-def _trustmark() -> Algorithm:
-    from nonesuch.provenance.watermark.trustmark import open_trustmark
-
-    return open_trustmark()
-
-
 ALGORITHMS.register("nonesuch", Nonesuch)
-ALGORITHMS.register("trustmark", _trustmark)
+ALGORITHMS.register("trustmark", "nonesuch.provenance.watermark.trustmark:open_trustmark")

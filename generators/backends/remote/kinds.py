@@ -10,12 +10,13 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from nonesuch.foundation.canonical import canonical_digest
 from nonesuch.foundation.errors import InputError
-from nonesuch.generators.backends.base import BackendKind, BackendStopped
+from nonesuch.generators.backends.base import BackendStopped
 from nonesuch.generators.backends.remote import a1111, comfy_graph, comfyui, google, openai, stability
 from nonesuch.generators.backends.remote.api_keys import read_key
 from nonesuch.generators.backends.remote.drawing import Painter, RemoteBackend
@@ -278,8 +279,8 @@ _NAMES: Final = {
     "comfyui": "ComfyUI", "a1111": "the web UI", "openai": "OpenAI", "stability": "Stability AI", "google": "Google",
 }  # fmt: skip
 _SERVICES: Final[Mapping[str, Any]] = {"openai": openai, "stability": stability, "google": google}
-KINDS: Final[Mapping[str, Callable[[], BackendKind]]] = {
-    "comfyui": ComfyKind,
-    "a1111": A1111Kind,
-    **{name: lambda name=name: ServiceKind(name) for name in _SERVICES},  # type: ignore[misc]
-}
+
+# what the registry of backends opens by these names
+OpenAIKind: Final = partial(ServiceKind, "openai")
+StabilityKind: Final = partial(ServiceKind, "stability")
+GoogleKind: Final = partial(ServiceKind, "google")
