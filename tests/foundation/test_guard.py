@@ -1,4 +1,4 @@
-"""What a killed run's own Ray leaves behind is ended, though it watches nobody. No Ray is needed to see that."""
+"""What a killed run leaves behind that watches nobody, as Ray does, is ended by the guard."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ import pytest
 
 from foundation import children
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/stat").exists(), reason="Ray does it itself without /proc"
-)
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
 
 RUN = """\
 import os, subprocess, sys, time
 from foundation import children
-guard = subprocess.Popen(children.command("flows.engines.ray_guard"), env=children.environment())
+guard = subprocess.Popen(children.command("foundation.guard"), env=children.environment(), stdout=subprocess.DEVNULL)
 idle = [sys.executable, "-c", "import time; time.sleep(600)"]
-unknown = subprocess.Popen(idle, env={}, start_new_session=True)
-time.sleep(4)  # the guard has to see it
-young = subprocess.Popen(idle, env=children.environment(), start_new_session=True)
+unknown = subprocess.Popen(idle, env={}, stdout=subprocess.DEVNULL, start_new_session=True)
+time.sleep(3)  # the guard has to see it
+young = subprocess.Popen(idle, env=children.environment(), stdout=subprocess.DEVNULL, start_new_session=True)
 time.sleep(0.2)
 print(guard.pid, unknown.pid, young.pid, flush=True)
 os.kill(os.getpid(), 9)
