@@ -123,7 +123,7 @@ def test_the_current_folder_is_in_no_list_that_children_search(
 
 
 def test_the_folder_of_the_program_itself_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    root = str(Path(children.__file__).parents[1])
+    root = str(Path(children.__file__).parents[2])
     monkeypatch.chdir(root)
     monkeypatch.setattr(sys, "path", ["", root])
     assert children.environment()["PYTHONPATH"] == root
@@ -162,7 +162,7 @@ def test_relative_entries_of_pythonpath_lead_nowhere(tmp_path: Path, entries: st
 
 
 def test_the_program_runs_in_a_clone_that_is_not_installed() -> None:
-    root = Path(children.__file__).parents[1]
+    root = Path(children.__file__).parents[2]
     done = subprocess.run(
         [
             sys.executable,

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="th
 RUN = """\
 import os, subprocess, sys, time
 from nonesuch.foundation import children
-guard = subprocess.Popen(children.command("nonesuch.foundation.guard"), env=children.environment(), stdout=subprocess.DEVNULL)
+guard = subprocess.Popen(children.command("nonesuch.foundation.parent_guard"), env=children.environment(), stdout=subprocess.DEVNULL)
 idle = [sys.executable, "-c", "import time; time.sleep(600)"]
 unknown = subprocess.Popen(idle, env={}, stdout=subprocess.DEVNULL, start_new_session=True)
 time.sleep(3)  # the guard has to see it
