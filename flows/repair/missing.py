@@ -41,8 +41,7 @@ def lost_images(job: Job, sweep: str | None = None) -> int:
     known = pc.is_valid(place)
     # rows of older catalogs may lack the size
     whole = pc.and_(known, pc.fill_null(same, known))
-    present: int = pc.sum(whole).as_py() or 0
-    return rows.num_rows - present
+    return int(rows.num_rows) - int(pc.sum(whole).as_py() or 0)
 
 
 def tell_lost(job: Job, sweep_file: Path) -> int:
