@@ -23,12 +23,11 @@ from foundation.imported import when_imported
 _SAFE: Final = "PYTHONSAFEPATH"
 _OURS: Final = "nonesuch"  # its value where we have set it; the interpreter takes any text
 _PARENT: Final = "NONESUCH_PARENT"  # id of the process that a child ends with
-_ROOT: Final = os.path.dirname(
-    os.path.dirname(os.path.realpath(__file__))
-)  # what our own code is loaded from
-NOBODYS_FOLDER: Final = (
-    "/"  # for processes whose libraries import from the current folder whatever they are told
-)
+# the folder from which our own code is loaded
+_ROOT: Final = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+# the current folder of processes whose libraries import from it whatever they are told
+NOBODYS_FOLDER: Final = "/"
+# variables that hold lists of folders to run code from, and those that hold a folder or a file
 _SEARCHED: Final = ("PYTHONPATH", "PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _NAMED: Final = ("NONESUCH_HOME", "NONESUCH_CACHE", "PREFECT_HOME", "PREFECT_PROFILES_PATH", "HF_HOME")
 _LOOK_EVERY: Final = 1.0  # seconds between two looks at the parent, where the system can't report its end
@@ -115,9 +114,9 @@ def parent() -> int | None:
     return int(named) if named.isdecimal() and int(named) != os.getpid() else None
 
 
-def is_child_of(process: int, environment: Mapping[str, str]) -> bool:
-    """Whether a process with that environment was started by another one of that id, or by what that one started."""
-    return environment.get(_PARENT) == str(process)
+def names_parent(block: bytes, process: int) -> bool:
+    """Whether an environment, as /proc has it, is that of a process which was started by another one of that id."""
+    return f"{_PARENT}={process}".encode() in block.split(b"\0")
 
 
 def end_soon() -> None:
@@ -136,8 +135,9 @@ def wait_for_end(process: int) -> None:
     """Return when a process has ended."""
     try:
         if sys.platform == "linux":
-            handle = os.pidfd_open(process)
-            select.select([handle], [], [])
+            ends = select.poll()
+            ends.register(os.pidfd_open(process), select.POLLIN)
+            ends.poll()
             return
         if hasattr(select, "kqueue"):
             wanted = select.kevent(process, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)

@@ -13,7 +13,7 @@ from flows.catalog_folder import WATERMARK_FROM, CatalogFolder
 from foundation.images import RGB
 from provenance import catalog_match, watermark
 from provenance.credentials import CredentialReport
-from provenance.marks import Marks, find_marks
+from provenance.marks import Marks, search_marks
 from provenance.metadata import Finding
 from provenance.options import Search
 from provenance.pixel_marks import bound_payload
@@ -82,7 +82,8 @@ def _found(
 ) -> Marks:
     algorithms = frozenset(alg for manifest in report.manifests for alg, _ in manifest.soft_bindings)
     settled = is_settled(told_evidence(report, findings))
-    return find_marks(rgb, search=search, key=key, settled=settled, named=algorithms)
+    *_, whole = search_marks(rgb, search=search, key=key, settled=settled, named=algorithms)
+    return whole
 
 
 def _named(report: CredentialReport) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -74,7 +75,21 @@ def sampled(numbers: Sequence[int], count: int = SAMPLE) -> list[int]:
     """At most `count` of the row numbers, spread evenly, the first and the last among them."""
     if len(numbers) <= count:
         return list(numbers)
+    if count == 1:
+        return [numbers[0]]
     return [numbers[place * (len(numbers) - 1) // (count - 1)] for place in range(count)]
+
+
+def telling_ids(table: pa.Table) -> list[str | None]:
+    """The recipe id of each row, None where another row has the same and it does not tell them apart."""
+    ids = table["recipe_id"].to_pylist()
+    often = Counter(ids)
+    return [one if often[one] == 1 else None for one in ids]
+
+
+def sampled_ids(ids: Sequence[str | None], numbers: Sequence[int], count: int) -> dict[int, str]:
+    """Row number → recipe id of sampled rows, without those whose id does not tell them apart."""
+    return {number: one for number in sampled(numbers, count) if (one := ids[number]) is not None}
 
 
 class Tables:
@@ -120,8 +135,9 @@ def check_with_datasets(
 ) -> str | None:
     """Load the export as `datasets.load_dataset` does and compare splits, columns and the first rows of each.
 
-    `inside` names the column that holds the catalog's columns, when they are not columns themselves. Nothing is copied into its cache. Returns its name and version, None when it is not installed (or older
-    than 4). Raises CatalogError when it can't load the export or finds something else in it.
+    `inside` names the column that holds the catalog's columns, when they are not columns themselves. Nothing
+    is copied into its cache. Returns its name and version, None when it is not installed (or older than 4).
+    Raises CatalogError when it can't load the export or finds something else in it.
     """
     name = installed("datasets", 4)
     if name is None or layout.features is None:

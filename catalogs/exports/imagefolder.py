@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalogs.exports.checking import (
+    SAMPLE,
     Tables,
     check_with_datasets,
     checked,
@@ -17,7 +18,8 @@ from catalogs.exports.checking import (
     expect_names,
     expect_rows,
     expect_values,
-    sampled,
+    sampled_ids,
+    telling_ids,
 )
 from catalogs.exports.columns import IMAGE, PLACE, json_line, json_row, json_schema, lost_numbers
 from catalogs.exports.job import Checked, ExportJob, Layout
@@ -86,23 +88,24 @@ class ImageFolder:
         chosen = job.selection
         names = _column_names(chosen, jsonl=job.request.jsonl)
         tables = None if job.request.jsonl else Tables()
+        ids = telling_ids(chosen.table)
         images = 0
         for split, numbers in chosen.splits.items():
             folder = stage.root / _top(job, split)
             path = folder / _metadata_name(job)
-            some = sampled(numbers, max(1, 8 // len(chosen.splits)))
-            ids = [str(value) for value in random_access(chosen.table, some)["recipe_id"].to_pylist()]
+            some = sampled_ids(ids, numbers, max(1, SAMPLE // len(chosen.splits)))
+            wanted = set(some.values())
             rows: dict[str, dict[str, Any]]
             if tables is None:
                 listed = [json.loads(line) for line in path.read_bytes().splitlines()]
                 count, found = len(listed), list(listed[0])
-                rows = {row[names["recipe_id"]]: row for row in listed if row[names["recipe_id"]] in set(ids)}
+                rows = {row[names["recipe_id"]]: row for row in listed if row[names["recipe_id"]] in wanted}
             else:
                 count, found = tables.count([path]), tables.names([path])
-                rows = tables.rows([path], names["recipe_id"], ids)
+                rows = tables.rows([path], names["recipe_id"], list(wanted)) if wanted else {}
             expect_rows(count, len(numbers), path.name)
             expect_names(found, [FILE_NAME, *names.values()], path.name)
-            for picture in chosen.pictures(some):
+            for picture in chosen.pictures(list(some)):
                 row = rows.get(picture.row["recipe_id"], {})
                 plain = {name: column for column, name in names.items() if column != EMBEDDING}
                 values = (

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalogs.exports.checking import (
+    SAMPLE,
     Tables,
     check_with_datasets,
     checked,
@@ -15,7 +16,8 @@ from catalogs.exports.checking import (
     expect_names,
     expect_rows,
     expect_values,
-    sampled,
+    sampled_ids,
+    telling_ids,
 )
 from catalogs.exports.columns import IMAGE, PLACE, with_hf_metadata
 from catalogs.exports.job import Checked, ExportJob, Layout
@@ -55,17 +57,15 @@ class EmbeddedParquet:
         wanted = embedded_schema(job.selection).names
         held = {column: name for column, name in names.items() if column != EMBEDDING}
         files = _files(job)
+        ids = telling_ids(job.selection.table)
         images = 0
         for name, piece in files:
             path = [stage.root / name]
             expect_rows(tables.count(path), len(piece), name)
             expect_names(tables.names(path), wanted, name)
-            chosen = sampled(piece, max(1, 8 // len(files)))
-            ids = [
-                str(value) for value in random_access(job.selection.table, chosen)["recipe_id"].to_pylist()
-            ]
-            rows = tables.rows(path, names["recipe_id"], ids)
-            for picture in job.selection.pictures(chosen):
+            chosen = sampled_ids(ids, piece, max(1, SAMPLE // len(files)))
+            rows = tables.rows(path, names["recipe_id"], list(chosen.values())) if chosen else {}
+            for picture in job.selection.pictures(list(chosen)):
                 row = rows.get(picture.row["recipe_id"], {})
                 expect_values(row, {held[column]: picture.row[column] for column in held}, name)
                 expect_bytes((row.get(PICTURE) or {}).get("bytes"), picture, name)

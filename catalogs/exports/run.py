@@ -52,6 +52,10 @@ def export_catalog(
     written reads back otherwise; StorageError for a full disk.
     """
     exporter = EXPORTERS.get(request.format)()
+    for option in ("title", "license", "names"):
+        text = getattr(request, option) or ""
+        if _sound(text) != text:
+            raise InputError(f"{text!r} is not UTF-8 text", where=option)
     check_target(out, replace=replace)
     if request.format in _FOR_DATASETS and _PATTERN.search(str(out.resolve())):
         raise InputError(
@@ -60,7 +64,7 @@ def export_catalog(
             hint="Choose another --out.",
         )
     total = selection.table.num_rows
-    title = (request.title or selection.root.resolve().name).encode("utf-8", "replace").decode()
+    title = _sound(request.title or selection.root.resolve().name)
     done = 0
 
     def count() -> None:
@@ -81,6 +85,11 @@ def export_catalog(
         stage.put(RECORD, _record(job, result).encode("utf-8", "replace"))
         size = sum(path.stat().st_size for path in stage.files())
     return replaced(result, bytes=size)
+
+
+def _sound(text: str) -> str:
+    """Text with U+FFFD for the bytes of a name or an argument that are not UTF-8."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def _check(exporter: Exporter, job: ExportJob, layout: Layout, stage: Stage) -> Checked | None:
@@ -131,7 +140,7 @@ def _key(selection: Selection, request: ExportRequest) -> str:
     }
     told = {
         "version": version("nonesuch"),
-        "settings": json.loads(json.dumps(settings, default=str)),
+        "settings": json.dumps(settings, sort_keys=True, default=str),  # ASCII, whatever is in it
         "columns": str(selection.table.schema),
         "rows": rows,
     }

@@ -248,7 +248,7 @@ def _connect(address: str | None) -> bool:
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "namespace": "nonesuch"}
     # Ray's workers start in the current folder, and import from it in any case.
     try:
-        with chdir(children.NOBODYS_FOLDER), children.within_environment():
+        with children.within_environment(), chdir(children.NOBODYS_FOLDER):
             if address is None:
                 ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
             else:

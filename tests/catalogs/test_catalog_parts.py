@@ -145,7 +145,7 @@ def test_a_truncated_part_is_named_with_what_to_do(demo: Callable[..., Path]) ->
         with pytest.raises(CatalogError, match="damaged") as caught:
             read(out)
         assert path.name in str(caught.value)
-        assert "Move the file away" in str(caught.value)
+        assert "--repair" in str(caught.value)
 
 
 def test_a_changed_page_is_found(demo: Callable[..., Path]) -> None:

@@ -195,6 +195,25 @@ def test_splits_of_any_script_load(tmp_path: Path, format: str) -> None:
     assert "| a\\_b\\_2 |".replace("\\", "") in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.parametrize("format", ["hf-imagefolder", "hf-parquet"])
+def test_many_files_and_equal_ids_are_read_back(tmp_path: Path, format: str) -> None:
+    root = tmp_path / "gallery"
+    catalog_of(root, [{"subject": f"s{index % 10}"} for index in range(30)], ["subject"])
+    rows = (
+        Catalog(root).query(as_arrow=True, top=12).to_pylist()
+    )  # once more, in another part, as another sweep's
+    publish_shard(
+        root,
+        "t-0",
+        [{**row, "subject": "s1"} for row in rows],
+        catalog_schema({"subject": "string"}, {}, None),
+    )
+    catalog = Catalog(root)
+    done = export(catalog, tmp_path / "out", format, split_by="subject", images_per_file=3)
+    assert done.checked is not None
+    assert done.checked.rows == 42
+
+
 def test_seeds_that_diffusiondb_cannot_hold_are_counted(tmp_path: Path) -> None:
     rows = [{"seed": seed, "scheduler": "euler"} for seed in (0, 2**32 - 1, 2**32, 2**40)]
     done = export(catalog_of(tmp_path / "gallery", rows, []), tmp_path / "out", "diffusiondb")
@@ -270,3 +289,14 @@ def test_nothing_is_exported_into_an_output_folder(
     (tmp_path / "link").unlink()
     assert sorted(tmp_path.rglob("*")) == before
     export(odd, Path("../gallery-export"), "csv")
+
+
+def test_text_that_is_not_utf_8_is_refused_and_odd_titles_stay_yaml(odd: Catalog, tmp_path: Path) -> None:
+    from ruamel.yaml import YAML
+
+    with pytest.raises(InputError, match="not UTF-8"):
+        export(odd, tmp_path / "out", "csv", title="a\udcff")
+    title = 'a\x85"\u2028: |`b`\ufeff'
+    export(odd, tmp_path / "out", "csv", title=title)
+    front = (tmp_path / "out" / "README.md").read_text().split("---\n")[1]
+    assert YAML(typ="safe").load(front)["pretty_name"] == title

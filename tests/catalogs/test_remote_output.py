@@ -114,9 +114,9 @@ def test_a_worker_on_another_machine_knows_the_columns(tmp_path: Path) -> None:
         publish(output.holder, "demo-a", range(5))
         output.arrived("demo-a")
         join_output(URL, tmp_path / "worker", output.holder)
-        facet = SCHEMA.get_field_index("subject")
-        clashing = SCHEMA.set(facet, SCHEMA.field(facet).with_type(pa.float64()))
-        rows = [make_row(9) | {"subject": 1.0}]
-        with pytest.raises(InputError, match="subject"):
+        score = SCHEMA.get_field_index("aesthetic")
+        clashing = SCHEMA.set(score, SCHEMA.field(score).with_type(pa.bool_()))
+        rows = [make_row(9) | {"aesthetic": True}]
+        with pytest.raises(InputError, match="aesthetic"):
             publish_remotely(URL, tmp_path / "worker", output.holder, "demo-z", rows, clashing, [])
     assert catalogued() == ids(range(5))

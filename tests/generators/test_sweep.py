@@ -61,6 +61,7 @@ def test_the_shape_of_the_issue_is_read(write_sweep: Write) -> None:
         ("[Hokusai, Munch]", "[Munch, {name: m, text: Munch}]", 7, "facets.artist", "the same text", ""),
         ("[Hokusai, Munch]", "[Munch, true]", 7, "facets.artist[1]", "True", ""),
         ("[Hokusai, Munch]", "[Munch, '']", 7, "facets.artist[1]", "is empty", ""),
+        ("[Hokusai, Munch]", '[Munch, "\\ud800"]', 7, "facets.artist[1]", "half of a surrogate pair", ""),
         ("[Hokusai, Munch]", "{values: [a, b], choose: 3}", 7, "facets.artist", "at least 3 values", ""),
         ("[Hokusai, Munch]", "{values: [a, b], chose: 2}", 7, "facets.artist.chose", "unknown key", "'choose'"),
         ("[Hokusai, Munch]", "{file: none.txt}", 7, "facets.artist", "there is no file", ""),
