@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from nonesuch.foundation.errors import NonesuchError as NonesuchError
     from nonesuch.generators.sweepfile.sweep import load_sweep as load_sweep
     from nonesuch.provenance.verifying.verify import verify_file as verify_file
-    from nonesuch.running.sweeps import run_sweep as run_sweep
+    from nonesuch.running.flow_runs import run_sweep as run_sweep
 
 _HOMES = {
     "Catalog": "nonesuch.catalogs.query",
     "NonesuchError": "nonesuch.foundation.errors",
     "load_sweep": "nonesuch.generators.sweepfile.sweep",
-    "run_sweep": "nonesuch.running.sweeps",
+    "run_sweep": "nonesuch.running.flow_runs",
     "verify_file": "nonesuch.provenance.verifying.verify",
 }
 __all__ = ["Catalog", "NonesuchError", "load_sweep", "run_sweep", "verify_file"]

@@ -1,16 +1,19 @@
-"""Running a sweep from Python or the command line: Prefect and the model start at the same time."""
+"""Running a flow from Python or the command line: a sweep, whose model starts with Prefect, a rescoring, a training."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nonesuch.flows.reporting.summary import Summary
+    from nonesuch.flows.rescore import RescoreSummary
+    from nonesuch.training.lora.loop import Trained
+    from nonesuch.training.lora.lora_settings import LoraSettings
 
 
 def run_sweep(
@@ -31,7 +34,7 @@ def run_sweep(
     Raises InputError, StorageError, ServerError or DrawingError with what to do.
     """
     from nonesuch.flows.run.job import prepare
-    from nonesuch.flows.warm import warm
+    from nonesuch.flows.run.loaded_models import warm
 
     job = prepare(sweep_file, out, online=online, policy=policy)
     if job.sweep.engine.changed(engine).chosen == "here":
@@ -54,6 +57,65 @@ def run_sweep(
     return summary
 
 
+def rescore_catalog(
+    out: Path,
+    scorers: Sequence[str],
+    *,
+    encoder: str | None = None,
+    aesthetic: str | None = None,
+    safety_threshold: float | None = None,
+    again: bool = False,
+    online: bool = False,
+) -> RescoreSummary:
+    """Run the flow `rescore` on Prefect's embedded server, or on the one that PREFECT_API_URL names.
+
+    The arguments are nonesuch.flows.rescore.rescore's, and so is what is raised; unknown scorers and folders without a
+    catalog are told before the server starts.
+    """
+    from nonesuch.catalogs.query import Catalog
+    from nonesuch.scoring.scorers import scorer_kind
+
+    Catalog(out)
+    for name in scorers:
+        scorer_kind(name)
+    from nonesuch.flows.rescore import rescore
+
+    leave_errors_to_the_caller()
+    with _server_losses_told():
+        summary: RescoreSummary = rescore(
+            out,
+            scorers,
+            encoder=encoder,
+            aesthetic=aesthetic,
+            safety_threshold=safety_threshold,
+            again=again,
+            online=online,
+        )
+    return summary
+
+
+def train_subject(
+    settings: LoraSettings,
+    out: Path,
+    *,
+    revision: str | None = None,
+    online: bool = True,
+    restart: bool = False,
+) -> Trained:
+    """Run the flow `train` on Prefect's embedded server, or on the one that PREFECT_API_URL names.
+
+    The arguments are nonesuch.flows.train.train's, and so is what is raised; what is wrong with the settings, the base or
+    the pictures is told before the server starts.
+    """
+    from nonesuch.flows.train import check_training, train
+
+    check_training(settings, revision=revision, online=online)
+    leave_errors_to_the_caller()
+    with _server_losses_told():
+        done: Trained = train(settings, out, revision=revision, online=online, restart=restart)
+    return done
+
+
 @contextmanager
 def _server_losses_told() -> Iterator[None]:
     """Turn what Prefect's client raises when its server is away into a ServerError."""
@@ -68,8 +130,8 @@ def _server_losses_told() -> Iterator[None]:
             raise
         raise ServerError(
             f"Prefect's server can't be reached ({type(error).__name__})",
-            hint="What is published stays; start the server that PREFECT_API_URL names, or unset it, "
-            "and run the same command to go on.",
+            hint="What is published stays. Start the server that PREFECT_API_URL names, or unset it, "
+            "and run the command again to continue.",
         ) from error
 
 
