@@ -9,33 +9,52 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nonesuch.foundation.files import AnyPath
+
 if TYPE_CHECKING:
     from nonesuch.flows.reporting.summary import Summary
     from nonesuch.flows.rescore import RescoreSummary
+    from nonesuch.generators.matrix.plan import Plan
     from nonesuch.training.lora.loop import Trained
     from nonesuch.training.lora.lora_settings import LoraSettings
 
 
+def plan_sweep(sweep_file: AnyPath, *, policy: AnyPath | None = None) -> Plan:
+    """What a sweep would draw: counts, first prompts, time, bytes and cost. Loads no model and uses no network.
+
+    `policy` is a further file that the sweep must satisfy. Raises InputError with file, line and key.
+    """
+    from nonesuch.flows.run.job import prepare
+    from nonesuch.generators.matrix.plan import plan
+
+    return plan(prepare(Path(sweep_file), Path(), online=False, policy=_path(policy)).sweep)
+
+
 def run_sweep(
-    sweep_file: Path,
-    out: Path,
+    sweep_file: AnyPath,
+    out: AnyPath,
     *,
     retry_failed: bool = False,
     online: bool = True,
     shard_size: int | None = None,
     engine: Mapping[str, Any] | None = None,
-    policy: Path | None = None,
+    policy: AnyPath | None = None,
     repair: bool = False,
 ) -> Summary:
     """Run the flow `sweep` on Prefect's embedded server, or on the server that PREFECT_API_URL names.
 
+    Draws, scores, marks and catalogues what the output folder (or URL) `out` lacks of the sweep: run it again to
+    continue after a stop. `retry_failed` draws failed recipes again; unless `online`, nothing is fetched;
+    `shard_size` is the number of recipes that are published together.
     `engine` replaces keys of the sweep file's: {"name": "processes", "devices": 2}.
-    `policy` is a further file that the sweep must satisfy; `repair` mends the folder and draws lost images again. Returns the run's Summary.
+    `policy` is a further file that the sweep must satisfy; `repair` mends the folder and draws lost images again.
+    Returns the run's Summary.
     Raises InputError, StorageError, ServerError or DrawingError with what to do.
     """
     from nonesuch.flows.run.job import prepare
     from nonesuch.flows.run.loaded_models import warm
 
+    sweep_file, out, policy = Path(sweep_file), Path(out), _path(policy)
     job = prepare(sweep_file, out, online=online, policy=policy)
     if job.sweep.engine.changed(engine).chosen == "here":
         # Prefect's server needs some ten seconds to start; the model loads meanwhile.
@@ -43,7 +62,7 @@ def run_sweep(
     from nonesuch.flows.sweep import sweep
 
     leave_errors_to_the_caller()
-    with _server_losses_told():
+    with server_losses_told():
         summary: Summary = sweep(
             sweep_file,
             out,
@@ -81,7 +100,7 @@ def rescore_catalog(
     from nonesuch.flows.rescore import rescore
 
     leave_errors_to_the_caller()
-    with _server_losses_told():
+    with server_losses_told():
         summary: RescoreSummary = rescore(
             out,
             scorers,
@@ -111,13 +130,17 @@ def train_subject(
 
     check_training(settings, revision=revision, online=online)
     leave_errors_to_the_caller()
-    with _server_losses_told():
+    with server_losses_told():
         done: Trained = train(settings, out, revision=revision, online=online, restart=restart)
     return done
 
 
+def _path(given: AnyPath | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
 @contextmanager
-def _server_losses_told() -> Iterator[None]:
+def server_losses_told() -> Iterator[None]:
     """Turn what Prefect's client raises when its server is away into a ServerError."""
     from httpx import TransportError
 

@@ -36,10 +36,9 @@ def plan(
     import json
     from dataclasses import asdict
 
-    from nonesuch.flows.run.job import prepare
-    from nonesuch.generators.matrix.plan import plan as make_plan
+    from nonesuch.running.flow_runs import plan_sweep
 
-    made = make_plan(prepare(sweep_file, Path(), online=False, policy=policy).sweep)
+    made = plan_sweep(sweep_file, policy=policy)
     print(json.dumps(asdict(made), ensure_ascii=False) if as_json else _told(made))
 
 
