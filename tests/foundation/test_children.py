@@ -88,7 +88,7 @@ def test_a_process_without_a_system_that_reports_ends_is_watched_by_looking(
 
 
 def test_who_is_not_bound_has_no_parent_to_end_with() -> None:
-    code = "from foundation import children; children.end_with_parent(); import threading; print(threading.active_count())"
+    code = "from nonesuch.foundation import children; children.end_with_parent(); import threading; print(threading.active_count())"
     for bound, threads in ((True, "2\n"), (False, "1\n")):
         done = subprocess.run(
             [sys.executable, "-P", "-c", code],
@@ -186,7 +186,7 @@ def test_c2pa_loads_the_library_that_it_brings_along(tmp_path: Path) -> None:
     code = (
         "import sys\nloaded = []\n"
         "sys.addaudithook(lambda event, told: event == 'ctypes.dlopen' and loaded.append(str(told[0])))\n"
-        "import provenance, c2pa\n"
+        "import nonesuch.provenance, c2pa\n"
         "print(*[path for path in loaded if 'c2pa' in path], sep='\\n')"
     )
     done = subprocess.run(

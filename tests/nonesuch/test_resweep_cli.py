@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.command_line import nonesuch
+from tests.command_line import nonesuch, nonesuch_process
 
 SWEEP = """\
 name: tiny
@@ -126,7 +126,7 @@ def test_the_embedded_model_draws_its_image_again(tmp_path: Path, prefect_server
     )
     sweep(tmp_path / "one.yaml", tmp_path / "out")
     file = tmp_path / "out" / rows(tmp_path / "out").iloc[0]["file"]
-    told = nonesuch("reproduce", file, "--json")
+    told = nonesuch_process("reproduce", file, "--json")
     assert told.returncode == 0, told.stderr + told.stdout
     assert json.loads(told.stdout)["outcome"] == "visually identical"
 
@@ -144,7 +144,8 @@ def test_images_drawn_together_come_back_bit_for_bit(tmp_path: Path, prefect_ser
     out = tmp_path / "out"
     sweep(tmp_path / "batch.yaml", out)
     assert set(rows(out)["batch_size"]) == {3}
-    for name in rows(out)["file"]:
-        told = nonesuch("reproduce", out / name, "--catalog", out, "--json")
+    ways = (nonesuch_process, nonesuch, nonesuch)
+    for way, name in zip(ways, rows(out)["file"], strict=True):
+        told = way("reproduce", out / name, "--catalog", out, "--json")
         assert told.returncode == 0, told.stderr + told.stdout
         assert json.loads(told.stdout)["outcome"] == "bit-identical"
