@@ -144,8 +144,7 @@ def test_images_drawn_together_come_back_bit_for_bit(tmp_path: Path, prefect_ser
     out = tmp_path / "out"
     sweep(tmp_path / "batch.yaml", out)
     assert set(rows(out)["batch_size"]) == {3}
-    ways = (nonesuch_process, nonesuch, nonesuch)
-    for way, name in zip(ways, rows(out)["file"], strict=True):
-        told = way("reproduce", out / name, "--catalog", out, "--json")
+    for name in rows(out)["file"]:
+        told = nonesuch("reproduce", out / name, "--catalog", out, "--json")
         assert told.returncode == 0, told.stderr + told.stdout
         assert json.loads(told.stdout)["outcome"] == "bit-identical"
