@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -83,6 +84,11 @@ def _send_the_rest() -> None:
 def examples() -> Path:
     """The folder of example sweeps."""
     return Path(__file__).parents[1] / "examples"
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind in the temporary folder."""
+    shutil.rmtree(_HOME, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
