@@ -1,5 +1,7 @@
-# make demo   draw, score, mark, catalogue, query and verify the example sweep
-# make test   lint, types and all tests;  make test-fast leaves the slow ones out
+# make demo       draw, score, mark, catalogue, query and verify the example sweep
+# make test       lint, types and the tests, with real parts in every room
+# make test-slow  the rest: the fault suite, clusters, schedules, training, many kills
+# make test-fast  those that take seconds
 #
 # Without a GPU, TORCH_BACKEND=cpu makes uv fetch the CPU builds of torch and torchvision
 # (both from the same place) instead of several GB of CUDA libraries.
@@ -13,10 +15,10 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 # Test files side by side; one thread each, since torch processes that share cores slow one another tenfold.
 JOBS ?= 2
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 20
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND))
 
-.PHONY: demo test test-fast lint types docs pins clean
+.PHONY: demo test test-fast test-slow lint types docs pins clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "nonesuch needs Python 3.11 or newer; $(PYTHON) is older. Set PYTHON=…" >&2; exit 2; }
@@ -53,7 +55,10 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy examples/plugin/nonesuch_example
 
 test: lint types
-	$(PYTEST)
+	$(PYTEST) -m "not long"
+
+test-slow: $(VENV)/.installed-dev
+	$(PYTEST) -m long
 
 test-fast: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"

@@ -78,7 +78,7 @@ def backend_hangs(lab: Lab, count: int) -> Outcome:
         faults.mkdir()
         seed = lab.chance.randrange(IMAGES // 2)
         (faults / f"hang-{seed}").write_text("")
-        file, out = lab.sweep("hang", model=f"faulty:{faults}", more="engine: {timeout: 6}")
+        file, out = lab.sweep("hang", model=f"faulty:{faults}", more="engine: {timeout: 30}")
         run = lab.start(file, out)
         code = run.wait()
         outcome.injected += not (faults / f"hang-{seed}").exists()

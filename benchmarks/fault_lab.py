@@ -20,9 +20,9 @@ from random import Random
 
 import pyarrow.parquet as pq
 
-from benchmarks.faulty_backend import install
 from nonesuch.catalogs.storage.parts import part_files
 from nonesuch.flows.repair.checking import check_output
+from tools.faulty_backend import install
 
 SWEEP = """\
 name: {name}

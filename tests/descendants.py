@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PATIENCE = 60.0  # seconds until processes count as left behind; they need one, a busy machine more
+PATIENCE = 300.0  # seconds until processes count as left behind; they need one, a busy machine more
 
 
 class Descendants:

@@ -75,14 +75,17 @@ def picture_of_page(driver: Any) -> bytes:
 
 
 def requested(driver: Any) -> list[str]:
-    """The addresses that the pages have asked for since this was asked last, blob: and data: ones left out."""
+    """The addresses that pages have asked for since this was asked last, blob: and data: ones left out.
+
+    What Chromium asks for its own pages (`chrome://new-tab-page`, which it shows at its start) is left out too.
+    """
     import json
 
     found = []
     for entry in driver.get_log("performance"):
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
-            url = message["params"]["request"]["url"]
-            if not url.startswith(("blob:", "data:")):
+            url, page = message["params"]["request"]["url"], message["params"]["documentURL"]
+            if not url.startswith(("blob:", "data:", "chrome")) and not page.startswith("chrome"):
                 found.append(url)
     return found

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
 
@@ -85,7 +86,7 @@ def main() -> None:
     ending = _Ending()
     # The first to be registered runs last, when every library has ended what it began.
     atexit.register(ending.leave)
-    ending.code = _run()
+    ending.code = run()
     patience = threading.Timer(PATIENCE, ending.leave)
     patience.daemon = True
     patience.start()
@@ -118,9 +119,10 @@ _NO_SERVER = (
 )
 
 
-def _run() -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command in this process, by default that of `sys.argv`; returns the exit code that `main` ends with."""
     try:
-        app(standalone_mode=True)
+        app(arguments, prog_name=None if arguments is None else "nonesuch", standalone_mode=True)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else EXIT_FAILED
     except NonesuchError as error:

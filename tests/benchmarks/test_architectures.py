@@ -43,6 +43,7 @@ def test_parts_are_as_large_as_published(name: str, part: str, millions: float) 
     assert sum(parameter.numel() for parameter in parameters) / 1e6 == pytest.approx(millions, rel=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_weights_are_half_precision_safetensors_and_the_same_every_time(
     name: str, tiny: Callable[[str], Path], tmp_path: Path
@@ -56,6 +57,7 @@ def test_weights_are_half_precision_safetensors_and_the_same_every_time(
         assert file.read_bytes() == (again / file.relative_to(tiny(name))).read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_projects_backend_draws_them(name: str, tiny: Callable[[str], Path]) -> None:
     facts = model_facts(str(tiny(name)))

@@ -21,6 +21,7 @@ from benchmarks.plain_script import WATERMARKED_PIXELS, why_unmarked
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("prefect_server")
 def test_the_three_ways_draw_the_same_work_and_tell_their_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

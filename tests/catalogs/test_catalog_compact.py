@@ -174,16 +174,17 @@ def _compact_on_and_on(out: Path) -> None:
         compact(out, everything=True, rows_per_part=64)
 
 
-def test_killed_at_any_moment_the_rows_stay(demo: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.long)])
+def test_killed_at_any_moment_the_rows_stay(demo: Callable[..., Path], kills: int) -> None:
     out = demo(count=120, per=6)
     before = contents(out)
     started = time.monotonic()
     compact(out, everything=True, rows_per_part=64)
     whole = time.monotonic() - started
-    rng = random.Random(7)
+    rng = random.Random(kills)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["nonesuch.catalogs.storage.compact", "catalog_samples"])
-    for _ in range(20):
+    for _ in range(kills):
         process = context.Process(target=_compact_on_and_on, args=(out,))
         process.start()
         time.sleep(0.02 + 2 * whole * rng.random())

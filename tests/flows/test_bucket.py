@@ -21,7 +21,6 @@ from moto.server import ThreadedMotoServer
 from prefect.settings import PREFECT_API_URL
 from typer.testing import CliRunner
 
-from benchmarks.faulty_backend import KIND, FaultyKind, install
 from nonesuch.catalogs.picks.log import open_picks
 from nonesuch.catalogs.query import Catalog
 from nonesuch.catalogs.storage import lease
@@ -35,6 +34,7 @@ from nonesuch.flows.reporting.status_file import read_standing
 from nonesuch.foundation.errors import InputError, StorageError
 from nonesuch.generators.backends import BACKENDS
 from tests.s3_server import s3_server
+from tools.faulty_backend import KIND, FaultyKind, install
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -176,6 +176,7 @@ def test_a_killed_run_is_finished_by_the_next_one(tmp_path: Path, bucket: str) -
     assert is_whole(url, 80)
 
 
+@pytest.mark.long
 def test_a_second_run_is_refused_and_one_that_was_frozen_for_too_long_gives_up(
     tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +199,7 @@ def test_a_second_run_is_refused_and_one_that_was_frozen_for_too_long_gives_up(
     second = run(path, url, shard_size=7)  # cut otherwise, so that their shards overlap
     assert 0 < second.planned < 40
     first.send_signal(signal.SIGCONT)
-    _, errors = first.communicate(timeout=180)
+    _, errors = first.communicate()
     assert first.returncode == 1
     assert "another run has taken this place over" in errors
     assert "Traceback" not in errors

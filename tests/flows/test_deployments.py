@@ -14,7 +14,7 @@ import pytest
 
 from tests.command_line import nonesuch
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.long, pytest.mark.timeout(0)]
 
 ROOT = Path(__file__).parents[2]
 SWEEP = """\
@@ -37,7 +37,6 @@ def prefect(arguments: list[str], folder: Path, server: str, **more: str) -> str
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmarks.faulty_backend import install
 from nonesuch.flows.engines import open_engine
 from nonesuch.flows.engines.base import News
 from nonesuch.flows.engines.handing import Handing
@@ -19,6 +19,8 @@ from nonesuch.foundation.errors import DrawingError, InputError
 from nonesuch.generators.matrix.shards import Shard, cut_shards
 from nonesuch.generators.sweepfile.run_engine import RunEngine
 from nonesuch.generators.sweepfile.sweep import make_sweep
+from tests.command_line import nonesuch_process
+from tools.faulty_backend import install
 
 SWEEP = """\
 name: many
@@ -28,7 +30,7 @@ seeds: {{count: 24}}
 settings: {{width: 64, height: 64, steps: 1}}
 scoring: {{scorers: []}}
 shard_size: 4
-engine: {{name: processes, devices: 2, timeout: 8}}
+engine: {{name: processes, devices: 2, timeout: {timeout}}}
 """
 
 
@@ -158,29 +160,40 @@ def test_an_unknown_engine_and_an_unknown_device_are_named() -> None:
         open_engine(RunEngine(devices=["cuda:99"]))
 
 
-def test_processes_survive_a_death_and_a_hang(
-    tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import subprocess
-    import sys
+def run_with_faults(
+    folder: Path, server: str, timeout: float, **faults: str
+) -> subprocess.CompletedProcess[str]:
+    """A run by two worker processes that die or hang at the seeds of `faults`."""
+    (folder / "faults").mkdir()
+    for name, text in faults.items():
+        (folder / "faults" / name.replace("_", "-")).write_text(text)
+    (folder / "s.yaml").write_text(SWEEP.format(folder=folder / "faults", timeout=timeout))
+    return nonesuch_process(
+        "run", folder / "s.yaml", "--out", folder / "out",
+        PREFECT_API_URL=server, PYTHONPATH=install(folder / "site"),
+    )  # fmt: skip
 
-    faults = tmp_path / "faults"
-    faults.mkdir()
-    (faults / "die-5").write_text("")
-    (faults / "hang-14").write_text("")
-    (faults / "die-20").write_text("always")
-    (tmp_path / "s.yaml").write_text(SWEEP.format(folder=faults))
-    monkeypatch.setenv("PYTHONPATH", install(tmp_path / "site"))
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
-    done = subprocess.run(
-        [sys.executable, "-m", "nonesuch", "run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3, done.stderr
+
+@pytest.mark.parametrize("often", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_processes_survive_deaths(tmp_path: Path, prefect_server: str, often: bool) -> None:
+    """Every death costs the start of a worker."""
+    faults = {"die_5": "", **({"die_20": "always"} if often else {})}
+    done = run_with_faults(tmp_path, prefect_server, 3600, **faults)
+    assert done.returncode == (3 if often else 0), done.stderr
     table = pd.read_parquet(tmp_path / "out" / "catalog")
     assert sorted(table["seed"]) == list(range(24))
-    assert table.loc[table["status"] == "failed", "seed"].tolist() == [20]
-    assert not list(faults.glob("hang-*"))
+    assert table.loc[table["status"] == "failed", "seed"].tolist() == ([20] if often else [])
+    assert not (tmp_path / "faults" / "die-5").exists()
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.long
+def test_processes_survive_a_hang(tmp_path: Path, prefect_server: str) -> None:
+    """For as long as the timeout it waits idle; one that is too short takes busy workers for hanging ones."""
+    done = run_with_faults(tmp_path, prefect_server, 60, hang_14="")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_parquet(tmp_path / "out" / "catalog")
+    assert sorted(table["seed"]) == list(range(24))
+    assert set(table["status"]) == {"ok"}
+    assert not list((tmp_path / "faults").glob("hang-*"))
     assert "Traceback" not in done.stderr

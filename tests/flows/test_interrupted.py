@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nonesuch.flows.repair.checking import check_output
+from tests.command_line import nonesuch
 
 SWEEP = """\
 name: shaken
@@ -62,24 +63,23 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_run_finishes(
     while process.poll() is None and drawn_files(out) < 10:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "run the same command to go on" in errors
     assert "Traceback" not in errors
-    assert start(sweep_file, out, prefect_server).wait() == 0
+    went_on = nonesuch("run", sweep_file, "--out", out)
+    assert went_on.returncode == 0, went_on.stderr
     checked = check_output(out)
     assert (checked.rows, checked.files, checked.findings, checked.left_over) == (IMAGES, IMAGES, (), 0)
 
 
-def test_an_output_that_cannot_be_made_is_named(
-    tmp_path: Path, sweep_file: Path, prefect_server: str
-) -> None:
+@pytest.mark.usefixtures("prefect_server")
+def test_an_output_that_cannot_be_made_is_named(tmp_path: Path, sweep_file: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    process = start(sweep_file, tmp_path / "file" / "out", prefect_server)
-    _, errors = process.communicate()
-    assert process.returncode == 1, errors
-    assert "file" in errors
-    assert "Traceback" not in errors
+    refused = nonesuch("run", sweep_file, "--out", tmp_path / "file" / "out")
+    assert refused.returncode == 1, refused.stderr
+    assert "file" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_a_server_that_is_away_is_told(tmp_path: Path, sweep_file: Path) -> None:

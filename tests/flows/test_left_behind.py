@@ -1,6 +1,6 @@
 """No process outlives its run, whenever and however that is killed.
 
-NONESUCH_KILLS=50 kills each kind of run so often with each signal.
+`make test` kills two runs, `make test-slow` each kind of run with each signal, with NONESUCH_KILLS=50 so often.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.descendants import descendants
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 
-KILLS = int(os.environ.get("NONESUCH_KILLS", "0"))  # 0: two in all
+KILLS = int(os.environ.get("NONESUCH_KILLS", "1"))
 CASES = [(engine, end) for engine in ("here", "processes", "ray") for end in (signal.SIGTERM, signal.SIGKILL)]
 START = 30.0  # seconds within which a run is killed: its start, and some of its work
 SWEEP = """\
@@ -33,7 +33,12 @@ scoring: {scorers: [technical]}
 
 
 @pytest.mark.parametrize(
-    ("engine", "end"), CASES * KILLS or [("here", signal.SIGTERM), ("processes", signal.SIGKILL)]
+    ("engine", "end"),
+    [
+        ("here", signal.SIGTERM),
+        ("processes", signal.SIGKILL),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in CASES * KILLS),
+    ],
 )
 def test_a_run_that_is_killed_leaves_nothing(tmp_path: Path, engine: str, end: signal.Signals) -> None:
     (tmp_path / "s.yaml").write_text(SWEEP)

@@ -17,7 +17,7 @@ import pytest
 
 from nonesuch.flows.repair.checking import check_output
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(0)]
 
 SWEEP = """\
 name: {name}

@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmarks.faulty_backend import install
 from nonesuch.catalogs.storage.store import Store
 from nonesuch.flows.repair.checking import check_output
 from tests.s3_server import s3_server
+from tools.faulty_backend import install
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(0)]
 
 IMAGES = 60
 SWEEP = """\

@@ -17,6 +17,7 @@ import pytest
 
 from nonesuch.catalogs.storage.compact import compact
 from nonesuch.catalogs.storage.parts import part_files
+from nonesuch.flows.reporting.progress import Tally, watched_by
 from nonesuch.foundation.errors import InputError
 
 SWEEP = """\
@@ -39,7 +40,7 @@ from nonesuch.flows.reporting.progress import watched_by
 module.CHUNK = 3
 class Killer:
     done = 0
-    def planned(self, total, already): print(total, already, flush=True)
+    def planned(self, total, already): print(total, flush=True)
     def advanced(self, tally):
         self.done += 1
         if self.done == int(sys.argv[2]): os.kill(os.getpid(), signal.SIGKILL)
@@ -160,25 +161,44 @@ def _start(out: Path, server: str, after: int) -> subprocess.CompletedProcess[st
     )  # fmt: skip
 
 
-@pytest.mark.slow
+class Planned:
+    """A watcher that remembers how many images were to be scored."""
+
+    waiting: list[int]
+
+    def __init__(self) -> None:
+        self.waiting = []
+
+    def planned(self, total: int, already: int) -> None:
+        self.waiting.append(total)
+
+    def advanced(self, tally: Tally) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kills", [[7], pytest.param([7, 5], marks=pytest.mark.long)])
 def test_killed_in_the_middle_it_leaves_the_old_catalog_and_goes_on(
-    out: Path, tmp_path: Path, prefect_server: str
+    out: Path, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch, kills: list[int]
 ) -> None:
     import shutil
 
+    from nonesuch.flows import rescore as module
+
+    monkeypatch.setattr(module, "CHUNK", 3)
+    scorers = ["alignment", "facets", "aesthetic"]
     shutil.copytree(out, tmp_path / "calm")
-    assert _start(tmp_path / "calm", prefect_server, 0).returncode == 0
-    before = table(out)
-    waiting = []
-    for after in (7, 5):
+    module.rescore(tmp_path / "calm", scorers)
+    before, watcher = table(out), Planned()
+    for after in kills:
         done = _start(out, prefect_server, after)
         assert done.returncode == -signal.SIGKILL, done.stderr
-        waiting.append(int(done.stdout.split()[0]))
+        watcher.waiting.append(int(done.stdout.split()[0]))
         pd.testing.assert_frame_equal(table(out).drop(columns="embedding"), before.drop(columns="embedding"))
-    assert waiting[1] < waiting[0] == IMAGES  # chunks that were finished are not scored again
-    last = _start(out, prefect_server, 0)
-    assert last.returncode == 0, last.stderr
-    assert int(last.stdout.split()[0]) < waiting[1]
+    with watched_by(watcher):
+        module.rescore(out, scorers)
+    # chunks that were finished are not scored again
+    assert watcher.waiting == sorted(set(watcher.waiting), reverse=True)
+    assert (len(watcher.waiting), watcher.waiting[0]) == (len(kills) + 1, IMAGES)
     compared = [name for name in table(out).columns if name != "embedding"]
     pd.testing.assert_frame_equal(table(out)[compared], table(tmp_path / "calm")[compared])
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from nonesuch.flows.reporting.progress import Tally
 from nonesuch.flows.reporting.status_file import StandingFile, read_standing
 from nonesuch.flows.run.output_folder import hold
 from nonesuch.foundation.errors import InputError
+from tests.command_line import nonesuch
 
 
 def test_a_running_an_ended_and_a_killed_run_are_told_apart(tmp_path: Path) -> None:
@@ -47,7 +46,6 @@ def test_the_command_tells_it(tmp_path: Path, prefect_server: str) -> None:
         "scoring: {scorers: [technical]}\n"
     )
     sweep(tmp_path / "s.yaml", tmp_path / "out")
-    command = [sys.executable, "-m", "nonesuch", "status", str(tmp_path / "out")]
-    told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    told = json.loads(nonesuch("status", tmp_path / "out", "--json").stdout)
     assert (told["sweep"], told["state"], told["total"], told["done"]) == ("tiny", "ended", 6, 6)
-    assert "6 of 6" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "6 of 6" in nonesuch("status", tmp_path / "out").stdout

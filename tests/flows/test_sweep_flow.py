@@ -99,7 +99,8 @@ class TestSweep:
         text = SWEEP.replace("name: noisy", "name: Artful.One")
         run(write_sweep(tmp_path, text=text), tmp_path / "out")
         # Prefect's own client sends nulls that its server refuses.
-        reply = httpx.post(f"{prefect_server}/artifacts/filter", json={"limit": 200, "offset": 0})
+        asked = {"artifacts": {"key": {"like_": "%artful-one"}}, "limit": 200, "offset": 0}
+        reply = httpx.post(f"{prefect_server}/artifacts/filter", json=asked)
         found = {artifact["key"]: artifact["data"] for artifact in reply.raise_for_status().json()}
         assert float(found["progress-artful-one"]) == 100.0
         assert "12 images drawn" in found["summary-artful-one"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from PIL import Image
 from nonesuch.foundation.errors import InputError
 from nonesuch.provenance.marking.drawn_image import MarkRequest, mark_image
 from nonesuch.provenance.signing.signer import open_signer
+from tests.command_line import nonesuch
 
 
 def write_images(folder: Path, count: int, first: int = 0) -> None:
@@ -82,16 +81,10 @@ class TestVerifyFolder:
         assert run(tmp_path / "in", tmp_path / "out", search="full").verified == 3
         assert len(pd.read_parquet(tmp_path / "out")) == 3
 
-    def test_the_command_line_writes_a_folder_of_verdicts(self, tmp_path: Path, prefect_server: str) -> None:
-        import os
-
+    def test_the_command_line_writes_a_folder_of_verdicts(self, tmp_path: Path) -> None:
         write_images(tmp_path / "in", 4)
-        command = [sys.executable, "-m", "nonesuch", "verify", str(tmp_path / "in"), "--out"]
-        environment = {**os.environ, "PREFECT_API_URL": prefect_server}
-        told = subprocess.run(
-            [*command, str(tmp_path / "out"), "--search", "aligned"],
-            capture_output=True, text=True, check=True, env=environment,
-        )  # fmt: skip
+        told = nonesuch("verify", tmp_path / "in", "--out", tmp_path / "out", "--search", "aligned")
+        assert told.returncode == 0, told.stderr
         assert told.stdout == ""
         assert "4 files, 4 of them verified now" in told.stderr
         assert len(pd.read_parquet(tmp_path / "out")) == 4

@@ -186,7 +186,7 @@ def test_c2pa_loads_the_library_that_it_brings_along(tmp_path: Path) -> None:
     code = (
         "import sys\nloaded = []\n"
         "sys.addaudithook(lambda event, told: event == 'ctypes.dlopen' and loaded.append(str(told[0])))\n"
-        "import provenance, c2pa\n"
+        "import nonesuch.provenance, c2pa\n"
         "print(*[path for path in loaded if 'c2pa' in path], sep='\\n')"
     )
     done = subprocess.run(

@@ -100,6 +100,12 @@ def test_nothing_imports_a_room_by_its_bare_name() -> None:
     assert not bare
 
 
+def test_only_their_own_tests_import_the_benchmarks() -> None:
+    """What both need is in tools/: a test that needs a benchmark's figures takes a benchmark's time."""
+    tests = {file for file in (ROOT / "tests").rglob("*.py") if file.parent.name != "benchmarks"}
+    assert not [file.name for file in tests if "benchmarks" in {one.split(".")[0] for one in _imported(file)}]
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     modules = _modules()
     arrows = {

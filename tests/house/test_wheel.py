@@ -57,6 +57,7 @@ def test_it_holds_one_package_and_every_module_once(wheel: Path) -> None:
     assert {name.split("/")[1] for name in modules} >= ROOMS
 
 
+@pytest.mark.long
 def test_it_works_in_a_project_that_has_folders_of_the_same_names(
     wheel: Path, tmp_path: Path, prefect_server: str
 ) -> None:

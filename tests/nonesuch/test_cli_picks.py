@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from nonesuch.catalogs.schema import catalog_schema
 from nonesuch.catalogs.storage.parts import publish_shard
 from nonesuch.cli.app import app
 from nonesuch.foundation.errors import InputError
+from tests.command_line import nonesuch
 
 pytestmark = pytest.mark.slow
 
@@ -155,12 +154,7 @@ def test_a_condition_stays_within_its_parentheses(out: Path) -> None:
 
 
 def test_an_unknown_image_is_a_message_and_an_exit_code(out: Path) -> None:
-    told = subprocess.run(
-        [sys.executable, "-m", "nonesuch", "pick", str(out), "0000"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    told = nonesuch("pick", out, "0000")
     assert told.returncode == 2
     assert "0 images have a recipe id" in told.stderr
     assert told.stdout == ""

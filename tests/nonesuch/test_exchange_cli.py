@@ -103,8 +103,8 @@ def test_an_exported_folder_is_imported_with_its_recipes(catalog: Path, tmp_path
     assert set(theirs["credential_digest"]) == set(mine["credential_digest"])
 
 
-def test_rescore_adds_scores(catalog: Path, prefect_server: str) -> None:
-    told = nonesuch("rescore", catalog, "--scorers", "aesthetic", "--json", server=prefect_server)
+def test_rescore_adds_scores(catalog: Path) -> None:
+    told = nonesuch("rescore", catalog, "--scorers", "aesthetic", "--json")
     assert told.returncode == 0, told.stderr
     done = json.loads(told.stdout)
     assert (done["images"], done["unread"]) == (8, 0)

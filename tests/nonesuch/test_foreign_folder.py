@@ -15,16 +15,17 @@ import pytest
 from tests.descendants import descendants
 from tests.hostile_folder import HostileFolder
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 
 WAIT = 900.0  # seconds at most; a busy machine may need them
 
 
-@pytest.fixture(scope="module", params=["command", "module"])
+@pytest.fixture(scope="module", params=["command", pytest.param("module", marks=pytest.mark.long)])
 def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> HostileFolder:
     return HostileFolder(tmp_path_factory.mktemp(request.param), request.param)
 
 
+@pytest.mark.parametrize("hostile", ["command", "module"], indirect=True)
 def test_verifying_a_file(hostile: HostileFolder) -> None:
     assert json.loads(hostile.run("verify", "a.png", "--json"))["verdict"] == "no-evidence"
 
@@ -43,6 +44,7 @@ def test_a_run_with_workers_on_its_own_prefect_server(hostile: HostileFolder) ->
     assert list(pd.read_parquet(hostile.path / "out" / "catalog")["status"]) == ["ok"] * 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hostile", ["module"], indirect=True)  # Ray knows nothing of the way
 def test_a_run_on_a_ray_cluster_of_its_own(hostile: HostileFolder, prefect_server: str) -> None:
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
@@ -73,6 +75,7 @@ def test_the_server(hostile: HostileFolder) -> None:
     assert hostile.ran() == {}
 
 
+@pytest.mark.long
 def test_a_schedule_and_that_nothing_outlives_it(hostile: HostileFolder, tmp_path: Path) -> None:
     """Its shared server and its runs; SIGKILL comes while it serves."""
     hostile.environment["PREFECT_RUNNER_POLL_FREQUENCY"] = "2"

@@ -20,6 +20,7 @@ from nonesuch.flows.reporting import metrics
 from nonesuch.flows.reporting.progress import Tally
 from nonesuch.foundation.errors import InputError
 from nonesuch.running.monitoring import monitored
+from tests.command_line import nonesuch
 
 SWEEP = """\
 name: told
@@ -144,7 +145,7 @@ def test_every_line_of_the_json_log_is_json(tmp_path: Path, prefect_server: str)
     assert (events["progress"]["done"], events["progress"]["total"]) == (6, 6)
     assert events["ended"]["done"] == 6
     (tmp_path / "s.yaml").write_text(SWEEP + "sede: 1\n")
-    failed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    failed = nonesuch("run", tmp_path / "s.yaml", "--out", tmp_path / "out", "--log-json")
     assert failed.returncode == 2
     last = json.loads(failed.stderr.splitlines()[-1])
     assert last["event"] == "error"

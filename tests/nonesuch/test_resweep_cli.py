@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.command_line import nonesuch
+from tests.command_line import nonesuch, nonesuch_process
 
 SWEEP = """\
 name: tiny
@@ -126,7 +126,7 @@ def test_the_embedded_model_draws_its_image_again(tmp_path: Path, prefect_server
     )
     sweep(tmp_path / "one.yaml", tmp_path / "out")
     file = tmp_path / "out" / rows(tmp_path / "out").iloc[0]["file"]
-    told = nonesuch("reproduce", file, "--json")
+    told = nonesuch_process("reproduce", file, "--json")
     assert told.returncode == 0, told.stderr + told.stdout
     assert json.loads(told.stdout)["outcome"] == "visually identical"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+from tests.command_line import nonesuch
 
 WAIT = 900  # seconds at most; a busy machine may need them
 SWEEP = """\
@@ -74,7 +74,7 @@ def webhook() -> Iterator[tuple[str, list[dict[str, str]]]]:
     server.server_close()
 
 
-def nonesuch(arguments: list[str], person: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def schedule(arguments: list[str], person: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nonesuch", "schedule", *arguments]
     return subprocess.run(command, env=person, capture_output=True, text=True, timeout=WAIT)
 
@@ -86,6 +86,8 @@ def images(out: Path) -> int:
         return 0
 
 
+@pytest.mark.long
+@pytest.mark.timeout(0)
 def test_a_schedule_from_its_first_run_to_its_removal(
     tmp_path: Path, person: dict[str, str], webhook: tuple[str, list[dict[str, str]]]
 ) -> None:
@@ -100,10 +102,10 @@ def test_a_schedule_from_its_first_run_to_its_removal(
     try:
         until(lambda: images(out) == 4 or serving.poll() is not None, "the first run")
         assert serving.poll() is None, said.read_text()
-        (listed,) = map(json.loads, nonesuch(["list", "--json"], person).stdout.splitlines())
+        (listed,) = map(json.loads, schedule(["list", "--json"], person).stdout.splitlines())
         assert (listed["name"], listed["served"], listed["interval"]) == ("night", True, 30)
         assert listed["last_run"]
-        twice = nonesuch([str(tmp_path / "s.yaml"), "--out", str(out), "--cron", "0 2 * * *"], person)
+        twice = schedule([str(tmp_path / "s.yaml"), "--out", str(out), "--cron", "0 2 * * *"], person)
         assert twice.returncode == 1
         assert "served already" in twice.stderr
 
@@ -112,9 +114,9 @@ def test_a_schedule_from_its_first_run_to_its_removal(
         subprocess.run(
             [sys.executable, "-c", MAKE_BLOCK, url], env={**person, "PREFECT_API_URL": server}, check=True
         )
-        told = nonesuch(["notify", "webhook/alerts", "--on", "completed"], person)
+        told = schedule(["notify", "webhook/alerts", "--on", "completed"], person)
         assert told.returncode == 0, told.stderr
-        unknown = nonesuch(["notify", "webhook/nobody"], person)
+        unknown = schedule(["notify", "webhook/nobody"], person)
         assert unknown.returncode == 2
         assert "no such block" in unknown.stderr
 
@@ -123,7 +125,7 @@ def test_a_schedule_from_its_first_run_to_its_removal(
         until(lambda: bool(received), "a notification")
         assert received[0]["subject"] == "nonesuch: sweep Completed"
 
-        removed = nonesuch(["remove", "night"], person)
+        removed = schedule(["remove", "night"], person)
         assert removed.returncode == 0, removed.stderr
         assert serving.wait(WAIT) == 0
     finally:
@@ -131,9 +133,9 @@ def test_a_schedule_from_its_first_run_to_its_removal(
             serving.send_signal(signal.SIGINT)  # so that it stops the server that it started
             serving.wait(60)
     assert "Completed" in said.read_text()
-    assert nonesuch(["list", "--json"], person).stdout == ""
+    assert schedule(["list", "--json"], person).stdout == ""
     assert not (tmp_path / "home" / "schedules" / "server.json").exists()
-    assert nonesuch(["remove", "night"], person).returncode == 2
+    assert schedule(["remove", "night"], person).returncode == 2
 
 
 @pytest.mark.parametrize(
@@ -146,8 +148,12 @@ def test_a_schedule_from_its_first_run_to_its_removal(
         (["--cron", "0 2 * * *", "--interval", "5"], "either a cron line or an interval"),
     ],
 )
-def test_bad_times_are_refused(tmp_path: Path, person: dict[str, str], times: list[str], what: str) -> None:
+def test_bad_times_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: list[str], what: str
+) -> None:
+    monkeypatch.setenv("NONESUCH_HOME", str(tmp_path / "home"))
     (tmp_path / "s.yaml").write_text(SWEEP)
-    done = nonesuch([str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out"), *times], person)
+    done = nonesuch("schedule", tmp_path / "s.yaml", "--out", tmp_path / "out", *times)
     assert done.returncode == 2
     assert what in done.stderr
+    assert not (tmp_path / "home" / "schedules").exists()  # no server was begun for it

@@ -49,7 +49,7 @@ def settings(pictures: Path, base: Path, **changes: Any) -> LoraSettings:
     return dataclasses.replace(made, **changes)
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.long)])
 def test_a_training_that_was_stopped_ends_in_the_same_file(
     tmp_path: Path, pictures: Path, family: str
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from web_samples import HOSTILE, encoded, hostile_png, huge_png_header, picture
 
 from nonesuch.provenance.request import MarkedFile
 from nonesuch.web.api_models import VerdictBody
+from tests.command_line import nonesuch
 
 pytestmark = pytest.mark.slow
 
@@ -52,14 +52,17 @@ def test_a_form_gives_the_same_verdict_under_the_files_name(
 
 
 def test_the_server_agrees_with_the_command_line(
-    client: httpx.Client, out: Path, home: Path, marked: dict[int, MarkedFile], tmp_path: Path
+    client: httpx.Client,
+    out: Path,
+    home: Path,
+    marked: dict[int, MarkedFile],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stripped = encoded(marked[0].image, "JPEG", quality=85)
     (tmp_path / "a.jpg").write_bytes(stripped)
-    told = subprocess.run(
-        [sys.executable, "-m", "nonesuch", "verify", tmp_path / "a.jpg", "--catalog", out, "--json"],
-        capture_output=True, text=True, check=True, env={**os.environ, "NONESUCH_HOME": str(home)},
-    )  # fmt: skip
+    monkeypatch.setenv("NONESUCH_HOME", str(home))
+    told = nonesuch("verify", tmp_path / "a.jpg", "--catalog", out, "--json")
     assert {**json.loads(told.stdout), "path": "upload"} == verify(client, stripped, "image/jpeg")
 
 
@@ -278,10 +281,7 @@ def test_a_bad_start_is_told_in_one_message(tmp_path: Path, server: str) -> None
         ["--catalog", str(tmp_path / "none")],
         ["--trust", str(tmp_path / "empty.pem")],
     ):
-        told = subprocess.run(
-            [sys.executable, "-m", "nonesuch", "serve", "--port", "0", *options],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        told = nonesuch("serve", "--port", "0", *options)
         assert told.returncode == 2, told.stderr
         assert "Traceback" not in told.stderr
         assert told.stdout == ""

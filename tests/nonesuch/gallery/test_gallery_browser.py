@@ -32,7 +32,7 @@ def open_page(driver: Any, server: str) -> Any:
         return driver
 
     yield opened
-    asked = [url for url in requested(driver) if not url.startswith("chrome://")]
+    asked = requested(driver)
     assert all(url.startswith(server) for url in asked), asked
     severe = [e["message"] for e in driver.get_log("browser") if e["level"] == "SEVERE"]
     assert severe == []
