@@ -18,7 +18,7 @@ from nonesuch.catalogs.storage.remote_output import staging
 from nonesuch.flows.run.catalog_init_images import find_images
 from nonesuch.flows.run.policies import check_policies, check_prompts
 from nonesuch.flows.run.signer_choice import check_marking
-from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.errors import CatalogError, InputError
 from nonesuch.foundation.urls import local_path, url_of
 from nonesuch.generators.matrix.expansion import Matrix
 from nonesuch.generators.matrix.plan import open_matrix
@@ -96,7 +96,11 @@ def prepare(sweep_file: Path, out: Path, *, online: bool, policy: Path | None = 
     folder = local_path(out).absolute() if url is None else staging(url)
     job = Job(sweep, matrix, facets, scorers, folder, online, policies, url)
     try:
-        schema, known = job.schema(None), read_schema(folder)
+        known = read_schema(folder)
+    except CatalogError:  # damaged: named, or with `repair` mended, by the run
+        known = None
+    try:
+        schema = job.schema(None)
         if known is not None:
             merge_schemas(known, schema, where=str(folder))
     except InputError as error:
