@@ -13,6 +13,9 @@ Nodes: TypeAlias = Mapping[str, Any]  # {node id: {"class_type": …, "inputs": 
 MAX_NODES: Final = 2000  # of a graph that is followed
 MAX_RECOGNISED: Final = 10_000  # of what is recognised as a graph
 _MAX_ENDS: Final = 16  # nodes that save, among which the first that a sampler leads to is looked for
+_MAX_INPUTS: Final = 128  # of a node
+_MAX_HOPS: Final = 16  # links followed to a value
+_MAX_STEPS: Final = 64  # nodes passed on the way to a text
 _MAX_WITHIN: Final = 4  # concatenations within one another that are put together
 _SAMPLES: Final = frozenset({"positive", "latent_image", "guider", "seed", "noise_seed"})
 _SAVERS: Final = ("SaveImage", "PreviewImage")
@@ -34,7 +37,7 @@ _BEFORE: Final = ("samples", "latent_image", "latent", "pixels", "image", "image
 class Graph:
     """The nodes that the saved image comes from."""
 
-    nodes: dict[str, dict[str, Any]]  # those that have a class and inputs
+    nodes: dict[str, dict[str, Any]]  # those that have a class and inputs, of which there are not too many
     used: list[str] = field(default_factory=list)  # ids, from the saved image backwards
     seen: set[str] = field(default_factory=set)  # ids that were spoken for
 
@@ -58,7 +61,7 @@ class Graph:
     def value(self, key: str, name: str) -> Any:
         """The value of an input, through nodes that hold nothing else; None when it has none."""
         value = self.inputs(key).get(name)
-        for _ in range(64):
+        for _ in range(_MAX_HOPS):
             target = _target(value)
             if target is None:
                 return value
@@ -97,7 +100,9 @@ class Graph:
     def text(self, start: str | None, side: str, within: int = 0) -> str | None:
         """The nearest text behind a conditioning; `side` is "positive" or "negative", for nodes that pass both on."""
         waiting, known = [start], {start}
-        while waiting:
+        for _ in range(_MAX_STEPS):
+            if not waiting:
+                break
             key = waiting.pop(0)
             if key is None or key not in self.nodes:
                 continue
@@ -156,6 +161,7 @@ def follow(nodes: Any) -> Graph | None:
             if isinstance(node, dict)
             and isinstance(node.get("class_type"), str)
             and isinstance(node.get("inputs"), dict)
+            and len(node["inputs"]) <= _MAX_INPUTS
         }
     )
     ends = [key for kind in _SAVERS for key in graph.nodes if graph.kind(key) == kind]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nonesuch.generators.foreign import a1111, comfyui
-from nonesuch.generators.foreign.vocabulary_map import Taken, known_scheduler
+from nonesuch.generators.foreign.vocabulary_map import Taken, known_scheduler, only_named
 from nonesuch.generators.sweepfile.connections import Connection, connections_for
 from nonesuch.generators.ways.again import FindFile, nothing_found, start_and_ways
 
@@ -165,7 +165,7 @@ def _settings(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if recipe.get("dtype") in ("float32", "bfloat16", "float16"):
         settings["dtype"] = recipe["dtype"]
     # what another program only names is its taker's
-    loras = [_lora(entry) for entry in recipe.get("loras") or () if not _only_named(entry)]
+    loras = [_lora(entry) for entry in recipe.get("loras") or () if not only_named(entry)]
     if loras:
         settings["loras"] = loras
     options.pop("fit", None)
@@ -196,10 +196,6 @@ def _workflow(recipe: Mapping[str, Any], find: FindFile) -> str | None:
         return None
     path = find(str(recipe.get("model_digest") or "0" * 64), name)
     return None if path is None else f"{kind}:{path}"
-
-
-def _only_named(entry: Any) -> bool:
-    return isinstance(entry, Mapping) and "name" in entry
 
 
 def _lora(entry: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from nonesuch.generators.foreign.vocabulary_map import (
     Taken,
     known_scheduler,
     lora_settings,
+    only_named,
     prompt_syntax,
 )
 from nonesuch.generators.ways.again import FindFile
@@ -79,7 +80,8 @@ class _Taker:
         return Taken(self._recipe, self._settings, tuple(self._said))
 
     def _loras(self) -> None:
-        named = [LoraName(one["name"], one["weight"]) for one in self._given.get("loras") or ()]
+        told = [one for one in self._given.get("loras") or () if only_named(one)]
+        named = [LoraName(str(one["name"]), float(one.get("weight", 1))) for one in told]
         if not named:
             return
         for name in ("prompt", "negative_prompt"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,6 +60,11 @@ def lora_settings(lora: LoraName, find: FindFile, what: str) -> tuple[dict[str, 
     path = find("", file)
     missing = None if path else f"{what} is not here: {file}. Put it at {file}."
     return {"path": path or file, "weight": lora.weight}, missing
+
+
+def only_named(lora: Any) -> bool:
+    """Whether a recipe's LoRA is another program's name, not a file that this project used."""
+    return isinstance(lora, Mapping) and "name" in lora
 
 
 def bare(name: str) -> str:

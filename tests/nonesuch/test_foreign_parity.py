@@ -193,3 +193,35 @@ def test_a_graph_loses_nothing_in_any_carrier(carrier: str, tmp_path: Path) -> N
     }  # fmt: skip
     assert len(left_out) == 2  # where it comes from, and the LoRA's file
     assert not any("lost" in line for line in left_out)
+
+
+SAID = {
+    "fooocus": json.dumps({"prompt": "a red fox", "seed": "5", "steps": 20, "sampler": "dpmpp_2m", "scheduler": "karras",
+                           "base_model": "dream", "loras": [["ink.safetensors", 0.8, "abc"]], "version": "Fooocus v2.5"}),
+    "swarmui": json.dumps({"sui_image_params": {"prompt": "a red fox <lora:ink:0.8>", "seed": 5, "steps": 20,
+                                                "sampler": "dpmpp_2m", "scheduler": "karras", "model": "dream",
+                                                "loras": ["ink"], "loraweights": ["0.8"]}}),
+    "invokeai": json.dumps({"positive_prompt": "a red fox", "seed": 5, "steps": 20, "scheduler": "dpmpp_2m_karras",
+                            "model": {"name": "dream"}, "loras": [{"model": {"name": "ink"}, "weight": 0.8}]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", SAID)
+def test_loras_and_schedules_of_other_programs_are_drawn(program: str, tmp_path: Path) -> None:
+    key = "invokeai_metadata" if program == "invokeai" else "parameters"
+    told, made, left_out = both(png(key, SAID[program]), tmp_path / "picture")
+    assert told["source"] == program
+    assert [lora["weight"] for lora in told["loras"]] == [0.8]
+    assert (made["prompt"], made["seeds"]) == ("a red fox", [5])
+    assert made["settings"]["loras"] == [{"path": "ink.safetensors", "weight": 0.8}]
+    assert made["settings"]["scheduler"] == "dpmpp_2m_karras"
+    assert not any("lost" in line for line in left_out)
+
+
+def test_fooocus_in_the_words_of_automatic1111_keeps_all_of_them(tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text("parameters", A1111.replace("v1.10.1", "Fooocus v2.5.0"))
+    info.add_text("fooocus_scheme", "a1111")
+    _, made, _ = both(saved("PNG", pnginfo=info), tmp_path / "picture")
+    assert made["settings"]["hires"]["scale"] == 2
+    assert made["settings"]["loras"] == [{"path": "ink.safetensors", "weight": 0.8}]
