@@ -50,6 +50,7 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+	$(BIN)/mypy examples/plugin/nonesuch_example
 
 test: lint types
 	$(PYTEST)
@@ -59,6 +60,7 @@ test-fast: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m nonesuch.reference > docs/cli.md
+	$(BIN)/python -m nonesuch.api_reference > docs/api.md
 
 pins: $(VENV)/.installed-dev
 	$(BIN)/python tools/renew_pins.py $(UV)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from benchmarks.machine import machine, today
 from nonesuch.catalogs.query import Catalog
 from nonesuch.generators.matrix.thompson import Seen, choose, gather, generator
-from nonesuch.running.sweeps import run_sweep
+from nonesuch.running.flow_runs import run_sweep
 
 SWEEP = """\
 name: adaptive

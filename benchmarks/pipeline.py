@@ -118,7 +118,7 @@ def compare(
     The plain script draws `plain_images` of the work, all by default: one at a time, it is as fast with few.
     """
     from benchmarks.plain_script import PlainScript
-    from nonesuch.running.sweeps import run_sweep
+    from nonesuch.running.flow_runs import run_sweep
 
     torch._dynamo.config.recompile_limit = GRAPHS
     measured = Measured(work.device)

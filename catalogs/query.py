@@ -5,9 +5,11 @@ What `nonesuch query` does, as Python: Catalog("OUT").query("artist = 'Edvard Mu
 
 from __future__ import annotations
 
+import html
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
@@ -19,32 +21,81 @@ from nonesuch.catalogs.search.expressions import (
     checked_expression,
     each_condition,
     identifier,
+    named_parameters,
     plain_column,
     unknown_column,
 )
 from nonesuch.catalogs.search.fetching import Choice, chosen_rows
 from nonesuch.catalogs.search.joined_columns import PickColumns
+from nonesuch.catalogs.search.parameters import Parameters, check_all_used, checked_parameters
 from nonesuch.catalogs.storage.indexes import OpenIndexes
 from nonesuch.catalogs.storage.mirror import located
 from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.files import AnyPath
+from nonesuch.foundation.urls import url_of
 
 if TYPE_CHECKING:
     import pandas
 
 _ASCENDING_ROLES = ("identity", "recipe", "facet")  # browsed from the beginning; everything else is ranked
+_SHOWN_ROWS = 10  # of a catalog at the end of a notebook's cell
 
 
 class Catalog:
     """A catalog of images, read only; `path` is the output folder, its catalog folder, or the URL of one.
 
-    Raises InputError when there is no catalog there. `threads` limits the query engine.
+    `len(catalog)` is the number of its rows. A notebook shows the first rows as a table. A catalog pickles as its
+    path, and `with Catalog("out") as catalog:` closes it at the end. `threads` limits the query engine.
+    Raises InputError when there is no catalog there.
     """
 
-    def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
+    def __init__(self, path: AnyPath, *, threads: int | None = None) -> None:
+        given = os.fspath(path)
         self.engine = Engine(
-            located(path), threads=threads, beside=lambda folder: (PickColumns(folder), TasteColumn(folder))
+            located(given), threads=threads, beside=lambda folder: (PickColumns(folder), TasteColumn(folder))
         )
         self.indexes = OpenIndexes()
+        self._threads = threads
+        self._place = url_of(given) or str(self.folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the query engine and of every open file; a closed catalog can't be queried."""
+        self.engine.close()
+        self.indexes = OpenIndexes()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (type(self), self._place, self._threads)
+
+    def __repr__(self) -> str:
+        return f"Catalog({self._place!r})"
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return True  # also without a row: `if catalog` asks whether one was given
+
+    def _repr_html_(self) -> str:
+        """The first rows for a notebook: identity, facets, scores and file, everything escaped."""
+        wanted = ["recipe_id", *self.facets, *self.scores, "status", "file"]
+        columns = [name for name in wanted if name in self.schema.names]
+        table = self.query(top=_SHOWN_ROWS, columns=columns).to_html(
+            index=False,
+            escape=True,
+            border=0,
+            na_rep="",
+            float_format="{:.4g}".format,
+            classes=["tex2jax_ignore", "mathjax_ignore"],  # a $ in a name begins no formula
+        )
+        count = len(self)
+        shown = f", the first {_SHOWN_ROWS}" if count > _SHOWN_ROWS else ""
+        return f"<p>{html.escape(self._place)}: {count:,} rows{shown}</p>\n{table}"
 
     @property
     def schema(self) -> pa.Schema:
@@ -74,11 +125,11 @@ class Catalog:
         """The facet columns."""
         return names_with_role(self.schema, "facet")
 
-    def count(self, where: Where = None) -> int:
-        """How many rows there are, or how many meet every condition."""
-        condition = self.condition(where)
-        table = self.engine.read(lambda s: s.sql(f"SELECT count(*) AS n FROM {{catalog}} WHERE {condition}"))
-        return int(table["n"][0].as_py())
+    def count(self, where: Where = None, *, parameters: Parameters = None) -> int:
+        """How many rows there are, or how many meet every condition; `parameters` as in `query`."""
+        condition, bound = self._bound(where, parameters)
+        sql = f"SELECT count(*) AS n FROM {{catalog}} WHERE {condition}"
+        return int(self.engine.read(lambda session: session.sql(sql, bound))["n"][0].as_py())
 
     def query(
         self,
@@ -93,6 +144,7 @@ class Catalog:
         sample: float | None = None,
         sample_seed: int = 0,
         as_arrow: bool = False,
+        parameters: Parameters = None,
     ) -> pandas.DataFrame | pa.Table:
         """The rows that meet `where`, as a pandas DataFrame or an Arrow table.
 
@@ -109,6 +161,9 @@ class Catalog:
         columns      which columns, in that order; by default all of `schema` but the embedding
         sample       a whole number of rows, or a fraction below 1, drawn by a hash of the recipe id and
                      `sample_seed`: the same rows however the catalog is cut into parts
+        as_arrow     an Arrow table in the catalog's own types, with descriptions and roles
+        parameters   values for $names in `where`: query("artist = $name", parameters={"name": "O'Brien"});
+                     they are bound by the query engine, so whatever is in them stays a value
 
         Raises InputError for unknown columns, broken expressions and options that don't go together.
         """
@@ -118,9 +173,9 @@ class Catalog:
             if top_per or sample is not None or columns is not None:
                 raise InputError("group goes with where, order and top only", where="query")
             names = [group] if isinstance(group, str) else list(group)
-            table = self._grouped(where, names, order, descending, top)
+            table = self._grouped(where, names, order, descending, top, parameters)
         else:
-            choice = self.choice(where, order, descending, top, top_per, sample, sample_seed)
+            choice = self.choice(where, order, descending, top, top_per, sample, sample_seed, parameters)
             wanted = self.column_names(columns)
             table = self.engine.read(lambda session: chosen_rows(session, choice, wanted))
         return table if as_arrow else table.to_pandas()
@@ -130,24 +185,33 @@ class Catalog:
 
         Raises InputError that names the condition that is wrong.
         """
-        checked = []
-        for text in each_condition(where):
+        return self._bound(where, None)[0]
+
+    def _bound(self, where: Where, parameters: Parameters) -> tuple[str, dict[str, Any]]:
+        """`condition`, which may hold $names, and the checked value of each."""
+        values = checked_parameters(parameters)
+        parser, texts = self.engine.parser, each_condition(where)
+        checked: list[str] = []
+        used: list[list[str]] = []
+        for text in texts:
             if not text.strip():
                 raise InputError(
                     "a condition is empty", where="where", hint="Leave it out to take every image."
                 )
-            checked.append(checked_expression(self.engine.parser, text, self.fields.names, what="where"))
+            names = self.fields.names
+            checked.append(checked_expression(parser, text, names, what="where", parameters=values))
+            used.append(named_parameters(parser, text) if values else [])
+        check_all_used(values, [name for names in used for name in names])
         if len(checked) > 1:
-            for text, condition in zip(each_condition(where), checked, strict=True):
-                self._try(text, condition)
-        return " AND ".join(checked) or "true"
+            for text, condition, names in zip(texts, checked, used, strict=True):
+                self._try(text, condition, {name: values[name] for name in names})
+        return " AND ".join(checked) or "true", values
 
-    def _try(self, text: str, condition: str) -> None:
+    def _try(self, text: str, condition: str, parameters: dict[str, Any]) -> None:
         """Let the engine look at a condition, so that its complaint is about this one of several."""
+        sql = f"SELECT 1 FROM {{catalog}} WHERE {condition} LIMIT 0"
         try:
-            self.engine.read(
-                lambda session: session.sql(f"SELECT 1 FROM {{catalog}} WHERE {condition} LIMIT 0")
-            )
+            self.engine.read(lambda session: session.sql(sql, parameters))
         except InputError as error:
             raise InputError(error.message, where=f"where {text!r}", hint=error.hint) from error
 
@@ -160,6 +224,7 @@ class Catalog:
         top_per: tuple[str, int] | None = None,
         sample: float | None = None,
         sample_seed: int = 0,
+        parameters: Parameters = None,
     ) -> Choice:
         """The arguments of `query` once they are checked. Raises InputError as query does."""
         if top_per is not None:
@@ -174,8 +239,8 @@ class Catalog:
             raise InputError(
                 f"{sample} is neither a number of rows nor a fraction", where="sample", hint="Use 500 or 0.1."
             )
-        condition = self.condition(where)
-        return Choice(condition, self._order(order, descending), top, top_per, sample, sample_seed)
+        condition, bound = self._bound(where, parameters)
+        return Choice(condition, self._order(order, descending), top, top_per, sample, sample_seed, bound)
 
     def column_names(self, columns: Sequence[str] | None) -> list[str]:
         """The wanted columns in the catalog's spelling; by default all but the embedding."""
@@ -215,10 +280,11 @@ class Catalog:
         order: str | Sequence[str] | None,
         descending: bool | None,
         top: int | None,
+        parameters: Parameters,
     ) -> pa.Table:
         columns = [self._column(name, "group") for name in group]
         means = {score: f"{score}_mean" for score in self.scores}
-        condition = self.condition(where)
+        condition, bound = self._bound(where, parameters)
         keys = []
         for text in [order] if isinstance(order, str) else (order or []):
             key, down = _direction(text, descending)
@@ -243,7 +309,11 @@ class Catalog:
             f"FROM {{catalog}} WHERE {condition} GROUP BY {listed}) "
             f"ORDER BY {', '.join([*keys, listed])}" + (f" LIMIT {top}" if top else "")
         )
-        return self.engine.read(lambda session: session.sql(sql))
+        return self.engine.read(lambda session: session.sql(sql, bound))
+
+
+def _reopened(kind: type[Catalog], place: str, threads: int | None) -> Catalog:
+    return kind(place, threads=threads)
 
 
 def _direction(text: str, descending: bool | None) -> tuple[str, bool | None]:

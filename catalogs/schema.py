@@ -325,13 +325,10 @@ def _merge_fields(old: pa.Field, new: pa.Field, where: str) -> pa.Field:
             where=where,
             hint="Use the same encoder or another output folder.",
         )
-    hint = "Rename the facet or use another output folder."
-    if _is_number(old.type) and role_of(new) == "facet":
-        hint += " Values that are all numbers make a number column; one text among them makes all text."
     raise InputError(
         f"column {new.name!r} is {type_name(old.type)} in this catalog and {type_name(new.type)} in the sweep",
         where=where,
-        hint=hint,
+        hint="Rename it or use another output folder. A facet of numbers alone is a number; one text makes all text.",
     )
 
 

@@ -12,6 +12,7 @@ from nonesuch.catalogs.query import Catalog
 from nonesuch.catalogs.search import lookup
 from nonesuch.catalogs.search.hashes import perceptual_hashes
 from nonesuch.foundation.errors import InputError, StorageError
+from nonesuch.foundation.files import AnyPath
 from nonesuch.foundation.images import RGB
 from nonesuch.provenance.verifying.catalog_protocol import CatalogRecord, MarkFrom
 
@@ -22,14 +23,15 @@ _MOST_ROWS = 256  # rows near a fingerprint, from which they are chosen
 
 
 class CatalogFolder:
-    """A nonesuch.provenance.verifying.catalog_protocol.CatalogLookup over a catalog on disk; pickles as its path.
+    """A nonesuch.provenance.verifying.catalog_protocol.CatalogLookup over a catalog, open or by its path.
+
+    It pickles as the catalog does.
 
     Raises InputError when there is no catalog there.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._catalog = Catalog(path)
+    def __init__(self, catalog: AnyPath | Catalog) -> None:
+        self._catalog = catalog if isinstance(catalog, Catalog) else Catalog(catalog)
         known = set(self._catalog.schema.names)
         self._columns = [name for name in RECORD_COLUMNS if name in known]
 
@@ -38,8 +40,8 @@ class CatalogFolder:
         """The output folder."""
         return self._catalog.folder
 
-    def __reduce__(self) -> tuple[type[CatalogFolder], tuple[Path]]:
-        return CatalogFolder, (self._path,)
+    def __reduce__(self) -> tuple[type[CatalogFolder], tuple[Catalog]]:
+        return CatalogFolder, (self._catalog,)
 
     def by_watermark(self, payload: int) -> list[CatalogRecord]:
         """The images whose watermark carries `payload`, at most MOST, the most telling."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from nonesuch.flows.servers.local_server import prefect_server, schedules_dir
+from nonesuch.flows.servers.local_server import prefect_server, schedules_dir, server_at_hand
 from nonesuch.foundation import children
 from nonesuch.foundation.errors import InputError, StorageError
 from nonesuch.foundation.files import atomic_write, is_held, storage_error
@@ -209,15 +209,8 @@ def _flow_runs(name: str) -> list[Any]:
 
 def _runs(name: str) -> tuple[str | None, str | None]:
     """The last run's state and the next run's time, where a server runs."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    from nonesuch.flows.servers.local_server import running_server
-
-    url = PREFECT_API_URL.value() or running_server()
-    if url is None:
-        return None, None
-    with temporary_settings({PREFECT_API_URL: url}):
-        runs = _flow_runs(name)
+    with server_at_hand() as url:
+        runs = [] if url is None else _flow_runs(name)
     waiting = [run for run in runs if run.state is not None and run.state.is_scheduled()]
     begun = [run for run in runs if run.state is not None and not run.state.is_scheduled()]
     following = min((run.expected_start_time for run in waiting), default=None)

@@ -10,8 +10,12 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 from nonesuch.foundation.errors import StorageError
+
+AnyPath: TypeAlias = str | os.PathLike[str]
+"""A path as people write it: what the public functions take."""
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
 _FEW_INODES = 1000  # one in so many is left: others may free some while a write fails

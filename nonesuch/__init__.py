@@ -1,10 +1,10 @@
 """nonesuch: prompt sweeps to scored, watermarked, signed images, a catalog to choose from, verdicts to show.
 
-The public Python API; each name is imported when it is first used.
+The public Python API (docs/api.md); each name is imported when it is first used.
 
-    from nonesuch import Catalog, load_sweep, run_sweep, verify_file
-    run_sweep(Path("sweep.yaml"), Path("out"))
-    best = Catalog("out").query("artist = 'Edvard Munch'", order="aesthetic", top=20)
+    from nonesuch import Catalog, run_sweep, verify_file
+    run_sweep("sweep.yaml", "out")
+    best = Catalog("out").query("artist = $name", parameters={"name": "Edvard Munch"}, order="aesthetic", top=20)
 """
 
 # No `from __future__` here, and no other import yet: in a folder with such a file it would run.
@@ -32,23 +32,121 @@ from importlib import import_module  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
+    from nonesuch.catalogs.exports.export_job import Exported as Exported
+    from nonesuch.catalogs.exports.export_job import ExportRequest as ExportRequest
+    from nonesuch.catalogs.picks.log import PickLog as PickLog
     from nonesuch.catalogs.query import Catalog as Catalog
+    from nonesuch.choosing.exporting import export_images as export_images
+    from nonesuch.choosing.picking import open_picks as open_picks
+    from nonesuch.flows.reporting.summary import Summary as Summary
+    from nonesuch.flows.verify_folder import VerifySummary as VerifySummary
+    from nonesuch.foundation.errors import CatalogError as CatalogError
+    from nonesuch.foundation.errors import CertificateTimeError as CertificateTimeError
+    from nonesuch.foundation.errors import DependencyError as DependencyError
+    from nonesuch.foundation.errors import DrawingError as DrawingError
+    from nonesuch.foundation.errors import InputError as InputError
     from nonesuch.foundation.errors import NonesuchError as NonesuchError
+    from nonesuch.foundation.errors import ProvenanceError as ProvenanceError
+    from nonesuch.foundation.errors import ScoringError as ScoringError
+    from nonesuch.foundation.errors import ServerError as ServerError
+    from nonesuch.foundation.errors import StorageError as StorageError
+    from nonesuch.generators.matrix.plan import Plan as Plan
+    from nonesuch.generators.sweepfile.sweep import Sweep as Sweep
     from nonesuch.generators.sweepfile.sweep import load_sweep as load_sweep
-    from nonesuch.provenance.verifying.verify import verify_file as verify_file
-    from nonesuch.running.sweeps import run_sweep as run_sweep
+    from nonesuch.generators.sweepfile.sweep import make_sweep as make_sweep
+    from nonesuch.marking.marking_files import Mark as Mark
+    from nonesuch.marking.marking_files import mark_files as mark_files
+    from nonesuch.marking.verdicts import verify_file as verify_file
+    from nonesuch.marking.verdicts import verify_files as verify_files
+    from nonesuch.marking.verdicts import verify_folder as verify_folder
+    from nonesuch.provenance.evidence import Evidence as Evidence
+    from nonesuch.provenance.verifying.verdict import Verdict as Verdict
+    from nonesuch.running.flow_runs import plan_sweep as plan_sweep
+    from nonesuch.running.flow_runs import run_sweep as run_sweep
+
+    __version__: str
 
 _HOMES = {
+    "Exported": "nonesuch.catalogs.exports.export_job",
+    "ExportRequest": "nonesuch.catalogs.exports.export_job",
+    "PickLog": "nonesuch.catalogs.picks.log",
     "Catalog": "nonesuch.catalogs.query",
+    "export_images": "nonesuch.choosing.exporting",
+    "open_picks": "nonesuch.choosing.picking",
+    "Summary": "nonesuch.flows.reporting.summary",
+    "VerifySummary": "nonesuch.flows.verify_folder",
+    "CatalogError": "nonesuch.foundation.errors",
+    "CertificateTimeError": "nonesuch.foundation.errors",
+    "DependencyError": "nonesuch.foundation.errors",
+    "DrawingError": "nonesuch.foundation.errors",
+    "InputError": "nonesuch.foundation.errors",
     "NonesuchError": "nonesuch.foundation.errors",
+    "ProvenanceError": "nonesuch.foundation.errors",
+    "ScoringError": "nonesuch.foundation.errors",
+    "ServerError": "nonesuch.foundation.errors",
+    "StorageError": "nonesuch.foundation.errors",
+    "Plan": "nonesuch.generators.matrix.plan",
+    "Sweep": "nonesuch.generators.sweepfile.sweep",
     "load_sweep": "nonesuch.generators.sweepfile.sweep",
-    "run_sweep": "nonesuch.running.sweeps",
-    "verify_file": "nonesuch.provenance.verifying.verify",
+    "make_sweep": "nonesuch.generators.sweepfile.sweep",
+    "Mark": "nonesuch.marking.marking_files",
+    "mark_files": "nonesuch.marking.marking_files",
+    "verify_file": "nonesuch.marking.verdicts",
+    "verify_files": "nonesuch.marking.verdicts",
+    "verify_folder": "nonesuch.marking.verdicts",
+    "Evidence": "nonesuch.provenance.evidence",
+    "Verdict": "nonesuch.provenance.verifying.verdict",
+    "plan_sweep": "nonesuch.running.flow_runs",
+    "run_sweep": "nonesuch.running.flow_runs",
 }
-__all__ = ["Catalog", "NonesuchError", "load_sweep", "run_sweep", "verify_file"]
+__all__ = [
+    "Catalog",
+    "CatalogError",
+    "CertificateTimeError",
+    "DependencyError",
+    "DrawingError",
+    "Evidence",
+    "ExportRequest",
+    "Exported",
+    "InputError",
+    "Mark",
+    "NonesuchError",
+    "PickLog",
+    "Plan",
+    "ProvenanceError",
+    "ScoringError",
+    "ServerError",
+    "StorageError",
+    "Summary",
+    "Sweep",
+    "Verdict",
+    "VerifySummary",
+    "__version__",
+    "export_images",
+    "load_sweep",
+    "make_sweep",
+    "mark_files",
+    "open_picks",
+    "plan_sweep",
+    "run_sweep",
+    "verify_file",
+    "verify_files",
+    "verify_folder",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("nonesuch")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
         raise AttributeError(f"module 'nonesuch' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -18,6 +18,7 @@ from nonesuch.catalogs.image_files import read_original
 from nonesuch.catalogs.query import Catalog
 from nonesuch.catalogs.schema import EMBEDDING
 from nonesuch.catalogs.search.expressions import Where, each_condition
+from nonesuch.catalogs.search.parameters import Parameters
 from nonesuch.catalogs.storage.mirror import local_file
 from nonesuch.foundation.errors import InputError
 from nonesuch.foundation.naming import file_name, json_without_folders, without_folders
@@ -87,7 +88,8 @@ def select(
     catalog: Catalog,
     *,
     where: Where = None,
-    order: Sequence[str] | None = None,
+    parameters: Parameters = None,
+    order: str | Sequence[str] | None = None,
     descending: bool | None = None,
     top: int | None = None,
     top_per: tuple[str, int] | None = None,
@@ -103,6 +105,7 @@ def select(
     """
     table = catalog.query(
         with_image(where),
+        parameters=parameters,
         order=order,
         descending=descending,
         top=top,

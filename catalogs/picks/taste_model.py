@@ -158,6 +158,10 @@ class TasteColumn:
             }
         )
 
+    def close(self) -> None:
+        """Let go of the model and of what it said."""
+        self._model = None
+
     def _current(self) -> tuple[TasteModel, _Kept]:
         path = model_file(self._folder)
         stamp = (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else (0, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,6 +64,21 @@ class Engine:
     @property
     def parser(self) -> Any:
         """A connection for parsing expressions."""
+        return self._cursor()
+
+    def close(self) -> None:
+        """Let go of the connection and of what lies beside the catalog; nothing can be read afterwards."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        for side in self._beside:
+            side.close()
+
+    def _cursor(self) -> Any:
+        if self._connection is None:
+            raise InputError(
+                "this catalog was closed", where=str(self.folder), hint="Open it again with Catalog(path)."
+            )
         return self._connection.cursor()
 
     def read(self, work: Callable[[Session], T]) -> T:
@@ -79,7 +94,7 @@ class Engine:
         for _ in range(_ATTEMPTS):
             before = self._parts()
             files = [f"{self.folder}/{name}" for name in before]
-            session = Session(self._connection.cursor(), schema, files, self._beside)
+            session = Session(self._cursor(), schema, files, self._beside)
             failure: duckdb.Error | None = None
             try:
                 result = work(session)
@@ -146,13 +161,17 @@ class Session:
         self.fields = with_beside(schema, beside)
         self.files = files
 
-    def sql(self, text: str) -> pa.Table:
-        """The answer as an Arrow table; `{catalog}` stands for the rows with `filename` and `file_row_number`."""
+    def sql(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The answer as an Arrow table; `{catalog}` stands for the rows with `filename` and `file_row_number`.
+
+        parameters  the value of each $name in the text
+        """
         source = parquet_source(self.files)
         columns, joins = self._joined(text)
         if joins:
             source = f"(SELECT part.*, part.file_index, {columns} FROM {source} AS part {joins})"
-        return self._connection.sql(text.replace("{catalog}", source)).to_arrow_table()
+        whole = text.replace("{catalog}", source)
+        return self._connection.sql(whole, params=dict(parameters) if parameters else None).to_arrow_table()
 
     def interrupt(self) -> None:
         """Break off the statement that another thread is running here; that thread's `sql` raises."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from nonesuch.catalogs.schema import closest
 from nonesuch.foundation.errors import InputError
 
-# Everything an expression may be made of; SUBQUERY, STAR, WINDOW, PARAMETER and the rest are refused.
+# Everything an expression may be made of, besides parameters that have a value; SUBQUERY, STAR, WINDOW and the rest
+# are refused.
 _ALLOWED = {
     "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "FUNCTION",
     "LAMBDA", "OPERATOR", "TYPE",
@@ -34,11 +35,14 @@ _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _ROWS = "{catalog}"  # what engine.Session.sql replaces, inside a person's string too
 
 
-def checked_expression(con: Any, text: str, names: Sequence[str], *, what: str) -> str:
+def checked_expression(
+    con: Any, text: str, names: Sequence[str], *, what: str, parameters: Collection[str] = ()
+) -> str:
     """`text` in parentheses, once it is known to be one expression over the columns `names`.
 
-    con   a DuckDB connection, used only to parse
-    what  the option it came from, for messages: "where", "order", …
+    con         a DuckDB connection, used only to parse
+    what        the option it came from, for messages: "where", "order", …
+    parameters  the names that may stand behind `$`: those for which there is a value
 
     Raises InputError that says where the syntax breaks or which column was meant.
     """
@@ -55,6 +59,10 @@ def checked_expression(con: Any, text: str, names: Sequence[str], *, what: str) 
     lambda_names = {name for inner in _walk(node) for name in _parameters(inner)}
     for inner in _walk(node):
         kind = inner.get("class")
+        if kind == "PARAMETER":
+            if inner["identifier"] not in parameters:
+                raise _without_value(inner["identifier"], f"{what} {text!r}")
+            continue
         if kind not in _ALLOWED:
             raise _refused(text, what, str(kind).lower())
         if kind == "FUNCTION" and inner.get("function_name", "").lower() in _REFUSED_FUNCTIONS:
@@ -65,6 +73,11 @@ def checked_expression(con: Any, text: str, names: Sequence[str], *, what: str) 
                 place = what if text.strip() == name else f"{what} {text!r}"
                 raise unknown_column(name, names, where=place)
     return f"({text}\n)"
+
+
+def named_parameters(con: Any, text: str) -> list[str]:
+    """The names behind `$` in an expression that was checked."""
+    return list(dict.fromkeys(_parameter_names(_serialized(con, text))))
 
 
 def each_condition(where: Where, *more: str) -> tuple[str, ...]:
@@ -179,6 +192,18 @@ def _refused(text: str, what: str, found: str) -> InputError:
         where=what,
         hint="Only a single expression over the catalog's columns is taken.",
     )
+
+
+def _without_value(name: str, where: str) -> InputError:
+    return InputError(
+        f"there is no value for the parameter ${name}",
+        where=where,
+        hint='From Python, pass parameters={"name": value} for $name; elsewhere write the value itself.',
+    )
+
+
+def _parameter_names(answer: Any) -> list[str]:
+    return [node["identifier"] for node in _walk(answer) if node.get("class") == "PARAMETER"]
 
 
 def _walk(value: Any) -> Iterator[dict[str, Any]]:

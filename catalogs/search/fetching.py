@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,9 @@ class Choice:
     top_per: tuple[str, int] | None  # column in the catalog's spelling, rows of each of its values
     sample: float | None
     sample_seed: int
+    parameters: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # values of the $names in `where`, all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +59,15 @@ def chosen_rows(session: Session, choice: Choice, columns: Sequence[str]) -> pa.
         listed = ", ".join(identifier(name) for name in columns)
         order = f" ORDER BY {choice.order}" if choice.order else ""
         limit = f" LIMIT {choice.top}" if choice.top is not None else ""
-        table = session.sql(f"SELECT {listed} FROM {{catalog}} WHERE {choice.where}{order}{limit}")
+        sql = f"SELECT {listed} FROM {{catalog}} WHERE {choice.where}{order}{limit}"
+        table = session.sql(sql, choice.parameters)
         return typed(table, session.fields)
     return fetch(session, search(session, choice), columns)
 
 
 def search(session: Session, choice: Choice) -> Places:
     """The places of the chosen rows, found by reading only the columns that decide."""
-    found = session.sql(_search(choice))
+    found = session.sql(_search(choice), choice.parameters)
     files = [session.files[number] for number in found["file_index"].to_pylist()]
     return Places(files, found["file_row_number"].to_pylist())
 
@@ -132,15 +136,15 @@ def typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table in the catalog's types: the engine returns plain strings and variable-length embeddings."""
     arrays: list[Any] = []
     fields = [schema.field(name) for name in table.column_names]
-    for field, column in zip(fields, table.columns, strict=True):
-        if pa.types.is_fixed_size_list(field.type):
-            arrays.append(_fixed(column, field.type))
-        elif pa.types.is_dictionary(field.type):
+    for wanted, column in zip(fields, table.columns, strict=True):
+        if pa.types.is_fixed_size_list(wanted.type):
+            arrays.append(_fixed(column, wanted.type))
+        elif pa.types.is_dictionary(wanted.type):
             arrays.append(pc.cast(column, pa.string()).dictionary_encode())
-        elif pa.types.is_uint64(field.type) and not field.nullable:
-            arrays.append(pc.fill_null(pc.cast(column, field.type), 0))
+        elif pa.types.is_uint64(wanted.type) and not wanted.nullable:
+            arrays.append(pc.fill_null(pc.cast(column, wanted.type), 0))
         else:
-            arrays.append(pc.cast(column, field.type))
+            arrays.append(pc.cast(column, wanted.type))
     loose = pa.schema([field.with_nullable(True) for field in fields], metadata=schema.metadata)
     return pa.Table.from_arrays(arrays, schema=loose)
 

@@ -39,6 +39,10 @@ class Beside(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of every file."""
+        ...
+
 
 PICK_FIELDS = pa.schema(
     [
@@ -74,6 +78,11 @@ class PickColumns:
         if self._placed is None or not _same(self._placed[0], sources):
             self._placed = (sources, _placed(parts, keys, said))
         return self._placed[1]
+
+    def close(self) -> None:
+        """Let go of the log."""
+        if self._log is not None:
+            self._log.close()
 
     def _current(self) -> tuple[Stamp, npt.NDArray[np.uint64], pa.Table]:
         if self._log is None:

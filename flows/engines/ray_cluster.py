@@ -232,7 +232,7 @@ class _ShelfDesk:
 def _guard() -> Iterator[None]:
     """See to it that Ray's processes on this machine end if this one is killed inside the block."""
     guard = subprocess.Popen(
-        children.command("nonesuch.flows.engines.ray_guard"),
+        children.command("nonesuch.foundation.parent_guard"),
         env=children.environment(),
         stdin=subprocess.DEVNULL,
     )

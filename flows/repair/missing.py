@@ -31,22 +31,17 @@ def lost_images(job: Job, sweep: str | None = None) -> int:
     """
     sweep = sweep or job.sweep.name
     folder = f"{IMAGES}/{sweep}"
-    sizes: dict[str, int] | None = None
-    names = lengths = None
-    lost = 0
-    for path in part_files(job.out):
-        rows = _rows(path, sweep, folder)
-        if not rows.num_rows:
-            continue
-        if sizes is None:
-            sizes = Store(job.url).sizes([folder]) if job.url else _listed(job.out / folder, folder)
-            names, lengths = pa.array(sizes, pa.string()), pa.array(sizes.values(), pa.int64())
-        place = pc.index_in(rows["file"], value_set=names)
-        same = pc.equal(pc.take(lengths, place.combine_chunks()), rows["bytes"].combine_chunks())
-        known = pc.is_valid(place)
-        same = pc.fill_null(same, known.combine_chunks())  # rows of older catalogs may lack the size
-        lost += rows.num_rows - (pc.sum(pc.and_(known.combine_chunks(), same)).as_py() or 0)
-    return lost
+    found = [_rows(path, sweep, folder) for path in part_files(job.out)]
+    rows = pa.concat_tables(found).combine_chunks() if found else None
+    if rows is None or not rows.num_rows:
+        return 0
+    sizes = Store(job.url).sizes([folder]) if job.url else _listed(job.out / folder, folder)
+    place = pc.index_in(rows["file"].combine_chunks(), value_set=pa.array(sizes, pa.string()))
+    same = pc.equal(pc.take(pa.array(sizes.values(), pa.int64()), place), rows["bytes"].combine_chunks())
+    known = pc.is_valid(place)
+    # rows of older catalogs may lack the size
+    whole = pc.and_(known, pc.fill_null(same, known))
+    return int(rows.num_rows) - int(pc.sum(whole).as_py() or 0)
 
 
 def tell_lost(job: Job, sweep_file: Path) -> int:
@@ -70,7 +65,9 @@ def _rows(path: Path, sweep: str, folder: str) -> pa.Table:
     if "bytes" not in table.column_names:
         table = table.append_column("bytes", pa.nulls(table.num_rows, pa.int64()))
     own = pc.equal(pc.cast(table["sweep"], pa.string()), sweep)
-    return table.filter(pc.and_(own, pc.fill_null(pc.starts_with(table["file"], f"{folder}/"), False)))
+    return table.select(["file", "bytes"]).filter(
+        pc.and_(own, pc.fill_null(pc.starts_with(table["file"], f"{folder}/"), False))
+    )
 
 
 def _listed(folder: Path, name: str) -> dict[str, int]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from nonesuch.flows.run.job import Job
 from nonesuch.flows.run.signer_choice import signer_choice, watermark_key
+from nonesuch.foundation.errors import NonesuchError
 from nonesuch.generators.backends import Backend, open_backend
 from nonesuch.generators.recipe import Recipe
 from nonesuch.provenance.signing.signer import Signer, check_authority, open_chosen
@@ -109,3 +111,14 @@ def watermark_key_for(job: Job) -> bytes | None:
         return None
     place = (id(job.matrix), job.sweep.source.folder, named)
     return _watermark_key.hold(place, lambda: watermark_key(job.sweep))
+
+
+def warm(job: Job) -> None:
+    """Load what the first recipe needs. Errors are left for the flow, which meets and reports them."""
+    with suppress(NonesuchError):
+        first = next(iter(job.matrix), None)
+        if first is None:
+            return
+        backend_for(first, job)
+        if job.scorers:
+            scoring_for(job)

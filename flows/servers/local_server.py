@@ -70,6 +70,17 @@ def running_server() -> str | None:
     return noted if noted is not None and _answers(noted) else None
 
 
+@contextmanager
+def server_at_hand() -> Iterator[str | None]:
+    """The address of the server that is named, else of the shared one where it runs; inside the block Prefect uses it."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    named = PREFECT_API_URL.value()
+    url = str(named) if named else running_server()
+    with temporary_settings({PREFECT_API_URL: url} if url else {}):
+        yield url
+
+
 def _start(folder: Path) -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.files import AnyPath
 from nonesuch.generators.recipe import MAX_SEED
 from nonesuch.generators.sweepfile.budget import Adaptive, Budget, Price, Settled
 from nonesuch.generators.sweepfile.complaints import complaint
@@ -211,12 +212,12 @@ class Sweep(Strict):
         return self._values
 
 
-def load_sweep(path: Path, *, find_images: FindImages | None = None) -> Sweep:
+def load_sweep(path: AnyPath, *, find_images: FindImages | None = None) -> Sweep:
     """Read, check and resolve a sweep file (its value files and random texts too); no model is touched.
 
     `find_images` looks up facets of a catalog's images. Raises InputError naming file, line and key, with what to do about it.
     """
-    data, source = read_yaml(path)
+    data, source = read_yaml(Path(path))
     return _checked(data, source, find_images)
 
 
@@ -234,12 +235,12 @@ def load_connections(path: Path) -> dict[str, Connection]:
         raise complaint(error, whole, source, Sweep, _MODELS) from error
 
 
-def make_sweep(data: Mapping[str, Any], folder: Path = Path()) -> Sweep:
+def make_sweep(data: Mapping[str, Any], folder: AnyPath = ".") -> Sweep:
     """A sweep from a mapping of the sweep file's keys; relative paths start from `folder`.
 
     Raises InputError as load_sweep does, naming the key.
     """
-    return _checked(dict(data), Source(path=None, folder=folder, text=""))
+    return _checked(dict(data), Source(path=None, folder=Path(folder), text=""))
 
 
 def _checked(data: Any, source: Source, find_images: FindImages | None = None) -> Sweep:

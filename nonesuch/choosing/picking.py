@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from nonesuch.catalogs.picks import log as picks_log
 from nonesuch.catalogs.picks.events import Event, checked_note, checked_stars, checked_tag
-from nonesuch.catalogs.picks.log import PickLog, open_picks
+from nonesuch.catalogs.picks.log import PickLog
 from nonesuch.catalogs.query import Catalog
 from nonesuch.catalogs.search.expressions import Where, each_condition, told_condition
 from nonesuch.catalogs.search.lookup import by_recipe
 from nonesuch.foundation.errors import InputError
+from nonesuch.foundation.files import AnyPath
 
 
-def catalog_log(catalog: Catalog, who: str | None = None) -> PickLog:
-    """The log of picks beside a catalog; it refuses recipe ids that the catalog does not have."""
-    return open_picks(catalog.folder, who, known=lambda recipe_id: bool(by_recipe(catalog, recipe_id)))
+def open_picks(catalog: Catalog | AnyPath, who: str | None = None) -> PickLog:
+    """The log of picks beside a catalog, open or by its path: who picked, rejected, starred, tagged or compared what.
+
+    who  whose events are appended; by default the name of the operating system's user
+
+    The file is made by the first event. Raises InputError when there is no catalog, and from the log's methods for
+    recipe ids that the catalog does not have.
+    """
+    opened = catalog if isinstance(catalog, Catalog) else Catalog(catalog)
+    return picks_log.open_picks(
+        opened.folder, who, known=lambda recipe_id: bool(by_recipe(opened, recipe_id))
+    )
 
 
 def image_id(catalog: Catalog, beginning: str) -> str:
@@ -62,7 +73,7 @@ def say(
 
     Raises InputError before anything is written when one of them can't be said.
     """
-    log = open_picks(catalog.folder, who)
+    log = picks_log.open_picks(catalog.folder, who)
     listed = list(ids)
     stars = None if stars is None else checked_stars(stars)
     tags, untags = [checked_tag(tag) for tag in tags], [checked_tag(tag) for tag in untags]

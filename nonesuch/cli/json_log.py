@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 from nonesuch.flows.reporting.progress import Tally
-from nonesuch.running.sweeps import is_not_about_runs
+from nonesuch.running.flow_runs import is_not_about_runs
 
 EVERY = 5.0  # seconds between two lines of progress
 

@@ -1,1 +1,1 @@
-"""Marking images of other programs, late timestamps, and recovering stripped images."""
+"""Marking images of other programs, late timestamps, verdicts, and recovering stripped images."""

@@ -15,7 +15,7 @@ from nonesuch.catalogs.storage.amend import amend_rows
 from nonesuch.catalogs.storage.parts import part_files, publish_shard, published_ids, recipe_key
 from nonesuch.formats.raw_fields import read_source
 from nonesuch.foundation.errors import InputError, NonesuchError
-from nonesuch.foundation.files import atomic_write, file_digest
+from nonesuch.foundation.files import AnyPath, atomic_write, file_digest
 from nonesuch.foundation.images import read_limited
 from nonesuch.marking.recovering import MARKED
 from nonesuch.provenance.credentials.reading import sniff_mime
@@ -63,17 +63,19 @@ class _Work:
 
 
 def mark_files(
-    paths: Iterable[Path],
-    out: Path,
+    paths: Iterable[AnyPath],
+    out: AnyPath,
     *,
     source_type: str | None = None,
-    catalog: Path | None = None,
+    catalog: AnyPath | None = None,
     signer: SignerChoice | None = None,
     watermark: str = OWN,
     watermark_key: bytes | None = None,
     strength: float = 1.0,
 ) -> Iterator[Mark]:
     """Watermark and sign a copy of each file in the folder `out`; the original's credential becomes the parent.
+
+    Each file is marked when its Mark is asked for: `list(mark_files(…))` marks all of them.
 
     `source_type`, an IPTC name, says what the pictures are. With `catalog`, an output folder, each gets a
     row whose id is the SHA-256 of the original file, and its manifest is kept in the sidecar store; a file that
@@ -89,10 +91,11 @@ def mark_files(
     open_algorithm(watermark)
     choice = signer or SignerChoice()
     opened = open_chosen(choice)
-    known = set() if catalog is None or not part_files(catalog) else {int(i) for i in published_ids(catalog)}
+    output = None if catalog is None else Path(catalog)
+    known = set() if output is None or not part_files(output) else {int(i) for i in published_ids(output)}
     policy = choice.timestamp_policy
-    work = _Work(out, opened, policy, source_type, watermark, watermark_key, strength, catalog, known)
-    for path in paths:
+    work = _Work(Path(out), opened, policy, source_type, watermark, watermark_key, strength, output, known)
+    for path in map(Path, paths):
         try:
             yield _mark(path, work)
         except InputError as error:

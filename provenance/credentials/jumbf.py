@@ -7,13 +7,15 @@ strangers: every length is checked against what is there, and nesting is limited
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import Any
 
+from cbor2 import CBORDecoder
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-_MAX_DEPTH = 8
+_MAX_DEPTH = 8  # of arrays, maps and tags in one another
 _X5CHAIN = (33, "x5chain")  # the registered label, and the name that early signers wrote
 _MAX_CERTIFICATES = 16
 
@@ -80,8 +82,8 @@ def _chain_of(content: bytes) -> tuple[x509.Certificate, ...]:
         if kind != b"cbor":
             continue
         try:
-            sign1 = Cbor(body).value()
-            protected = Cbor(sign1[0]).value() if sign1[0] else {}
+            sign1 = read_cbor(body)
+            protected = read_cbor(sign1[0]) if sign1[0] else {}
             header = {**sign1[1], **protected}
             found = next((header[key] for key in _X5CHAIN if key in header), None)
             ders = [found] if isinstance(found, bytes) else list(found or ())
@@ -91,79 +93,16 @@ def _chain_of(content: bytes) -> tuple[x509.Certificate, ...]:
     return ()
 
 
-class Cbor:
-    """A reader for the CBOR that COSE headers need; tags are dropped. Raises ValueError for what is broken."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def value(self, depth: int = 0) -> Any:
-        """The next value. Raises ValueError when it is cut short, too deep or of an unknown kind."""
-        if depth > _MAX_DEPTH:
-            raise ValueError("nested too deeply")
-        first = self._take(1)[0]
-        major, info = first >> 5, first & 31
-        if major == 7:
-            return self._simple(info)
-        if info == 31:
-            return self._indefinite(major, depth)
-        number = self._number(info)
-        if major == 0:
-            return number
-        if major == 1:
-            return -1 - number
-        if major == 2:
-            return self._take(number)
-        if major == 3:
-            return self._take(number).decode("utf-8", "replace")
-        if major == 6:
-            return self.value(depth + 1)
-        if number > len(self._data):
-            raise ValueError("more items than bytes")
-        if major == 4:
-            return [self.value(depth + 1) for _ in range(number)]
-        return {_key(self.value(depth + 1)): self.value(depth + 1) for _ in range(number)}
-
-    def _simple(self, info: int) -> Any:
-        if info in (20, 21):
-            return info == 21
-        if info in (22, 23):
-            return None
-        if info in (25, 26, 27):
-            size = {25: 2, 26: 4, 27: 8}[info]
-            return struct.unpack({2: ">e", 4: ">f", 8: ">d"}[size], self._take(size))[0]
-        raise ValueError(f"unknown simple value {info}")
-
-    def _indefinite(self, major: int, depth: int) -> Any:
-        items = []
-        while self._data[self._at : self._at + 1] != b"\xff":
-            items.append(self.value(depth + 1))
-        self._at += 1
-        if major == 2:
-            return b"".join(items)
-        if major == 3:
-            return "".join(items)
-        if major == 4:
-            return items
-        if major == 5:
-            return {_key(k): v for k, v in zip(items[::2], items[1::2], strict=True)}
-        raise ValueError("indefinite length where none may be")
-
-    def _number(self, info: int) -> int:
-        if info < 24:
-            return info
-        if info > 27:
-            raise ValueError(f"unknown length {info}")
-        return int.from_bytes(self._take(1 << (info - 24)), "big")
-
-    def _take(self, count: int) -> bytes:
-        if self._at + count > len(self._data):
-            raise ValueError("cut short")
-        taken = self._data[self._at : self._at + count]
-        self._at += count
-        return taken
+def read_cbor(data: bytes) -> Any:
+    """The first CBOR value of the bytes, tags dropped. Raises cbor2.CBORError for what is broken or nested too deeply."""
+    decoder = CBORDecoder(
+        BytesIO(data), semantic_decoders=_ContentOnly(), str_errors="replace", max_depth=_MAX_DEPTH
+    )
+    return decoder.decode()
 
 
-def _key(value: Any) -> Any:
-    return value if isinstance(value, int | str | bytes) else repr(value)
+class _ContentOnly(dict[int, Any]):
+    """A decoder for every tag, which drops it: COSE needs none, and cbor2's own compile regular expressions and the like."""
+
+    def __missing__(self, tag: int) -> Callable[[Any, bool], Any]:
+        return lambda content, immutable: content

@@ -90,7 +90,7 @@ def test_a_facet_that_a_catalog_has_as_text_stays_text_when_numbers_come(tmp_pat
     assert Catalog(tmp_path).count("count = '2.5'") == 1
     compact(tmp_path, everything=True)
     assert Catalog(tmp_path).count("count = '2.5'") == 1
-    with pytest.raises(InputError, match="one text among them"):
+    with pytest.raises(InputError, match="one text makes all text"):
         prepare_catalog(tmp_path, catalog_schema({"size": "string"}, {}, None))
 
 

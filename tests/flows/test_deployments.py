@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from tests.command_line import nonesuch
 
 pytestmark = pytest.mark.slow
 
@@ -45,15 +49,20 @@ def deployed(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> P
     home = tmp_path_factory.mktemp("deployed")
     (home / "s.yaml").write_text(SWEEP)
     prefect(["work-pool", "create", "nonesuch", "--type", "process"], home, prefect_server)
+    deploy(home, prefect_server)
+    return home
+
+
+def deploy(home: Path, server: str) -> None:
+    """Deploy all of prefect.yaml for the sweep file in `home`."""
     said = prefect(
         ["deploy", "--all", "--prefect-file", str(ROOT / "prefect.yaml")],
         home,
-        prefect_server,
+        server,
         NONESUCH_SWEEP=str(home / "s.yaml"),
         NONESUCH_OUT=str(home / "out"),
     )
     assert "error" not in said.lower()
-    return home
 
 
 def test_every_deployment_has_its_times_and_never_overlaps(deployed: Path, prefect_server: str) -> None:
@@ -91,3 +100,47 @@ def test_a_worker_in_another_folder_runs_them(deployed: Path, prefect_server: st
         states = {run.name: client.read_flow_run(run.id).state for run in runs}
     assert {state.type.value for state in states.values() if state} == {"COMPLETED"}, states
     assert len(list((deployed / "out" / "images").rglob("*.png"))) == 4
+
+
+def test_deployments_of_before_are_named_and_made_again(
+    deployed: Path, prefect_server: str, tmp_path: Path
+) -> None:
+    """Every room was a package of its own: entrypoints such as flows.sweep.sweep are no longer there."""
+    from prefect.client.orchestration import get_client
+
+    old = {
+        "nightly": ["nonesuch"],  # prefect.yaml's, which `deployed` replaced and this makes old again
+        "night": ["nonesuch-schedule"],  # what `nonesuch schedule` made
+    }
+    with get_client(sync_client=True) as client:
+        flow = client.create_flow_from_name("sweep")
+        for name, tags in old.items():
+            client.create_deployment(flow, name, entrypoint="flows.sweep.sweep", tags=tags)
+        theirs = client.create_flow_from_name("theirs")
+        client.create_deployment(theirs, "nightly", entrypoint="flows.theirs.theirs")
+    listed = nonesuch("schedule", "list", server=prefect_server)
+    assert (listed.returncode, listed.stdout) == (0, "")
+    first, second = listed.stderr.splitlines()
+    assert "sweep/night " in first
+    assert "stop `nonesuch schedule` for night and start it again" in first
+    assert "sweep/nightly " in second
+    assert "prefect --no-prompt deploy --all" in second
+
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "nonesuch", "schedule", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out"),
+         "--name", "night", "--cron", "0 2 * * *"],
+        env={**os.environ, "PREFECT_API_URL": prefect_server, "NONESUCH_HOME": str(tmp_path / "home")},
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        with get_client(sync_client=True) as client:
+            while serving.poll() is None:
+                if client.read_deployment_by_name("sweep/night").entrypoint == "nonesuch.flows.sweep.sweep":
+                    break
+                time.sleep(0.5)
+    finally:
+        serving.send_signal(signal.SIGINT)
+        serving.wait(60)
+    deploy(deployed, prefect_server)
+    assert nonesuch("schedule", "list", server=prefect_server).stderr == ""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ASKED = "import flows; from prefect.settings import Settings; print(Settings().api.url)"
-OURS = "from foundation import children; children.begin(); " + ASKED
+ASKED = "import nonesuch.flows; from prefect.settings import Settings; print(Settings().api.url)"
+OURS = "from nonesuch.foundation import children; children.begin(); " + ASKED
 NAMED = "http://127.0.0.1:4200/api"
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from tests.descendants import descendants
 
 PARENT = """\
 import subprocess, sys, time
-from foundation import children
+from nonesuch.foundation import children
 options = dict(env=children.environment(), stdout=subprocess.PIPE)
 child = subprocess.Popen([sys.executable, "-P", "-c", {child!r}], **options)
 print(child.stdout.readline().decode(), flush=True)
@@ -23,7 +23,7 @@ print(child.stdout.readline().decode(), flush=True)
 """
 CHILD = """\
 import time
-from foundation import children
+from nonesuch.foundation import children
 children.end_with_parent()
 children.begin()
 print("ready", flush=True)
@@ -88,7 +88,7 @@ def test_a_process_without_a_system_that_reports_ends_is_watched_by_looking(
 
 
 def test_who_is_not_bound_has_no_parent_to_end_with() -> None:
-    code = "from foundation import children; children.end_with_parent(); import threading; print(threading.active_count())"
+    code = "from nonesuch.foundation import children; children.end_with_parent(); import threading; print(threading.active_count())"
     for bound, threads in ((True, "2\n"), (False, "1\n")):
         done = subprocess.run(
             [sys.executable, "-P", "-c", code],
@@ -123,7 +123,7 @@ def test_the_current_folder_is_in_no_list_that_children_search(
 
 
 def test_the_folder_of_the_program_itself_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    root = str(Path(children.__file__).parents[1])
+    root = str(Path(children.__file__).parents[2])
     monkeypatch.chdir(root)
     monkeypatch.setattr(sys, "path", ["", root])
     assert children.environment()["PYTHONPATH"] == root
@@ -162,7 +162,7 @@ def test_relative_entries_of_pythonpath_lead_nowhere(tmp_path: Path, entries: st
 
 
 def test_the_program_runs_in_a_clone_that_is_not_installed() -> None:
-    root = Path(children.__file__).parents[1]
+    root = Path(children.__file__).parents[2]
     done = subprocess.run(
         [
             sys.executable,

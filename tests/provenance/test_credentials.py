@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cbor2 import CBORError
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
@@ -183,13 +184,25 @@ def test_a_damaged_store_never_raises(marked: dict[str, MarkedFile], at: int, ga
 
 
 @given(st.binary(max_size=64))
-def test_cbor_of_any_bytes_is_a_value_or_a_value_error(data: bytes) -> None:
+def test_cbor_of_any_bytes_is_a_value_or_a_cbor_error(data: bytes) -> None:
     try:
-        jumbf.Cbor(data).value()
-    except (ValueError, RecursionError):
+        jumbf.read_cbor(data)
+    except CBORError:
         pass
     else:
         assert data
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        b"\x81" * 9, b"\xa1\x01" * 9, b"\xc1" * 9 + b"\x01", b"\x81" * 1_000_000,  # nested too deeply
+        b"\x9b\x00\x00\x00\x0f\xff\xff\xff\xff", b"\x5b\x7f" + b"\xff" * 7,  # more items than bytes
+    ],
+)  # fmt: skip
+def test_cbor_that_asks_for_too_much_is_an_error(encoded: bytes) -> None:
+    with pytest.raises(CBORError):
+        jumbf.read_cbor(encoded)
 
 
 @pytest.mark.parametrize(
@@ -198,10 +211,11 @@ def test_cbor_of_any_bytes_is_a_value_or_a_value_error(data: bytes) -> None:
         ("00", 0), ("1903e8", 1000), ("3903e7", -1000), ("43010203", b"\x01\x02\x03"), ("6161", "a"),
         ("83010203", [1, 2, 3]), ("a1613102", {"1": 2}), ("d28101", [1]), ("f6", None), ("f5", True),
         ("5f42010243030405ff", b"\x01\x02\x03\x04\x05"), ("9f01ff", [1]), ("fb3ff199999999999a", 1.1),
+        ("d82363282828", "((("), ("c5821b000000100000000003", [2**36, 3]),  # no regular expression, no huge number
     ],
 )  # fmt: skip
 def test_cbor_values_of_rfc_8949(encoded: str, value: object) -> None:
-    assert jumbf.Cbor(bytes.fromhex(encoded)).value() == value
+    assert jumbf.read_cbor(bytes.fromhex(encoded)) == value
 
 
 def test_the_store_holds_the_whole_signing_chain(marked: dict[str, MarkedFile], home: Path) -> None:

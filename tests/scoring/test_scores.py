@@ -147,7 +147,7 @@ def test_a_scorers_mistake_is_named(encoder: Encoder, answer: Any, message: str)
 
 PLUGIN = """
 import numpy as np
-from scoring import Column
+from nonesuch.scoring import Column
 
 class Redness:
     name = "redness"
@@ -201,7 +201,7 @@ def test_a_scorer_that_cannot_be_imported_is_named_with_its_package() -> None:
 def test_columns_are_known_without_heavy_imports() -> None:
     script = (
         "import sys\n"
-        "from scoring import scoring_columns, DEFAULT_SCORERS\n"
+        "from nonesuch.scoring import scoring_columns, DEFAULT_SCORERS\n"
         "print([c.name for c in scoring_columns(DEFAULT_SCORERS, ['artist'])])\n"
         "print('HEAVY', sorted({'torch', 'open_clip', 'cv2', 'scipy', 'safetensors'} & set(sys.modules)))\n"
     )

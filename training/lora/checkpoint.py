@@ -41,7 +41,7 @@ def save_state(out: Path, state: State) -> None:
     tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)
     tensors["prior_losses"] = torch.tensor(state.prior_losses, dtype=torch.float64)
     facts = json.dumps({"step": state.step, "digest": state.digest})
-    atomic_write(out / CHECKPOINT, save(tensors, {"nonesuch.running.trainings": facts}))
+    atomic_write(out / CHECKPOINT, save(tensors, {"nonesuch.training": facts}))
 
 
 def load_state(out: Path, digest: str) -> State | None:
@@ -54,7 +54,7 @@ def load_state(out: Path, digest: str) -> State | None:
         return None
     try:
         with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {})["nonesuch.running.trainings"])
+            facts = json.loads((file.metadata() or {})["nonesuch.training"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         step, told = int(facts["step"]), str(facts["digest"])
         losses, prior = tensors.pop("losses").tolist(), tensors.pop("prior_losses").tolist()

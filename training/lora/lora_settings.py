@@ -124,3 +124,13 @@ class LoraSettings:
         """
         told = {key: value for key, value in self.told().items() if key != "steps"}
         return canonical_digest({**told, "base": base_digest, "pictures": list(pictures)})
+
+
+def class_prompt(prompt: str, subject: str) -> str | None:
+    """The prompt for the subject's class: its words without the first, rare one. None when it has only one word.
+
+    >>> class_prompt("a photo of {subject}", "sks person")
+    'a photo of person'
+    """
+    words = subject.split()
+    return prompt.replace("{subject}", " ".join(words[1:])) if len(words) > 1 else None

@@ -211,13 +211,10 @@ def number_type(facet: Facet) -> Literal["int64", "float64"] | None:
     """What holds the values of a facet that is written as numbers alone; None: they are text."""
     listed = facet.values if isinstance(facet, ListedFacet) and facet.choose == 1 else facet
     entries = listed if isinstance(listed, list) else []
-    whole = [value for value in entries if isinstance(value, int)]
-    numbers = [value for value in entries if isinstance(value, int | float) and math.isfinite(value)]
+    numbers = [value for value in entries if isinstance(value, int | float) and abs(value) < 2**63]
     if not entries or len(numbers) < len(entries):
         return None
-    if len(whole) < len(entries):
-        return "float64"
-    return "int64" if all(-(2**63) <= value < 2**63 for value in whole) else None
+    return "int64" if all(isinstance(value, int) for value in numbers) else "float64"
 
 
 def _image_files(facet: ImagesFacet, source: Source, where: str) -> list[FacetValue]:

@@ -105,12 +105,12 @@ def picks(
 ) -> None:
     """List what was said of a catalog's images, undo it, or write it as pairs to train on."""
     from nonesuch.catalogs.query import Catalog
-    from nonesuch.choosing.picking import catalog_log
+    from nonesuch.choosing.picking import open_picks
 
     if sum((log, undo, redo, pairs is not None)) > 1:
         raise typer.BadParameter("choose one of --log, --undo, --redo and --pairs")
     opened = Catalog(catalog)
-    said = catalog_log(opened, who)
+    said = open_picks(opened, who)
     if undo or redo:
         event = said.undo() if undo else said.redo()
         if event is None:

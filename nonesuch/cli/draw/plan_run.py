@@ -36,10 +36,9 @@ def plan(
     import json
     from dataclasses import asdict
 
-    from nonesuch.flows.run.job import prepare
-    from nonesuch.generators.matrix.plan import plan as make_plan
+    from nonesuch.running.flow_runs import plan_sweep
 
-    made = make_plan(prepare(sweep_file, Path(), online=False, policy=policy).sweep)
+    made = plan_sweep(sweep_file, policy=policy)
     print(json.dumps(asdict(made), ensure_ascii=False) if as_json else _told(made))
 
 
@@ -105,16 +104,16 @@ def run(
     from rich.console import Console
 
     from nonesuch.cli.json_log import JsonLog, tell
-    from nonesuch.cli.progress_bars import Bar
+    from nonesuch.cli.progress_bars import SweepBar
     from nonesuch.flows.reporting.progress import watched_by
     from nonesuch.foundation.errors import NonesuchError
     from nonesuch.foundation.urls import url_of
     from nonesuch.marking.late_timestamps import queued_images
+    from nonesuch.running.flow_runs import run_sweep
     from nonesuch.running.monitoring import monitored
-    from nonesuch.running.sweeps import run_sweep
 
     console = Console(stderr=True, quiet=log_json)
-    watcher = JsonLog() if log_json else Bar(console)
+    watcher = JsonLog() if log_json else SweepBar(console)
     try:
         with monitored(port=metrics_port, otlp=otlp) as listening, watcher, watched_by(watcher):
             if listening is not None:

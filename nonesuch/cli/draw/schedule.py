@@ -84,13 +84,17 @@ def serve(
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Say what is scheduled on this machine, whether it is served now, its last and its next run."""
+    """Say what is scheduled on this machine, whether it is served now, its last and its next run.
+
+    Names deployments on the Prefect server that an earlier nonesuch made and that must be made again.
+    """
     from dataclasses import asdict
 
     from nonesuch.cli.printing import print_json_lines, print_table
     from nonesuch.flows import schedules
 
     found = schedules.schedules()
+    _name_old_deployments()
     if as_json:
         print_json_lines(
             {**asdict(one.schedule), "served": one.served, "last_run": one.last_run, "next_run": one.next_run}
@@ -143,6 +147,24 @@ def notify(
     with prefect_server():
         made = notifications.notify(block, [end.strip() for end in on.split(",") if end.strip()])
     typer.echo(f"nonesuch: automation {made!r} tells of runs that end as {on}", err=True)
+
+
+def _name_old_deployments() -> None:
+    """Say on stderr which deployments fail since modules have other names, and what to do."""
+    from nonesuch.flows.schedules import TAG
+    from nonesuch.flows.servers.old_deployments import old_deployments
+
+    for one in old_deployments():
+        again = (
+            f"stop `nonesuch schedule` for {one.name.partition('/')[2]} and start it again"
+            if TAG in one.tags
+            else "run `prefect --no-prompt deploy --all` with this version's prefect.yaml"
+        )
+        typer.echo(
+            f"nonesuch: the deployment {one.name} was made by an earlier version and fails in its workers: "
+            f"there is no {one.entrypoint} any more; {again}",
+            err=True,
+        )
 
 
 def _seconds(text: str | None) -> float | None:

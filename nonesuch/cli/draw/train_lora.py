@@ -80,11 +80,11 @@ def train(
 
     from rich.console import Console
 
-    from nonesuch.cli.training_bar import StepBar
+    from nonesuch.cli.progress_bars import TrainingBar
     from nonesuch.flows.train import check_training, training_watched_by
-    from nonesuch.running.trainings import class_prompt as class_of
-    from nonesuch.running.trainings import train_subject
+    from nonesuch.running.flow_runs import train_subject
     from nonesuch.training.lora.lora_settings import LoraSettings
+    from nonesuch.training.lora.lora_settings import class_prompt as class_of
 
     own = class_of(prompt, subject)
     classes = tuple(class_prompt) if class_prompt else ((own,) if own else ())
@@ -103,7 +103,7 @@ def train(
             "no class images: the subject is one word; name its class with --class-prompt", style="yellow"
         )
     try:
-        with StepBar(console) as bar, training_watched_by(bar):
+        with TrainingBar(console) as bar, training_watched_by(bar):
             done = train_subject(settings, out, revision=revision, online=not offline, restart=restart)
     except KeyboardInterrupt:
         console.print("interrupted: the same command goes on from the last checkpoint", style="yellow")

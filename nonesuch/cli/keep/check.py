@@ -28,7 +28,7 @@ def check(
     from collections import Counter
     from dataclasses import asdict
 
-    from nonesuch.cli.counting import counting
+    from nonesuch.cli.progress_bars import counting
     from nonesuch.flows.repair.checking import check_output
 
     with counting("checking") as told:

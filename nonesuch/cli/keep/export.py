@@ -17,7 +17,7 @@ from nonesuch.cli.choose.query_sheet import (
     TopPer,
     Where,
 )
-from nonesuch.cli.counting import counting
+from nonesuch.cli.progress_bars import counting
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from nonesuch.cli.counting import counting
 from nonesuch.cli.keep.export import export
+from nonesuch.cli.progress_bars import counting
 from nonesuch.cli.prove.signing_options import SourceType, WatermarkKey, chosen_watermark_key
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def rescore(
     from dataclasses import asdict
 
     from nonesuch.flows.reporting.progress import watched_by
-    from nonesuch.running.rescorings import rescore_catalog
+    from nonesuch.running.flow_runs import rescore_catalog
 
     with counting("scoring") as progress, watched_by(_Watcher(progress)):
         done = rescore_catalog(

@@ -30,22 +30,12 @@ def push(
     import json
     from dataclasses import asdict
 
-    from rich.console import Console
-    from rich.progress import Progress
-
     from nonesuch.catalogs.storage.mirror import push as send
+    from nonesuch.cli.progress_bars import counting
 
     check_lasting(url)
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("sending", total=None)
-        done = send(
-            catalog,
-            url,
-            images=images,
-            told=lambda sent, total: bar.update(task, completed=sent, total=total),
-        )
+    with counting("sending") as progress:
+        done = send(catalog, url, images=images, told=progress)
     if done.naming:
         typer.echo(
             f"note: {len(done.naming)} files sent name folders of this machine, such as the model's: "

@@ -74,7 +74,7 @@ def verify(
         _verify_sharded(paths, out, catalog, trust, online, watermark_key, search, jobs)
         return
 
-    from nonesuch.cli.verdict_bar import counted
+    from nonesuch.cli.progress_bars import counted
     from nonesuch.provenance.verifying.verify_options import VerifyOptions
     from nonesuch.provenance.verifying.worker_pool import expand_paths, verify_paths
 

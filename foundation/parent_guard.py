@@ -1,8 +1,9 @@
-"""A process that ends what is left of a run's own Ray when the run was killed.
+"""A process that ends, after its parent was killed, whatever that has started and does not end by itself.
 
-On Linux, Ray's head ends with the driver, but the agents that the head has started don't. They are known by having
-been below the run while it lived; the youngest, by their environment, which they write over later. Elsewhere Ray has
-a process like this one, which ends all of them.
+For programs that know nothing of nonesuch.foundation.children: on Linux, Ray's head ends with the run, but the agents that
+the head has started don't. They are known by having been below the run while it lived; the youngest, by their
+environment, which they write over later. Where there is no /proc this does nothing; Ray has its own such process there.
+It lies in this room because it must be at work before the others: nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ Known = tuple[int, str]  # a process: its id, and when it started
 
 def main() -> None:
     """Wait for the parent's end, then see to it."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # comes with the parent's end
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a terminal reaches this process too
     run = children.parent()
     if run is None:
         return
