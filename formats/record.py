@@ -90,6 +90,18 @@ def record(
     )
 
 
+def recipe(
+    *,
+    loras: Sequence[LoraName] = (),
+    passes: Sequence[FurtherPass] = (),
+    other: Mapping[str, Any] | None = None,
+    **told: Any,
+) -> dict[str, Any]:
+    """Another program's parameters for a finding: fields of `Record` from `prompt` to `model_hash`, checked as by
+    `record`; the rest is `other`."""
+    return record("", loras=loras, passes=passes, other=other, **told).recipe()
+
+
 def text(value: Any) -> str | None:
     """A text that is not empty."""
     return value if isinstance(value, str) and value else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from nonesuch.formats import a1111
 from nonesuch.formats.raw_fields import Source, read_source
-from nonesuch.formats.record import record
+from nonesuch.formats.record import recipe as foreign_recipe
 from nonesuch.importing.imported_marks import SearchFor, read_marks
 from nonesuch.provenance import vocabulary
 from nonesuch.provenance.credentials.reading import CredentialReport, read_credentials, sniff_mime
@@ -126,7 +126,7 @@ def _own_recipe(report: CredentialReport) -> dict[str, Any] | None:
         return None
     values: dict[str, Any] = {name: told.get(name) for name in (*_COLUMNS, "width", "height")}
     pairs = {name: told[name] for name in ("options", "facets", "parent") if told.get(name)}
-    found = record("nonesuch", **values, other=pairs).recipe()
+    found = foreign_recipe(**values, other=pairs)
     words = {name: told.get(name) for name in ("backend", "model_digest", "dtype")}
     return found | {name: value for name, value in words.items() if isinstance(value, str)}
 
