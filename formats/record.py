@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Final
+
+MAX_LORAS: Final = 64  # of one record
+MAX_NAME: Final = 200  # characters of a LoRA's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def record(
     return Record(
         program,
         text(generator),
-        loras=tuple(loras),
+        loras=tuple(lora for lora in loras if len(lora.name) <= MAX_NAME)[:MAX_LORAS],
         passes=tuple(passes),
         other=other or {},
         graph=graph,
