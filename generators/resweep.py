@@ -1,8 +1,8 @@
 """Sweeps written from recipes: the file that draws an image again, and the one that draws picked images better.
 
 A recipe here is plain data under this project's names, as credentials, catalog rows and the readers of foreign
-metadata give it; what it names in foreign words (a sampler of AUTOMATIC1111) is translated where that is known.
-`other` holds AUTOMATIC1111's further parameters, `graph` the nodes of ComfyUI.
+metadata (nonesuch.formats) give it; what it names in foreign words (a sampler of AUTOMATIC1111) is translated where
+that is known. `other` holds AUTOMATIC1111's further parameters, `graph` the nodes of ComfyUI.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nonesuch.generators.foreign import a1111, comfyui
-from nonesuch.generators.foreign.vocabulary_map import Taken, known_scheduler
+from nonesuch.generators.foreign.vocabulary_map import Taken, known_scheduler, only_named
 from nonesuch.generators.sweepfile.connections import Connection, connections_for
 from nonesuch.generators.ways.again import FindFile, nothing_found, start_and_ways
 
@@ -164,7 +164,8 @@ def _settings(recipe: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         left_out += [lost] if lost else []
     if recipe.get("dtype") in ("float32", "bfloat16", "float16"):
         settings["dtype"] = recipe["dtype"]
-    loras = [_lora(entry) for entry in recipe.get("loras") or ()]
+    # what another program only names is its taker's
+    loras = [_lora(entry) for entry in recipe.get("loras") or () if not only_named(entry)]
     if loras:
         settings["loras"] = loras
     options.pop("fit", None)
@@ -180,13 +181,12 @@ def _foreign(recipe: Mapping[str, Any], model: str | None, find: FindFile) -> Ta
     """What is taken over of another program's own words: a ComfyUI graph, or AUTOMATIC1111's parameters."""
     if (graph := recipe.get("graph")) is not None and (found := comfyui.taken(graph, find)) is not None:
         return found
-    # a1111 reads LoRAs and weights in the prompt itself
-    whole = (
-        recipe.get("source", "automatic1111") == "automatic1111"
-        and bool(recipe.get("other"))
-        and not str(model).startswith("a1111:")
-    )
-    return a1111.taken(recipe, find, whole=whole)
+    source = recipe.get("source")
+    if source in ("credential", "catalog"):
+        return Taken({}, {}, ())
+    reads_itself = str(model).startswith("a1111:")  # a server reads LoRAs and weights in the prompt
+    whole = source == "automatic1111" and not reads_itself
+    return a1111.taken(recipe, find, whole=whole, loras=not reads_itself)
 
 
 def _workflow(recipe: Mapping[str, Any], find: FindFile) -> str | None:

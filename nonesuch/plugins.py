@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from nonesuch.catalogs.exports.export_job import ExportJob as ExportJob
     from nonesuch.catalogs.exports.export_job import Layout as Layout
     from nonesuch.catalogs.exports.stage import Stage as Stage
+    from nonesuch.formats.raw_fields import Source as Source
+    from nonesuch.formats.record import recipe as recipe
     from nonesuch.generators.backends.base import DRAWN_HERE as DRAWN_HERE
     from nonesuch.generators.backends.base import Backend as Backend
     from nonesuch.generators.backends.base import BackendKind as BackendKind
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from nonesuch.generators.recipe import Recipe as Recipe
     from nonesuch.provenance.metadata.finding import Finding as Finding
     from nonesuch.provenance.metadata.finding import MetadataReader as MetadataReader
-    from nonesuch.provenance.metadata.finding import recipe as recipe
-    from nonesuch.provenance.metadata.raw_fields import Source as Source
     from nonesuch.scoring.base import Batch as Batch
     from nonesuch.scoring.base import Caption as Caption
     from nonesuch.scoring.base import Column as Column
@@ -46,9 +46,9 @@ _HOMES = {
     "Recipe": "nonesuch.generators.recipe",
     "Scorer": "nonesuch.scoring.base",
     "Setting": "nonesuch.scoring.base",
-    "Source": "nonesuch.provenance.metadata.raw_fields",
+    "Source": "nonesuch.formats.raw_fields",
     "Stage": "nonesuch.catalogs.exports.stage",
-    "recipe": "nonesuch.provenance.metadata.finding",
+    "recipe": "nonesuch.formats.record",
 }
 __all__ = [
     "DRAWN_HERE",

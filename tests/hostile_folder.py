@@ -10,7 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-OURS = {"catalogs", "flows", "foundation", "generators", "nonesuch", "provenance", "scoring", "training"}
+OURS = {
+    "catalogs", "flows", "formats", "foundation", "generators", "nonesuch", "provenance", "scoring", "training",
+}  # fmt: skip
 NOWHERE = "http://127.0.0.1:9/api"  # the discard port
 SWEEP = """\
 name: night

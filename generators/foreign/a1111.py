@@ -1,6 +1,7 @@
 """AUTOMATIC1111's parameters (and those of Forge and SD.Next) as settings of a sweep file.
 
-`other` of a recipe holds them by their own names: Hires upscale, Refiner, ControlNet 0, Clip skip, …
+`other` of a recipe holds what has no name of ours by their own: Refiner, ControlNet 0, Clip skip, … LoRAs, schedules
+and further passes have the same names whichever program wrote them.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from nonesuch.formats.a1111 import loras_of_prompt
+from nonesuch.formats.record import LoraName
 from nonesuch.generators.foreign.vocabulary_map import (
     Taken,
     known_scheduler,
     lora_settings,
-    loras_of_prompt,
+    only_named,
     prompt_syntax,
 )
 from nonesuch.generators.ways.again import FindFile
@@ -36,13 +39,13 @@ _SILENT: Final = re.compile(
     r"(Version|Hashes|Size-\d|Batch|Date|Creat|Civitai|User|Template|Negative Template|Lora hashes|Model|denoise)"
 )
 _PAIR: Final = re.compile(r"([A-Za-z][A-Za-z /]{0,40}):\s{0,4}(\([^)]{0,40}\)|[^,]{0,200})")
-_HIRES: Final = ("Hires upscale", "Hires resize", "Hires upscaler", "Hires steps", "Denoising strength")
 
 
-def taken(recipe: Mapping[str, Any], find: FindFile, *, whole: bool) -> Taken:
-    """What a sweep takes over of a recipe with `other`; `whole`: the metadata are AUTOMATIC1111's, so that whatever
-    else they hold is named too. `find` looks for LoRAs and models by name."""
-    return _Taker(recipe, find).taken(whole)
+def taken(recipe: Mapping[str, Any], find: FindFile, *, whole: bool, loras: bool) -> Taken:
+    """What a sweep takes over of a recipe as formats' records tell it; `whole`: the words are AUTOMATIC1111's, so that
+    whatever else they hold is named too; `loras`: take LoRAs out of the prompts into settings. `find` looks for LoRAs
+    and models by name."""
+    return _Taker(recipe, find).taken(whole, loras)
 
 
 class _Taker:
@@ -55,9 +58,11 @@ class _Taker:
         self._said: list[str] = []
         self._starts = False  # whether it starts from a picture
 
-    def taken(self, whole: bool) -> Taken:
+    def taken(self, whole: bool, loras: bool) -> Taken:
+        if loras:
+            self._loras()
         if whole:
-            self._prompts()
+            self._prompt_syntax()
         self._scheduler()
         self._hires()
         self._from_a_picture()
@@ -74,65 +79,67 @@ class _Taker:
             self._said.append(f"Not taken over: {'; '.join(rest)}.")
         return Taken(self._recipe, self._settings, tuple(self._said))
 
-    def _prompts(self) -> None:
-        prompt, loras = loras_of_prompt(str(self._given.get("prompt") or ""))
-        negative, more = loras_of_prompt(str(self._given.get("negative_prompt") or ""))
-        self._recipe |= {"prompt": prompt, "negative_prompt": negative}
-        written = [
-            lora_settings(name, weight, self._find, f"Its LoRA {name!r}") for name, weight in [*loras, *more]
-        ]
-        if written:
-            self._settings["loras"] = [setting for setting, _ in written]
+    def _loras(self) -> None:
+        told = [one for one in self._given.get("loras") or () if only_named(one)]
+        named = [LoraName(str(one["name"]), float(one.get("weight", 1))) for one in told]
+        if not named:
+            return
+        for name in ("prompt", "negative_prompt"):
+            self._recipe[name] = loras_of_prompt(str(self._given.get(name) or ""))[0]
+        written = [lora_settings(one, self._find, f"Its LoRA {one.name!r}") for one in named]
+        self._recipe["loras"] = ()
+        self._settings["loras"] = [setting for setting, _ in written]
         self._said += [missing for _, missing in written if missing]
-        syntax, unread = prompt_syntax(prompt, negative)
+
+    def _prompt_syntax(self) -> None:
+        known = {**self._given, **self._recipe}
+        syntax, unread = prompt_syntax(
+            *(str(known.get(name) or "") for name in ("prompt", "negative_prompt"))
+        )
         if syntax:
             self._settings["prompt_syntax"] = syntax
         if unread:
             self._said.append(unread)
 
     def _scheduler(self) -> None:
-        schedule = str(self._left.pop("Schedule type", ""))
         if name := self._given.get("scheduler"):
-            found, lost = known_scheduler(str(name), schedule)
+            found, lost = known_scheduler(str(name), str(self._given.get("schedule") or ""))
             self._recipe["scheduler"] = found
             if lost:
                 self._said.append(lost)
 
     def _hires(self) -> None:
         """The high-resolution pass; its img2img does a strength's share of the steps as ours does."""
-        if "Hires upscale" not in self._left and "Hires resize" not in self._left:
-            return
-        told = {name: self._left.pop(name) for name in _HIRES if name in self._left}
-        scale = _number(told.get("Hires upscale")) or self._scale_of(str(told.get("Hires resize", "")))
-        if scale is None or not 1 < scale <= 8:
-            words = "; ".join(f"{key}: {value}" for key, value in told.items())
-            self._said.append(f"Its high-resolution pass is lost ({words}).")
-            return
-        name = str(told.get("Hires upscaler", ""))
-        hires: dict[str, Any] = {"scale": scale, "upscaler": "lanczos"}
-        if name.lower().startswith("latent"):
-            hires["upscaler"] = "latent"
-        elif not name.lower().startswith("lanczos"):
-            self._said.append(f"Its upscaler {name!r} is no file here; Lanczos stands in.")
-        strength, steps = _number(told.get("Denoising strength")), _number(told.get("Hires steps"))
-        if strength is not None and 0 < strength <= 1:
-            hires["strength"] = strength
-        if steps is not None and 1 <= steps <= 1000:  # 0 stands for as many as in the first pass
-            hires["steps"] = int(steps)
-        self._settings["hires"] = hires
+        for number, told in enumerate(self._given.get("passes") or ()):
+            scale = told.get("scale") or self._scale_of(told)
+            if number or scale is None or not 1 < scale <= 8:
+                words = "; ".join(f"{key}: {value}" for key, value in told.items())
+                self._said.append(f"Its {'further' if number else 'high-resolution'} pass is lost ({words}).")
+                continue
+            name = str(told.get("upscaler") or "")
+            hires: dict[str, Any] = {"scale": scale, "upscaler": "lanczos"}
+            if name.lower().startswith("latent"):
+                hires["upscaler"] = "latent"
+            elif not name.lower().startswith("lanczos"):
+                self._said.append(f"Its upscaler {name!r} is no file here; Lanczos stands in.")
+            strength, steps = told.get("strength"), told.get("steps")
+            if strength is not None and 0 < strength <= 1:
+                hires["strength"] = strength
+            if steps is not None and 1 <= steps <= 1000:
+                hires["steps"] = steps
+            self._settings["hires"] = hires
 
-    def _scale_of(self, size: str) -> float | None:
+    def _scale_of(self, told: Mapping[str, Any]) -> float | None:
         """The scale that a size of the second pass means; None where its shape is another."""
-        found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)
-        width, height = self._given.get("width"), self._given.get("height")
-        if not found or not width or not height:
+        sides = [(told.get(name), self._given.get(name)) for name in ("width", "height")]
+        if not all(theirs and first for theirs, first in sides):
             return None
-        across, down = int(found[1]) / width, int(found[2]) / height
+        across, down = (float(theirs) / float(first) for theirs, first in sides if theirs and first)
         return across if abs(across - down) < 0.02 * across else None
 
     def _from_a_picture(self) -> None:
         strength = self._left.pop("Denoising strength", None)
-        if strength and "hires" not in self._settings:
+        if strength and not self._given.get("passes"):
             self._said.append(
                 f"It was drawn from a picture at strength {strength}: name that picture as settings: init_image."
             )

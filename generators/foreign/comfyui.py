@@ -7,29 +7,35 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from nonesuch.generators.foreign.graph import Graph, read
-from nonesuch.generators.foreign.graph_samplers import Pass, number, passes_of
-from nonesuch.generators.foreign.scaling import THERE_AND_BACK, bare, scaling_of
-from nonesuch.generators.foreign.vocabulary_map import Taken, known_scheduler, lora_settings, prompt_syntax
+from nonesuch.formats.comfyui import MODEL_NAMES, model_of, record_of
+from nonesuch.formats.graph import Graph, follow
+from nonesuch.formats.graph_samplers import Pass, loras_of, number, passes_of
+from nonesuch.formats.scaling import THERE_AND_BACK, Scaling, scaling_of
+from nonesuch.generators.foreign.vocabulary_map import (
+    Taken,
+    bare,
+    known_scheduler,
+    lora_settings,
+    prompt_syntax,
+)
 from nonesuch.generators.ways.again import FindFile
 
-_MODEL_NAMES: Final = ("ckpt_name", "unet_name", "model_name")
 _MASKS: Final = ("VAEEncodeForInpaint", "SetLatentNoiseMask", "InpaintModelConditioning")
 _SILENT: Final = (*THERE_AND_BACK, "ConditioningZeroOut", "Reroute", "PrimitiveNode")  # what loses nothing
 
 
 def taken(nodes: Any, find: FindFile) -> Taken | None:
-    """What a sweep takes over of a graph; None when it saves no image that a sampler drew. `find` looks for
-    pictures, LoRAs and models by name."""
-    graph = read(nodes)
-    passes = [] if graph is None else passes_of(graph)
-    return _Taker(graph, passes, find).taken() if graph is not None and passes else None
+    """What a sweep takes over of a graph; None when no sampler is in it. `find` looks for pictures, LoRAs and models
+    by name."""
+    graph = follow(nodes)
+    return None if graph is None else _Taker(graph, passes_of(graph), find).taken()
 
 
 class _Taker:
     def __init__(self, graph: Graph, passes: list[Pass], find: FindFile) -> None:
         self._graph = graph
         self._passes = passes
+        self._told = record_of(graph, passes)
         self._find = find
         self._recipe: dict[str, Any] = {}
         self._settings: dict[str, Any] = {}
@@ -51,23 +57,17 @@ class _Taker:
 
     def _first(self, base: Pass) -> None:
         found, lost = known_scheduler(base.sampler, base.schedule) if base.sampler else (None, None)
-        graph = self._graph
-        prompt, negative = graph.text(base.prompt, "positive"), graph.text(base.negative, "negative")
-        told = {
-            "prompt": prompt, "negative_prompt": negative, "seed": base.seed, "guidance_scale": base.guidance,
-            "model": self._model(base.model), "scheduler": found,
+        graph, told = self._graph, self._told
+        prompt, negative = told.prompt, told.negative_prompt
+        taken = {
+            "prompt": prompt, "negative_prompt": negative, "seed": told.seed, "width": told.width, "height": told.height,
+            "guidance_scale": told.guidance_scale, "model": told.model,
         }  # fmt: skip
-        self._recipe |= {
-            name: value for name, value in told.items() if value is not None or name == "scheduler"
-        }
+        self._recipe |= {name: value for name, value in taken.items() if value is not None}
+        self._recipe["scheduler"] = found
         if base.steps:
             self._recipe["steps"] = _schedule(base)
-        for key in [
-            key for key in self._graph.behind(base.prompt) if self._graph.kind(key) == "FluxGuidance"
-        ]:
-            self._graph.seen.add(key)
-            guidance = number(self._graph.value(key, "guidance"))
-            self._recipe |= {} if guidance is None else {"guidance_scale": guidance}
+        self._model(base)
         if lost:
             self._said.append(f"{lost[:-1]} ({graph.named(base.key)}).")
         syntax, unread = prompt_syntax(prompt or "", negative or "")
@@ -82,14 +82,11 @@ class _Taker:
             self._said.append("The textual inversions in its prompts (embedding:…) are lost.")
 
     def _starts(self, base: Pass) -> None:
-        """An empty latent's size, or the picture that it starts from."""
+        """What it starts from: one of several empty latents, or a picture."""
         graph = self._graph
         for key in graph.way(base.latent):
             kind, inputs = graph.kind(key), graph.inputs(key)
             if "Empty" in kind and "width" in inputs:
-                graph.seen.add(key)
-                sides = {name: graph.value(key, name) for name in ("width", "height")}
-                self._recipe |= {name: side for name, side in sides.items() if isinstance(side, int)}
                 many = number(graph.value(key, "batch_size")) or 1
                 if many > 1:
                     self._said.append(
@@ -104,17 +101,11 @@ class _Taker:
                 self._said.append(f"It was inpainted ({graph.named(key)}): name the mask as settings: mask.")
 
     def _loras(self) -> None:
-        graph, written, base = self._graph, [], self._passes[0]
-        of_base = {*graph.behind(base.model), *graph.behind(base.prompt)}
-        keys = [key for key in graph.used if key in of_base and "lora" in graph.kind(key).lower()]
-        for key in reversed(keys):  # the one at the checkpoint first
-            for name, weight in _loras_of(graph, key):
-                graph.seen.add(key)
-                setting, missing = lora_settings(
-                    name, weight, self._find, f"Its LoRA {name!r} ({graph.named(key)})"
-                )
-                written.append(setting)
-                self._said += [missing] if missing else []
+        graph, written = self._graph, []
+        for key, lora in loras_of(graph, self._passes[0]):
+            setting, missing = lora_settings(lora, self._find, f"Its LoRA {lora.name!r} ({graph.named(key)})")
+            written.append(setting)
+            self._said += [missing] if missing else []
             clip, model = (number(graph.inputs(key).get(f"strength_{part}")) for part in ("clip", "model"))
             if clip is not None and model is not None and clip != model:
                 self._said.append(f"The weight {clip:g} for the text encoder is lost ({graph.named(key)}).")
@@ -190,7 +181,7 @@ class _Taker:
         """A further sampler: the refiner, the second half of the same steps, or a pass at a higher resolution."""
         graph = self._graph
         between = list(graph.way(later.latent, frozenset({before.key})))
-        own, theirs = self._model(base.model), self._model(later.model)
+        own, theirs = self._model(base), self._model(later)
         if later.start > 0 and base.steps and not set(between) - set(self._of_kind(between, THERE_AND_BACK)):
             graph.seen.update(between)
             if own == theirs:
@@ -205,15 +196,10 @@ class _Taker:
                     "(settings: refiner)."
                 )
                 return
-        found = scaling_of(graph, reversed(between), self._recipe.get("width"), self._find)
+        found = scaling_of(graph, reversed(between), self._recipe.get("width"))
         if found.factor is not None and 1 < found.factor <= 8 and "hires" not in self._settings:
-            graph.seen.update(found.nodes)
-            self._said += found.said
-            self._settings["hires"] = {
-                "scale": found.factor,
-                "strength": later.denoise,
-                "upscaler": found.upscaler,
-            }
+            upscaler = self._upscaler(found)
+            self._settings["hires"] = {"scale": found.factor, "strength": later.denoise, "upscaler": upscaler}
             if later.steps:
                 self._settings["hires"]["steps"] = _schedule(later)
             other = [
@@ -239,14 +225,29 @@ class _Taker:
         """What was done after the last sampler."""
         graph, last = self._graph, self._passes[-1].key
         after = list(graph.way(graph.used[0], frozenset({last})))[1:]
-        found = scaling_of(graph, reversed(after), self._recipe.get("width"), self._find)
+        found = scaling_of(graph, reversed(after), self._recipe.get("width"))
         factor = found.factor
-        if factor is not None and "hires" in self._settings and graph.kind(after[0]) == "ImageScale":
+        if (
+            after
+            and factor is not None
+            and "hires" in self._settings
+            and graph.kind(after[0]) == "ImageScale"
+        ):
             factor /= self._settings["hires"]["scale"]  # a width stands for the whole way
         if factor is not None and 1 < factor <= 16:
-            self._settings["upscale"] = {"scale": factor, "upscaler": found.upscaler}
-            self._said += found.said
-            graph.seen.update(found.nodes)
+            self._settings["upscale"] = {"scale": factor, "upscaler": self._upscaler(found)}
+
+    def _upscaler(self, found: Scaling) -> str:
+        """As a sweep file names it; its nodes are spoken for."""
+        self._graph.seen.update(found.nodes)
+        if found.network is None:
+            return found.upscaler
+        name = bare(found.upscaler)
+        path = self._find("", name)
+        if path is None:
+            what = f"Its upscaler {found.upscaler!r} ({self._graph.named(found.network)})"
+            self._said.append(f"{what} is not here: {name}. Put it at {name}.")
+        return path or name
 
     def _rest(self) -> None:
         graph = self._graph
@@ -260,15 +261,14 @@ class _Taker:
         if left:
             self._said.append(f"What these do is lost: {graph.named(*left)}.")
 
-    def _model(self, start: str | None) -> str | None:
-        found = self._graph.first(start, *_MODEL_NAMES)
-        if found is None:
-            return None
-        self._graph.seen.update(
-            key for key in self._graph.used if "Loader" in self._graph.kind(key)
-            and any(name in self._graph.inputs(key) for name in (*_MODEL_NAMES, "clip_name", "clip_name1"))
-        )  # fmt: skip
-        return str(found[1])
+    def _model(self, one: Pass) -> str | None:
+        found = model_of(self._graph, one)
+        if found is not None:
+            self._graph.seen.update(
+                key for key in self._graph.used if "Loader" in self._graph.kind(key)
+                and any(name in self._graph.inputs(key) for name in (*MODEL_NAMES, "clip_name", "clip_name1"))
+            )  # fmt: skip
+        return found
 
     def _loaded(self, start: str | None) -> str | None:
         return next((key for key in self._graph.way(start) if self._graph.kind(key) == "LoadImage"
@@ -292,17 +292,3 @@ class _Taker:
 def _schedule(one: Pass) -> int:
     """Steps of which a share of `denoise` is done: ComfyUI does all that it is told, at the end of more."""
     return min(1000, round((one.steps or 0) / one.denoise))
-
-
-def _loras_of(graph: Graph, key: str) -> list[tuple[str, float]]:
-    """Names and weights of the LoRAs that a node adds: one, or the rows of rgthree's loader."""
-    inputs = graph.inputs(key)
-    name, weight = inputs.get("lora_name"), number(graph.value(key, "strength_model"))
-    if isinstance(name, str):
-        return [(name, 1.0 if weight is None else weight)]
-    rows = [value for part, value in inputs.items() if part.startswith("lora_") and isinstance(value, dict)]
-    return [
-        (str(row["lora"]), number(row.get("strength")) or 0.0)
-        for row in rows
-        if row.get("on") and isinstance(row.get("lora"), str)
-    ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from nonesuch.formats.record import LoraName
 from nonesuch.foundation.errors import InputError
 from nonesuch.generators.prompt_syntax import check_prompt
 from nonesuch.generators.schedulers import DEFAULT, SCHEDULERS
@@ -22,9 +24,6 @@ _SAMPLERS: Final = {
     "dpmpp 2m sde karras": "dpmpp_2m_sde_karras", "uni pc": "unipc",
 }  # fmt: skip
 _USUAL_SCHEDULES: Final = frozenset({"", "automatic", "normal", "uniform"})
-_LORA: Final = re.compile(
-    r"<(?:lora|lyco):([^:<>]{1,200})(?::([-+]?[\d.]{1,12}))?[^<>]{0,100}>", re.IGNORECASE
-)
 _LONG: Final = 45  # words that may come to more tokens than CLIP takes at once
 
 
@@ -54,19 +53,23 @@ def known_scheduler(name: str, schedule: str = "") -> tuple[str | None, str | No
     return found, f"The schedule {schedule!r} of the sampler {name!r} is lost."
 
 
-def loras_of_prompt(prompt: str) -> tuple[str, list[tuple[str, float]]]:
-    """The prompt without `<lora:name:0.8>`, and the names and weights that stood there."""
-    found = [(name.strip(), _weight(weight)) for name, weight in _LORA.findall(prompt)]
-    return (prompt if not found else re.sub(r"(?:\s*,)?\s*$", "", _LORA.sub("", prompt)).strip()), found
-
-
-def lora_settings(name: str, weight: float, find: FindFile, what: str) -> tuple[dict[str, Any], str | None]:
+def lora_settings(lora: LoraName, find: FindFile, what: str) -> tuple[dict[str, Any], str | None]:
     """The setting of a LoRA by the name of its file, and what to do where the file is not found."""
-    file = name.replace("\\", "/").rsplit("/", 1)[-1]  # a path in a stranger's picture is nobody's to open
+    file = bare(lora.name)  # a path in a stranger's picture is nobody's to open
     file = file if "." in file else f"{file}.safetensors"
     path = find("", file)
     missing = None if path else f"{what} is not here: {file}. Put it at {file}."
-    return {"path": path or file, "weight": weight}, missing
+    return {"path": path or file, "weight": lora.weight}, missing
+
+
+def only_named(lora: Any) -> bool:
+    """Whether a recipe's LoRA is another program's name, not a file that this project used."""
+    return isinstance(lora, Mapping) and "name" in lora
+
+
+def bare(name: str) -> str:
+    """A file's name without its folders, of either system."""
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def prompt_syntax(*prompts: str) -> tuple[str | None, str | None]:
@@ -83,10 +86,3 @@ def prompt_syntax(*prompts: str) -> tuple[str | None, str | None]:
 
 def _plain(name: str) -> str:
     return " ".join(name.lower().replace("_", " ").split())
-
-
-def _weight(text: str) -> float:
-    try:
-        return float(text or 1)
-    except ValueError:
-        return 1.0

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nonesuch.formats import a1111
+from nonesuch.formats.raw_fields import Source, read_source
+from nonesuch.formats.record import recipe as foreign_recipe
 from nonesuch.importing.imported_marks import SearchFor, read_marks
 from nonesuch.provenance import vocabulary
 from nonesuch.provenance.credentials.reading import CredentialReport, read_credentials, sniff_mime
 from nonesuch.provenance.credentials.trustlist import TrustSet
-from nonesuch.provenance.metadata import Finding, automatic1111, read_metadata
-from nonesuch.provenance.metadata.finding import recipe as foreign_recipe
-from nonesuch.provenance.metadata.raw_fields import Source, read_source
+from nonesuch.provenance.metadata import Finding, read_metadata
 from nonesuch.provenance.pixels import Pixels
 
 MAX_TEXT = 16 << 10  # characters of one text field, or one value, that is kept in `options`
@@ -43,7 +44,6 @@ _MAKERS = (
     ("automatic1111", ("automatic1111", "stable diffusion webui")),
     ("nonesuch", ("nonesuch",)),
 )
-_LORA = re.compile(r"<lora:([^:<>]{1,200})(?::(-?[0-9.]{1,8}))?[^<>]{0,40}>")
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # How the sites name their downloads: user_the_prompt_so_far_UUID, "DALL·E 2024-01-05 10.20.30 - the prompt"
 _MIDJOURNEY_NAME = re.compile(rf"[^_]+_(?P<prompt>.+?)_(?P<job>{_UUID})(?:_\d)?", re.IGNORECASE)
@@ -95,7 +95,7 @@ def read_foreign(
     if not kind:
         kind = best.kind if best is not None else "credential" if report.active is not None else ""
     marks = read_marks(pixels, report, findings, search, watermark_key)
-    unread = _unread(findings, source, recipe, kind) | marks.options
+    unread = _unread(findings, source) | marks.options
     columns = _recipe_columns(recipe, kind, generator, unread)
     columns |= _mark_columns(report, findings) | {"watermark_id": marks.watermark_id}
     generated = any(finding.says == "ai-generated" for finding in findings) or (
@@ -124,9 +124,9 @@ def _own_recipe(report: CredentialReport) -> dict[str, Any] | None:
     told = report.active.recipe.get("recipe")
     if not isinstance(told, Mapping):
         return None
-    names = (*_COLUMNS, "width", "height")
+    values: dict[str, Any] = {name: told.get(name) for name in (*_COLUMNS, "width", "height")}
     pairs = {name: told[name] for name in ("options", "facets", "parent") if told.get(name)}
-    found = foreign_recipe(**{name: told.get(name) for name in names}, other=pairs)
+    found = foreign_recipe(**values, other=pairs)
     words = {name: told.get(name) for name in ("backend", "model_digest", "dtype")}
     return found | {name: value for name, value in words.items() if isinstance(value, str)}
 
@@ -135,7 +135,8 @@ def _from_beside(path: Path) -> tuple[str, dict[str, Any]]:
     """What the text file beside a picture says, else its own name."""
     text = (_beside(path, ".txt") or b"").decode("utf-8", "replace").strip()
     if text:
-        return "text file", automatic1111.parse(text) or {"prompt": text}
+        parameters = a1111.parse(text)
+        return "text file", parameters.recipe() if parameters is not None else {"prompt": text}
     found = _DALLE_NAME.fullmatch(path.stem)
     if found:
         return "file name", {"prompt": found["prompt"].strip(), "maker": "openai"}
@@ -165,12 +166,19 @@ def _recipe_columns(
     backend = str(recipe.get("backend") or "") or recipe.get("maker") or _backend(kind, generator)
     if generator:
         options["generator"] = generator
-    for name in ("model_hash", "width", "height"):  # of the recipe; the columns hold what the file is
+    for name in (
+        "model_hash",
+        "width",
+        "height",
+        "schedule",
+        "passes",
+    ):  # of the recipe; the columns hold what the file is
         if recipe.get(name) is not None:
             options[name] = recipe[name]
     columns |= {name: recipe[name] for name in ("model_digest", "dtype") if name in recipe}
     options |= dict(recipe.get("other") or {}) | dict(unread)
-    loras = [[name, "", float(weight or 1)] for name, weight in _LORA.findall(prompt) if _is_number(weight)]
+    loras = [[one["name"], "", one["weight"]] for one in recipe.get("loras") or ()]
+    loras = loras or [[one.name, "", one.weight] for one in a1111.loras_of_prompt(prompt)[1]]
     columns |= {"backend": backend, "loras": json.dumps(loras), "options": _json(options)}
     return {name: _sound(value) for name, value in columns.items()}
 
@@ -198,20 +206,13 @@ def _mark_columns(report: CredentialReport, findings: Sequence[Finding]) -> dict
     return columns
 
 
-def _unread(
-    findings: Sequence[Finding], source: Source, recipe: Mapping[str, Any], kind: str
-) -> dict[str, Any]:
-    """Fields of the file that no reader has a name for."""
-    found: dict[str, Any] = {}
-    if kind in ("novelai", "stealth-pnginfo") and "other" not in recipe:
-        comment = _object(source.texts.get("Comment"))
-        named = {"prompt", "uc", "seed", "steps", "scale", "sampler", "width", "height", "signed_hash"}
-        found |= {name: value for name, value in comment.items() if name not in named}
+def _unread(findings: Sequence[Finding], source: Source) -> dict[str, Any]:
+    """Text fields of the file that no reader has a name for."""
     read = _CARRIERS if any(finding.recipe for finding in findings) else frozenset[str]()
     texts = {
         key: text for key, text in source.texts.items() if key not in read and len(text) <= MAX_TEXT and text
     }
-    return found | ({"texts": texts} if texts else {})
+    return {"texts": texts} if texts else {}
 
 
 def _json(options: Mapping[str, Any]) -> str:
@@ -234,14 +235,6 @@ def _dumped(value: Any) -> str:
         return json.dumps(str(value)[:MAX_TEXT])
 
 
-def _object(text: str | None) -> dict[str, Any]:
-    try:
-        parsed = json.loads(text or "")
-    except (ValueError, RecursionError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
-
-
 def _beside(path: Path, suffix: str) -> bytes | None:
     """The bytes of the file beside `path` with another suffix, when there is a small one."""
     file = path.with_suffix(suffix)
@@ -254,10 +247,3 @@ def _beside(path: Path, suffix: str) -> bytes | None:
 def _sound(value: Any) -> Any:
     """Text without the lone surrogates that JSON may smuggle in and UTF-8 has no form for."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return not text or abs(float(text)) < 1e6
-    except ValueError:
-        return False

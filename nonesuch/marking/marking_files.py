@@ -13,6 +13,7 @@ from nonesuch.catalogs.schema import catalog_schema
 from nonesuch.catalogs.search.hashes import perceptual_hashes
 from nonesuch.catalogs.storage.amend import amend_rows
 from nonesuch.catalogs.storage.parts import part_files, publish_shard, published_ids, recipe_key
+from nonesuch.formats.raw_fields import read_source
 from nonesuch.foundation.errors import InputError, NonesuchError
 from nonesuch.foundation.files import AnyPath, atomic_write, file_digest
 from nonesuch.foundation.images import read_limited
@@ -20,7 +21,6 @@ from nonesuch.marking.recovering import MARKED
 from nonesuch.provenance.credentials.reading import sniff_mime
 from nonesuch.provenance.marking.existing_file import mark_file
 from nonesuch.provenance.metadata import read_metadata
-from nonesuch.provenance.metadata.raw_fields import read_source
 from nonesuch.provenance.pixels import Pixels
 from nonesuch.provenance.request import MarkedFile, SignerChoice, TimestampPolicy
 from nonesuch.provenance.sidecar import write_pack

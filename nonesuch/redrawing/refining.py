@@ -135,21 +135,15 @@ def resweep_verdict(
 
 def comfyui_graph(path: Path) -> Any:
     """The graph that ComfyUI wrote into a picture, in API format as JSON; None when there is none."""
+    from nonesuch.formats.carriers import read_records
+    from nonesuch.formats.raw_fields import read_source
     from nonesuch.foundation.images import read_limited
     from nonesuch.provenance.credentials.reading import sniff_mime
-    from nonesuch.provenance.metadata.raw_fields import read_source
+    from nonesuch.provenance.pixels import Pixels
 
     data = read_limited(path)
-    source = read_source(data, sniff_mime(data) or "")
-    told = [source.texts.get("prompt", "")]
-    # WebP and JPEG carry it in EXIF as `prompt:{…}`
-    told += [text[7:] for text in source.exif.values() if text.lower().startswith("prompt:")]
-    for text in told:
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-    return None
+    source = read_source(data, sniff_mime(data) or "", Pixels(data, str(path)).rgba)
+    return next((one.graph for one in read_records(source) if one.graph is not None), None)
 
 
 def _recipe(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,14 +16,14 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
+from nonesuch.formats.iim import PHOTOSHOP
+from nonesuch.formats.raw_fields import Source, read_source
 from nonesuch.foundation.errors import InputError, ProvenanceError
 from nonesuch.foundation.images import open_image, read_limited
 from nonesuch.provenance import vocabulary
 from nonesuch.provenance.credentials.reading import check_parent, sniff_mime
 from nonesuch.provenance.marking import encoding, manifest
 from nonesuch.provenance.marking.xmp import XmpFields, xmp_packet
-from nonesuch.provenance.metadata.iim import PHOTOSHOP
-from nonesuch.provenance.metadata.raw_fields import Source, read_source
 from nonesuch.provenance.request import ImageFormat, MarkedFile, MarkSeconds, TrainingUse
 from nonesuch.provenance.signing.signer import Ingredient, Signer
 from nonesuch.provenance.watermark.payloads import without_origin

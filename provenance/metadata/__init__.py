@@ -1,4 +1,4 @@
-"""What other generators write into their files: one small module for each, behind one protocol.
+"""Evidence from what other programs write into their files, behind one protocol; nonesuch.formats parses it.
 
 `read_metadata` asks every registered reader; further readers register under the entry point group
 `nonesuch.metadata`.
@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nonesuch.formats.raw_fields import Source
 from nonesuch.foundation.registry import Registry
 from nonesuch.provenance.metadata.finding import Finding, MetadataReader
-from nonesuch.provenance.metadata.raw_fields import Source
 
 __all__ = ["READERS", "Finding", "MetadataReader", "Source", "read_metadata"]
 
 READERS: Registry[MetadataReader] = Registry("metadata reader", "metadata")
 for _name, _reader in {
-    "automatic1111": "automatic1111:Automatic1111",
-    "comfyui": "comfyui:ComfyUI",
+    "automatic1111": "programs:Automatic1111",
+    "comfyui": "programs:ComfyUI",
     "exif": "exif:Exif",
-    "fooocus": "fooocus:Fooocus",
-    "invokeai": "invokeai:InvokeAI",
+    "fooocus": "programs:Fooocus",
+    "invokeai": "programs:InvokeAI",
     "iptc": "iptc:Iptc",
     "midjourney": "midjourney:Midjourney",
-    "novelai": "novelai:NovelAI",
-    "stealth-pnginfo": "stealth:StealthPnginfo",
-    "swarmui": "swarmui:SwarmUI",
+    "novelai": "novelai_signature:NovelAI",
+    "stealth-pnginfo": "programs:StealthPnginfo",
+    "swarmui": "programs:SwarmUI",
     "xmp": "xmp:Xmp",
 }.items():
     READERS.register(_name, f"{__name__}.{_reader}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nonesuch.formats.raw_fields import Source
 from nonesuch.provenance.metadata.finding import Finding
-from nonesuch.provenance.metadata.raw_fields import Source
 from nonesuch.provenance.metadata.xmp import xmp_values
 
 _MAKE, _MODEL, _SOFTWARE = 0x010F, 0x0110, 0x0131

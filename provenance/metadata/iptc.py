@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from nonesuch.formats.raw_fields import Source
 from nonesuch.provenance.evidence import Says
 from nonesuch.provenance.metadata.exif import GENERATORS, has_word
 from nonesuch.provenance.metadata.finding import Finding, excerpt
-from nonesuch.provenance.metadata.raw_fields import Source
 from nonesuch.provenance.metadata.xmp import xmp_values
 
 # What makers write as the credit line, in lower case, with what it says and who writes it.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from nonesuch.formats.raw_fields import Source
+from nonesuch.formats.record import record
 from nonesuch.provenance import vocabulary
-from nonesuch.provenance.metadata.finding import Finding, excerpt, recipe
-from nonesuch.provenance.metadata.raw_fields import Source
+from nonesuch.provenance.metadata.finding import Finding, finding_of
 from nonesuch.provenance.metadata.xmp import xmp_values
 
 _JOB = re.compile(r"\bJob ID:\s*([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE)
@@ -32,11 +33,15 @@ class Midjourney:
                 prompt = text[: job.start()].strip()
                 flags = dict(_FLAG.findall(f" {prompt}"))
                 words = _FLAG.sub("", f" {prompt}").strip()
-                found = recipe(prompt=words, seed=flags.get("seed"), other={"job_id": job[1], **flags})
                 version = flags.get("v") or flags.get("version")
-                generator = f"Midjourney {version}" if version else "Midjourney"
-                detail = f"Midjourney job {job[1]}: “{excerpt(words)}”"
-                return Finding("midjourney", "ai-generated", "claimed", detail, generator, found)
+                found = record(
+                    "midjourney",
+                    f"Midjourney {version}" if version else "Midjourney",
+                    prompt=words,
+                    seed=flags.get("seed"),
+                    other={"job_id": job[1], **flags},
+                )
+                return finding_of(found, f"Midjourney job {job[1]}", kind="midjourney")
         return None
 
 

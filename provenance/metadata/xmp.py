@@ -6,10 +6,10 @@ import re
 from contextlib import suppress
 from xml.etree import ElementTree
 
+from nonesuch.formats.raw_fields import Source
 from nonesuch.provenance import vocabulary
 from nonesuch.provenance.evidence import Says
-from nonesuch.provenance.metadata.finding import Finding, excerpt, recipe
-from nonesuch.provenance.metadata.raw_fields import Source
+from nonesuch.provenance.metadata.finding import Finding, excerpt
 
 MAX_XMP = 4 << 20  # bytes that are parsed
 _MAX_VALUES = 2_000
@@ -53,7 +53,7 @@ class Xmp:
             "claimed",
             detail,
             " ".join(part for part in (system, version) if part) or None,
-            recipe(prompt=prompt) or None,
+            {"prompt": prompt} if prompt else None,
             (uri,) if uri else (),
         )
 

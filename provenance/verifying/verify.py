@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from nonesuch.formats.raw_fields import Source, read_source
 from nonesuch.foundation.errors import InputError, NonesuchError
 from nonesuch.foundation.images import read_limited
 from nonesuch.provenance.credentials.reading import CredentialReport, read_credentials, sniff_mime
 from nonesuch.provenance.credentials.trustlist import TrustSet
 from nonesuch.provenance.evidence import Evidence, plain
 from nonesuch.provenance.metadata import Finding, read_metadata
-from nonesuch.provenance.metadata.raw_fields import Source, read_source
 from nonesuch.provenance.pixels import Pixels
 from nonesuch.provenance.verifying import catalog_match
 from nonesuch.provenance.verifying.catalog_protocol import CatalogLookup
@@ -230,7 +230,7 @@ def _recipe(
         return {**match.recipe, "source": "catalog"}
     for finding in findings:
         if finding.recipe:
-            return {**finding.recipe, "source": finding.kind}
+            return {**finding.recipe, "source": finding.program or finding.kind}
     return None
 
 

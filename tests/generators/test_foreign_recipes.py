@@ -272,14 +272,14 @@ class TestComfyUI:
 
 
 def a1111_sweep(prompt: str, line: str) -> Resweep:
-    from nonesuch.provenance.metadata.automatic1111 import parse
+    from nonesuch.formats.a1111 import parse
 
     told = parse(
         f"{prompt}\nNegative prompt: blurry\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, "
         f"Seed: 5, Size: 512x768, Model hash: abc, Model: dream, {line}, Version: v1.10.1"
     )
     assert told is not None
-    return again({"source": "automatic1111", **told}, name="foreign", model="noise")
+    return again({"source": "automatic1111", **told.recipe()}, name="foreign", model="noise")
 
 
 class TestAutomatic1111:
@@ -301,7 +301,7 @@ class TestAutomatic1111:
             "a fox", "Denoising strength: 0.4, Hires resize: 1024x1024, Hires upscaler: Latent"
         )
         assert "hires" not in other.data["settings"]
-        assert "Hires resize: 1024x1024" in other.left_out[0]
+        assert "width: 1024; height: 1024" in other.left_out[0]
 
     def test_refiner_clip_skip_and_variation_are_taken_over(self) -> None:
         made = a1111_sweep(

@@ -137,14 +137,15 @@ def test_what_the_embedded_model_can_not_is_told_at_planning(
 
 
 def test_a_second_pass_of_the_web_ui_is_taken_over_and_the_rest_is_told() -> None:
-    from nonesuch.provenance.metadata.automatic1111 import parse
+    from nonesuch.formats.a1111 import parse
 
     told = parse(
         "a fox <lora:ink:0.8>\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, "
         "Size: 512x768, Model: dream, Denoising strength: 0.4, Hires upscale: 1.5, Hires steps: 10, "
         'Hires upscaler: Latent, Lora hashes: "ink: abc", ControlNet 0: "Module: canny, Model: x", Clip skip: 2'
     )
-    made = again(told or {}, name="fox")
+    assert told is not None
+    made = again({"source": "automatic1111", **told.recipe()}, name="fox")
     assert made.data["settings"]["hires"] == {
         "scale": 1.5,
         "upscaler": "latent",
@@ -161,7 +162,8 @@ def test_a_second_pass_of_the_web_ui_is_taken_over_and_the_rest_is_told() -> Non
     started = parse(
         "a fox\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Denoising strength: 0.4, Mask blur: 4"
     )
-    lost = again(started or {}, name="fox")
+    assert started is not None
+    lost = again({"source": "automatic1111", **started.recipe()}, name="fox")
     assert any("strength 0.4" in line for line in lost.left_out)
     assert any("inpainted" in line for line in lost.left_out)
 

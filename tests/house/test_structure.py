@@ -18,14 +18,17 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "foundation": set(),
-    "generators": {"foundation"},
+    "formats": {"foundation"},
+    "generators": {"foundation", "formats"},
     "scoring": {"foundation"},
-    "provenance": {"foundation"},
+    "provenance": {"foundation", "formats"},
     "catalogs": {"foundation"},
     "flows": {"foundation", "generators", "scoring", "provenance", "catalogs", "training"},
     "training": {"foundation", "generators", "scoring"},
-    "nonesuch": {"foundation", "generators", "scoring", "provenance", "catalogs", "flows", "training"},
-}
+    "nonesuch": {
+        "foundation", "formats", "generators", "scoring", "provenance", "catalogs", "flows", "training",
+    },
+}  # fmt: skip
 HEAVY = {
     "torch", "diffusers", "transformers", "open_clip", "prefect", "pandas", "pyarrow", "duckdb", "numpy",
     "cv2", "scipy", "c2pa", "PIL", "pydantic", "fastapi", "starlette", "uvicorn", "jinja2",

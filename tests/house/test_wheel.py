@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-ROOMS = {"catalogs", "flows", "foundation", "generators", "provenance", "scoring", "training"}
+ROOMS = {"catalogs", "flows", "formats", "foundation", "generators", "provenance", "scoring", "training"}
 SWEEP = """\
 name: installed
 model: noise

@@ -69,7 +69,7 @@ TEXTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
 # field that no column takes, by the reader that keeps it
 KEPT = {
     "automatic1111": ("model_hash", "abc123"), "comfyui": ("generator", "ComfyUI"), "invokeai": ("hrf_method", "x"),
-    "swarmui": ("aspectratio", "1:1"), "fooocus": ("sharpness", 2), "novelai": ("noise_schedule", "karras"),
+    "swarmui": ("aspectratio", "1:1"), "fooocus": ("sharpness", 2), "novelai": ("schedule", "karras"),
     "midjourney": ("job_id", "0a1b2c3d-0000-4000-8000-00000000abcd"),
 }  # fmt: skip
 NO_SCORES = ImportOptions(scorers=(), search="aligned")

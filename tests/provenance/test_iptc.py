@@ -12,8 +12,8 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from provenance_samples import picture
 
-from nonesuch.provenance.metadata.iim import FIELDS, MAX_DATASETS, PHOTOSHOP, iim_of_resources, parse_iim
-from nonesuch.provenance.metadata.raw_fields import read_source
+from nonesuch.formats.iim import FIELDS, MAX_DATASETS, PHOTOSHOP, iim_of_resources, parse_iim
+from nonesuch.formats.raw_fields import read_source
 from nonesuch.provenance.verifying.verdict import Verdict
 
 NUMBERS = {name: number for number, name in FIELDS.items()}

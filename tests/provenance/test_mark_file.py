@@ -9,12 +9,12 @@ from PIL import Image, ImageCms, JpegImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from provenance_samples import picture
 
+from nonesuch.formats.raw_fields import read_source
 from nonesuch.foundation.errors import InputError
 from nonesuch.provenance.credentials.reading import read_credentials
 from nonesuch.provenance.credentials.trustlist import TrustSet
 from nonesuch.provenance.marking.drawn_image import MarkedFile
 from nonesuch.provenance.marking.existing_file import mark_file
-from nonesuch.provenance.metadata.raw_fields import read_source
 from nonesuch.provenance.signing.signer import Signer
 from nonesuch.provenance.verifying.verdict import Verdict
 

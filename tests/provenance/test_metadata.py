@@ -15,10 +15,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from provenance_samples import picture
 
+from nonesuch.formats import a1111
+from nonesuch.formats.hidden_text import hidden_text
+from nonesuch.formats.raw_fields import MAX_FIELD, Source, inflate, read_source
 from nonesuch.provenance import metadata
 from nonesuch.provenance.credentials.reading import sniff_mime
-from nonesuch.provenance.metadata import automatic1111, comfyui, midjourney, novelai, stealth, xmp
-from nonesuch.provenance.metadata.raw_fields import MAX_FIELD, Source, inflate, read_source
+from nonesuch.provenance.metadata import midjourney, novelai_signature, programs, xmp
 
 A1111 = (
     "a castle, <lora:old:0.8>, by Hokusai\nsecond line\nNegative prompt: blurry, low: quality\nmore\n"
@@ -78,6 +80,7 @@ def test_automatic1111_in_every_kind_of_png_text(how: str) -> None:
         "negative_prompt": "blurry, low: quality\nmore",
         "seed": 4294967299, "steps": 20, "guidance_scale": 7.5, "scheduler": "DPM++ 2M",
         "width": 512, "height": 768, "model": "sd15", "model_hash": "abc123",
+        "loras": [{"name": "old", "weight": 0.8}],
         "other": {"Lora hashes": "old: 12, new: 34", "Version": "v1.9.4"},
     }  # fmt: skip
 
@@ -95,7 +98,7 @@ def test_automatic1111_in_the_exif_comment(format: str, encoding: str) -> None:
     ["Steps: 20, Seed: 1", "just: a, prompt: with, colons: in it", "", "{}", "Name: x, Place: y, Colour: z"],
 )
 def test_a_prompt_with_colons_is_no_parameter_line(text: str) -> None:
-    assert automatic1111.parse(text) is None
+    assert a1111.parse(text) is None
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ def test_a_prompt_with_colons_is_no_parameter_line(text: str) -> None:
 @pytest.mark.timeout(60)
 def test_hostile_parameter_lines_do_not_make_the_pattern_crawl(text: str) -> None:
     # Unbounded repeats need minutes for these: the time limit is what fails.
-    found = automatic1111.parse("prompt\n" + text)
+    found = a1111.parse("prompt\n" + text)
     assert found is None
 
 
@@ -122,7 +125,7 @@ def test_comfyui_in_webp_and_animated_png() -> None:
     webp = with_exif({0x0110: "prompt:" + json.dumps(GRAPH)}, None, "WEBP")
     assert findings(webp)["comfyui"].recipe["prompt"] == "a fox"
     source = Source("image/png", chunks={"comf": b"prompt\0" + json.dumps(GRAPH).encode()})
-    assert comfyui.ComfyUI().read(source).recipe["seed"] == 99
+    assert programs.ComfyUI().read(source).recipe["seed"] == 99
 
 
 def test_a_graph_that_draws_nothing_says_nothing() -> None:
@@ -206,7 +209,7 @@ def public_key(key: Ed25519PrivateKey) -> str:
 def test_a_novelai_signature_is_proof_until_a_pixel_changes() -> None:
     key, pixels = Ed25519PrivateKey.generate(), picture(size=64)
     texts = signed_novelai(key, pixels)
-    reader = novelai.NovelAI(public_key(key))
+    reader = novelai_signature.NovelAI(public_key(key))
     rgba = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
     found = reader.read(Source("image/png", texts, rgba=lambda: rgba))
     assert (found.confidence, found.recipe["prompt"]) == ("proven", "é")
@@ -248,8 +251,8 @@ def test_stealth_pnginfo_carries_a_novelai_signature() -> None:
     texts = signed_novelai(key, base)
     hidden = hide(base, b"stealth_pngcomp", json.dumps(texts).encode())
     source = Source("image/png", rgba=lambda: hidden)
-    assert stealth.StealthPnginfo(public_key(key)).read(source).confidence == "proven"
-    assert stealth.StealthPnginfo().read(source).confidence == "claimed"
+    assert programs.StealthPnginfo(public_key(key)).read(source).confidence == "proven"
+    assert programs.StealthPnginfo().read(source).confidence == "claimed"
 
 
 def test_stealth_lengths_that_lie_and_gzip_bombs_find_nothing() -> None:
@@ -262,7 +265,7 @@ def test_stealth_lengths_that_lie_and_gzip_bombs_find_nothing() -> None:
     for pixels in (lying, bomb):
         assert "stealth-pnginfo" not in findings(png({}, pixels=pixels))
         with pytest.raises(ValueError, match=r"longer|more than"):
-            stealth.hidden_text(pixels)
+            hidden_text(pixels)
 
 
 @given(st.binary(min_size=1, max_size=300), st.integers(16, 40))
@@ -272,7 +275,7 @@ def test_what_is_hidden_is_read_back(text: bytes, side: int) -> None:
     for magic in (b"stealth_pnginfo", b"stealth_rgbcomp"):
         room = base[..., 0].size * (1 if b"png" in magic else 3)
         if room > (len(text) + 40) * 8:
-            assert stealth.hidden_text(hide(base, magic, text)) == text.decode()
+            assert hidden_text(hide(base, magic, text)) == text.decode()
 
 
 def test_exif_names_cameras_and_generators() -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nonesuch.provenance.metadata import automatic1111, novelai, swarmui
-from nonesuch.provenance.metadata.finding import Finding, excerpt
-from nonesuch.provenance.metadata.raw_fields import MAX_FIELD, Source, inflate
+from nonesuch.formats.graph import is_graph
+from nonesuch.formats.raw_fields import MAX_FIELD, Source, inflate
 
 _LOSSLESS = ("image/png", "image/webp", "image/avif", "image/tiff")
+_FOOOCUS = frozenset({"base_model", "fooocus_scheme"})
 _HEAD = 15 * 8 + 32  # bits of magic and length
 _MAGIC = {
     b"stealth_pnginfo": (True, False),  # (in alpha, compressed)
@@ -28,33 +28,25 @@ _MAGIC = {
 }
 
 
-class StealthPnginfo:
-    """Reads the hidden text and says what it is."""
+def hidden_source(source: Source) -> tuple[str, Source] | None:
+    """The text in a file's lowest bits, and the fields that it stands for, with the same pixels; None when it has none.
 
-    def __init__(self, novelai_key: str = novelai.PUBLIC_KEY) -> None:
-        self._novelai_key = novelai_key
-
-    def read(self, source: Source) -> Finding | None:
-        if source.mime not in _LOSSLESS:
-            return None
-        pixels = source.rgba()
-        text = hidden_text(pixels) if pixels is not None else None
-        return None if text is None else self._identify(text, source)
-
-    def _identify(self, text: str, source: Source) -> Finding:
-        kind = "stealth-pnginfo"
-        parsed = _json(text)
-        if isinstance(parsed, dict):
-            if parsed.get("Software") == "NovelAI" or "Comment" in parsed:
-                return novelai.finding(parsed, source.rgba, self._novelai_key, kind=kind)
-            if "sui_image_params" in parsed:
-                found = swarmui.parse(text)
-                if found is not None:
-                    return Finding(kind, found.says, "claimed", found.detail, found.generator, found.recipe)
-        recipe = automatic1111.parse(text)
-        detail = f"hidden parameters: “{excerpt(recipe.get('prompt') if recipe else text)}”"
-        generator = automatic1111.program(recipe) if recipe else None
-        return Finding(kind, "ai-generated", "claimed", detail, generator, recipe)
+    A JSON object of texts stands for PNG text by keyword, a bare ComfyUI graph for `prompt`, anything else for
+    `parameters`. Raises ValueError when the text is cut short or too long.
+    """
+    pixels = source.rgba() if source.mime in _LOSSLESS else None
+    text = hidden_text(pixels) if pixels is not None else None
+    if text is None:
+        return None
+    told = _json(text)
+    texts = {"parameters": text}
+    if is_graph(told):
+        texts = {"prompt": text}
+    elif isinstance(told, dict) and "sui_image_params" not in told and not told.keys() & _FOOOCUS:
+        texts = {str(key): one if isinstance(one, str) else json.dumps(one) for key, one in told.items()}
+        if "Comment" in texts:
+            texts.setdefault("Software", "NovelAI")  # which leaves it out in places
+    return text, Source(source.mime, texts, rgba=source.rgba)
 
 
 def hidden_text(pixels: npt.NDArray[np.uint8]) -> str | None:

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from nonesuch.generators.foreign.graph import Graph
-from nonesuch.generators.foreign.graph_samplers import number
-from nonesuch.generators.ways.again import FindFile
+from nonesuch.formats.graph import Graph
+from nonesuch.formats.graph_samplers import number
 
 THERE_AND_BACK: Final = ("VAEDecode", "VAEEncode", "VAEDecodeTiled", "VAEEncodeTiled")  # no loss
 _FACTOR: Final = re.compile(r"(?<![\d.])([2348])x|x([2348])(?!\d)", re.IGNORECASE)
@@ -20,14 +19,14 @@ class Scaling:
     """What a way from one sampler to the next, or to the saved image, does to the size."""
 
     factor: float | None  # of the side; None where a node does something else
-    upscaler: str  # as the sweep file names it
+    upscaler: str  # lanczos, latent, or the file of a network
     nodes: tuple[str, ...]  # that are understood
-    said: tuple[str, ...] = ()
+    network: str | None = None  # the node that enlarges by that network
 
 
-def scaling_of(graph: Graph, way: Iterable[str], width: int | None, find: FindFile) -> Scaling:
+def scaling_of(graph: Graph, way: Iterable[str], width: int | None) -> Scaling:
     """The scaling on a way, given from the sampler on; `width` in px is that of the first drawing."""
-    factor, upscaler, nodes, said = 1.0, "lanczos", list[str](), list[str]()
+    factor, upscaler, network, nodes = 1.0, "lanczos", None, list[str]()
     for key in way:
         kind = graph.kind(key)
         by, wide = number(graph.value(key, "scale_by")), number(graph.value(key, "width"))
@@ -39,22 +38,13 @@ def scaling_of(graph: Graph, way: Iterable[str], width: int | None, find: FindFi
             net = graph.first(graph.linked(key, "upscale_model"), "model_name")
             if net is None:
                 return Scaling(None, upscaler, tuple(nodes))
-            upscaler = bare(net[1])
-            if (path := find("", upscaler)) is None:
-                said.append(
-                    f"Its upscaler {net[1]!r} ({graph.named(key)}) is not here: {upscaler}. Put it at {upscaler}."
-                )
-            upscaler, sign = path or upscaler, _FACTOR.search(net[1])
+            network, upscaler = key, net[1]
+            sign = _FACTOR.search(upscaler)
             factor *= int(sign[1] or sign[2]) if sign else 1
             nodes.append(net[0])
         elif kind not in THERE_AND_BACK:
-            return Scaling(None, upscaler, tuple(nodes), tuple(said))
+            return Scaling(None, upscaler, tuple(nodes), network)
         if kind.startswith("LatentUpscale"):
-            upscaler = "latent"
+            upscaler, network = "latent", None
         nodes.append(key)
-    return Scaling(round(factor, 4), upscaler, tuple(nodes), tuple(said))
-
-
-def bare(name: str) -> str:
-    """A file's name without its folders, of either system."""
-    return name.replace("\\", "/").rsplit("/", 1)[-1]
+    return Scaling(round(factor, 4), upscaler, tuple(nodes), network)

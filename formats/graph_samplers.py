@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from nonesuch.generators.foreign.graph import Graph
+from nonesuch.formats.graph import Graph
+from nonesuch.formats.record import LoraName
+
+MAX_PASSES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +32,29 @@ class Pass:
 
 
 def passes_of(graph: Graph) -> list[Pass]:
-    """The samplers behind the saved image, the first one first."""
-    keys = [key for key in graph.used if _is_sampler(graph, key)]
-    before = {key: sum(other in keys for other in graph.behind(key)) for key in keys}
+    """The samplers behind the saved image, the first one first; of very many those nearest to the image."""
+    keys = [key for key in graph.used if graph.samples(key)][:MAX_PASSES]
+    before = {key: len({*keys}.intersection(graph.behind(key))) for key in keys}
     return [_read(graph, key) for key in sorted(keys, key=lambda key: before[key])]
 
 
-def _is_sampler(graph: Graph, key: str) -> bool:
-    inputs = graph.inputs(key)
-    return "sampler" in graph.kind(key).lower() and ("latent_image" in inputs or "positive" in inputs)
+def loras_of(graph: Graph, one: Pass) -> Iterator[tuple[str, LoraName]]:
+    """The LoRAs of a sampler's model and texts with their nodes, the one at the checkpoint first."""
+    behind = {*graph.behind(one.model), *graph.behind(one.prompt)}
+    for key in reversed([key for key in graph.used if key in behind and "lora" in graph.kind(key).lower()]):
+        inputs = graph.inputs(key)
+        rows = [(inputs.get("lora_name"), graph.value(key, "strength_model"), 1.0)]
+        # the rows of rgthree's loader
+        rows += [
+            (row.get("lora"), row.get("strength"), 0.0)
+            for name, row in inputs.items()
+            if name.startswith("lora_") and isinstance(row, dict) and row.get("on")
+        ]
+        for name, weight, usual in rows:
+            if isinstance(name, str):
+                graph.seen.add(key)
+                known = number(weight)
+                yield key, LoraName(name, usual if known is None else known)
 
 
 def _read(graph: Graph, key: str) -> Pass:

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nonesuch.formats.iim import PHOTOSHOP, iim_of_resources, parse_iim
 from nonesuch.foundation.images import known_formats
-from nonesuch.provenance.metadata.iim import PHOTOSHOP, iim_of_resources, parse_iim
 
 MAX_FIELD = 8 << 20  # bytes of one text field after decompression
 MAX_TOTAL = 32 << 20  # bytes of all text fields of a file together
@@ -31,6 +31,7 @@ _TOO_MANY = b"more"  # told in place of a chunk that is over a limit
 
 _XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 _EXIF_HEADER = b"Exif\0\0"
+IMAGE_DESCRIPTION = 0x010E
 _USER_COMMENT = 0x9286
 _EXIF_IFD = 0x8769
 _TIFF_IPTC = (33723, 34377)  # tags of IPTC-IIM and of Photoshop's image resource blocks

@@ -7,8 +7,8 @@ import re
 from contextlib import suppress
 from typing import Any
 
-from nonesuch.provenance.metadata.finding import Finding, excerpt, recipe
-from nonesuch.provenance.metadata.raw_fields import Source
+from nonesuch.formats.raw_fields import Source
+from nonesuch.formats.record import LoraName, Record, number, record
 
 # the flags of its old command line
 _DREAM = re.compile(r"\s-(?:s ?\d|S ?-?\d|W ?\d|H ?\d|C ?\d|A ?\w)")
@@ -16,41 +16,29 @@ _FLAG = re.compile(r"\s-([sSWHCA]) ?(-?\w[\w.]{0,40})")
 _NEGATIVE = re.compile(r"\s{0,8}\[([^\[\]]{1,8192})\]")  # what old prompts had in brackets
 
 
-class InvokeAI:
-    """Reads the three generations of InvokeAI's metadata, the newest first."""
-
-    def read(self, source: Source) -> Finding | None:
-        texts = source.texts
-        for key, parse in (("invokeai_metadata", _modern), ("sd-metadata", _older)):
-            if key in texts:
-                with suppress(ValueError, AttributeError, RecursionError):  # a broken text hides no other
-                    return _finding(parse(json.loads(texts[key])))
-        if _DREAM.search(texts.get("Dream", "")):
-            return _finding((None, _oldest(texts["Dream"].strip())))
-        if "invokeai_graph" in texts or "invokeai_workflow" in texts:
-            return Finding("invokeai", "ai-generated", "claimed", "an InvokeAI graph", "InvokeAI")
-        return None
+def read(source: Source) -> Record | None:
+    """The newest of InvokeAI's three generations of metadata that a file has."""
+    texts = source.texts
+    for key, parse in (("invokeai_metadata", _modern), ("sd-metadata", _older)):
+        if key in texts:
+            with suppress(ValueError, AttributeError, RecursionError):  # a broken text hides no other
+                return parse(json.loads(texts[key]))
+    if _DREAM.search(texts.get("Dream", "")):
+        return _oldest(texts["Dream"].strip())
+    if "invokeai_graph" in texts or "invokeai_workflow" in texts:
+        return Record("invokeai", "InvokeAI")
+    return None
 
 
-def _finding(parsed: tuple[Any, dict[str, Any]]) -> Finding:
-    version, found = parsed
-    return Finding(
-        "invokeai",
-        "ai-generated",
-        "claimed",
-        f"InvokeAI metadata: “{excerpt(found.get('prompt'))}”",
-        f"InvokeAI {version}" if isinstance(version, str) and version else "InvokeAI",
-        found,
-    )
-
-
-def _modern(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _modern(data: dict[str, Any]) -> Record:
     model = data.get("model") if isinstance(data.get("model"), dict) else {}
     known = {
         "positive_prompt", "negative_prompt", "seed", "steps", "cfg_scale", "scheduler", "width", "height",
-        "model", "app_version",
+        "model", "app_version", "loras",
     }  # fmt: skip
-    return data.get("app_version"), recipe(
+    return record(
+        "invokeai",
+        _generator(data),
         prompt=data.get("positive_prompt"),
         negative_prompt=data.get("negative_prompt"),
         seed=data.get("seed"),
@@ -61,18 +49,21 @@ def _modern(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         height=data.get("height"),
         model=(model or {}).get("name") or (model or {}).get("model_name"),
         model_hash=(model or {}).get("hash"),
+        loras=_loras(data.get("loras")),
         other={key: value for key, value in data.items() if key not in known},
     )
 
 
-def _older(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _older(data: dict[str, Any]) -> Record:
     image = data.get("image") if isinstance(data.get("image"), dict) else {}
     image = image or {}
     text = image.get("prompt")
     if isinstance(text, list) and text and isinstance(text[0], dict):
         text = text[0].get("prompt")
     prompt, negative = _split(text if isinstance(text, str) else "")
-    return data.get("app_version"), recipe(
+    return record(
+        "invokeai",
+        _generator(data),
         prompt=prompt,
         negative_prompt=negative,
         seed=image.get("seed"),
@@ -86,14 +77,16 @@ def _older(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     )
 
 
-def _oldest(command: str) -> dict[str, Any]:
+def _oldest(command: str) -> Record:
     # "prompt [negative prompt]" -s steps -S seed …
     end = command.rfind('"') if command.startswith('"') else -1
     start = _DREAM.search(command, max(end, 0))
     cut = start.start() if start else len(command)
     prompt, negative = _split(command[:cut].strip().strip('"'))
     flags = dict(_FLAG.findall(command[cut:]))
-    return recipe(
+    return record(
+        "invokeai",
+        "InvokeAI",
         prompt=prompt,
         negative_prompt=negative,
         seed=flags.get("S"),
@@ -104,6 +97,23 @@ def _oldest(command: str) -> dict[str, Any]:
         height=flags.get("H"),
         other={"Dream": command},
     )
+
+
+def _generator(data: dict[str, Any]) -> str:
+    version = data.get("app_version")
+    return f"InvokeAI {version}" if isinstance(version, str) and version else "InvokeAI"
+
+
+def _loras(rows: Any) -> list[LoraName]:
+    """`{"model": {"name": …}, "weight": …}`, or `lora` with `model_name` in older files."""
+    found = []
+    for row in rows if isinstance(rows, list) else ():
+        model = (row.get("model") or row.get("lora")) if isinstance(row, dict) else None
+        name = (model.get("name") or model.get("model_name")) if isinstance(model, dict) else None
+        if isinstance(name, str):
+            weight = number(row.get("weight"))
+            found.append(LoraName(name, 1.0 if weight is None else float(weight)))
+    return found
 
 
 def _split(text: str) -> tuple[str, str]:

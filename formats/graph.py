@@ -10,10 +10,25 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 Nodes: TypeAlias = Mapping[str, Any]  # {node id: {"class_type": …, "inputs": {…}}}, from a stranger
-MAX_NODES: Final = 2000
+MAX_NODES: Final = 2000  # of a graph that is followed
+MAX_RECOGNISED: Final = 10_000  # of what is recognised as a graph
+_MAX_ENDS: Final = 16  # nodes that save, among which the first that a sampler leads to is looked for
+_MAX_INPUTS: Final = 128  # of a node
+_MAX_HOPS: Final = 16  # links followed to a value
+_MAX_STEPS: Final = 64  # nodes passed on the way to a text
+_MAX_WITHIN: Final = 4  # concatenations within one another that are put together
+_SAMPLES: Final = frozenset({"positive", "latent_image", "guider", "seed", "noise_seed"})
 _SAVERS: Final = ("SaveImage", "PreviewImage")
 _VALUES: Final = ("value", "seed", "noise_seed", "int", "float", "string", "text")
-_TEXTS: Final = ("text", "text_g", "clip_l", "prompt")
+_TEXTS: Final = (
+    "string",
+    "prompt",
+    "value",
+    "t5xxl",
+    "clip_l",
+    "clip_g",
+)  # inputs that hold texts, besides `text…`
+_SIDES: Final = {"positive": "negative", "negative": "positive"}
 # Where a latent or picture comes from, by the names of inputs, the likeliest first.
 _BEFORE: Final = ("samples", "latent_image", "latent", "pixels", "image", "images")
 
@@ -22,7 +37,7 @@ _BEFORE: Final = ("samples", "latent_image", "latent", "pixels", "image", "image
 class Graph:
     """The nodes that the saved image comes from."""
 
-    nodes: dict[str, dict[str, Any]]  # those that have a class and inputs
+    nodes: dict[str, dict[str, Any]]  # those that have a class and inputs, of which there are not too many
     used: list[str] = field(default_factory=list)  # ids, from the saved image backwards
     seen: set[str] = field(default_factory=set)  # ids that were spoken for
 
@@ -46,7 +61,7 @@ class Graph:
     def value(self, key: str, name: str) -> Any:
         """The value of an input, through nodes that hold nothing else; None when it has none."""
         value = self.inputs(key).get(name)
-        for _ in range(8):
+        for _ in range(_MAX_HOPS):
             target = _target(value)
             if target is None:
                 return value
@@ -82,19 +97,30 @@ class Graph:
             inputs = self.inputs(key)
             key = next((target for name in _BEFORE if (target := _target(inputs.get(name)))), None)
 
-    def text(self, start: str | None, side: str) -> str | None:
+    def text(self, start: str | None, side: str, within: int = 0) -> str | None:
         """The nearest text behind a conditioning; `side` is "positive" or "negative", for nodes that pass both on."""
         waiting, known = [start], {start}
-        while waiting:
+        for _ in range(_MAX_STEPS):
+            if not waiting:
+                break
             key = waiting.pop(0)
             if key is None or key not in self.nodes:
                 continue
-            for name in _TEXTS:
+            inputs = self.inputs(key)
+            if {"string_a", "string_b"} <= inputs.keys() and within < _MAX_WITHIN:  # a concatenation
+                self.seen.add(key)
+                halves = (
+                    inputs[name] if isinstance(inputs[name], str) else self.text(_target(inputs[name]), side, within + 1)
+                    for name in ("string_a", "string_b")
+                )  # fmt: skip
+                return str(inputs.get("delimiter", "")).join(half for half in halves if half) or None
+            for name in ["populated_text"] if "populated_text" in inputs else list(inputs):
+                if ("text" not in name and name not in _TEXTS) or _SIDES[side] in name:
+                    continue
                 value = self.value(key, name)
-                if isinstance(value, str) and value:
+                if isinstance(value, str) and value.strip():
                     self.seen.add(key)
                     return value
-            inputs = self.inputs(key)
             ways = [inputs[side]] if _target(inputs.get(side)) else list(inputs.values())
             further = [target for value in ways if (target := _target(value)) and target not in known]
             known.update(further)
@@ -110,9 +136,22 @@ class Graph:
                     return key, value
         return None
 
+    def samples(self, key: str) -> bool:
+        """Whether it is a sampler."""
+        return "sampler" in self.kind(key).lower() and not _SAMPLES.isdisjoint(self.inputs(key))
 
-def read(nodes: Any) -> Graph | None:
-    """The graph; None when it is none, has too many nodes, or saves no image."""
+
+def is_graph(value: Any) -> bool:
+    """Whether a JSON value is a graph in API format."""
+    return (
+        isinstance(value, dict)
+        and 0 < len(value) <= MAX_RECOGNISED
+        and any(isinstance(node, dict) and "class_type" in node for node in value.values())
+    )
+
+
+def follow(nodes: Any) -> Graph | None:
+    """The graph behind the image that a sampler leads to; None when it is none, has too many nodes, or no sampler."""
     if not isinstance(nodes, Mapping) or len(nodes) > MAX_NODES:
         return None
     graph = Graph(
@@ -122,15 +161,22 @@ def read(nodes: Any) -> Graph | None:
             if isinstance(node, dict)
             and isinstance(node.get("class_type"), str)
             and isinstance(node.get("inputs"), dict)
+            and len(node["inputs"]) <= _MAX_INPUTS
         }
     )
-    savers = [key for kind in _SAVERS for key in graph.nodes if graph.kind(key) == kind]
-    savers += [key for key in graph.nodes if _target(graph.inputs(key).get("images"))]
-    if not savers:
-        return None
-    graph.used = graph.behind(savers[0])
-    graph.seen.add(savers[0])
-    return graph
+    ends = [key for kind in _SAVERS for key in graph.nodes if graph.kind(key) == kind]
+    ends += [key for key in graph.nodes if _target(graph.inputs(key).get("images"))]
+    samplers = [key for key in graph.nodes if graph.samples(key)]
+    # where none is saved, or by a node that is not known as one that saves: the last sampler itself
+    feeding = {other for key in samplers[:_MAX_ENDS] for other in graph.behind(key)[1:]}
+    last = [key for key in samplers if key not in feeding] or samplers
+    for end in (*ends[:_MAX_ENDS], *last[:1]):
+        used = graph.behind(end)
+        if any(graph.samples(key) for key in used):
+            graph.used = used
+            graph.seen.add(end)
+            return graph
+    return None
 
 
 def _target(value: Any) -> str | None:
