@@ -7,7 +7,6 @@ keeps the times, the runs and their states, and lets no two runs of a schedule o
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from nonesuch.flows.servers.local_server import prefect_server, schedules_dir, server_at_hand
 from nonesuch.foundation import children
 from nonesuch.foundation.errors import InputError, StorageError
-from nonesuch.foundation.files import atomic_write, is_held, storage_error
+from nonesuch.foundation.files import atomic_write, held_alone, is_held
 
 if TYPE_CHECKING:
     from prefect.schedules import Schedule
@@ -231,26 +230,15 @@ def _forget_deployment(name: str) -> None:
 
 @contextmanager
 def _served(schedule: Nightly) -> Iterator[None]:
-    """Note the schedule and hold its lock. Raises InputError when a process holds it."""
-    folder = schedules_dir()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(_lock_file(schedule.name), os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise storage_error(error, folder) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StorageError(
-                f"the schedule {schedule.name!r} is served already",
-                where=str(folder),
-                hint=f"Remove it first (nonesuch schedule remove {schedule.name}), or give this one another --name.",
-            ) from error
+    """Note the schedule and hold its lock. Raises StorageError when a process holds it."""
+    taken = StorageError(
+        f"the schedule {schedule.name!r} is served already",
+        where=str(schedules_dir()),
+        hint=f"Remove it first (nonesuch schedule remove {schedule.name}), or give this one another --name.",
+    )
+    with held_alone(_lock_file(schedule.name), taken, mode=0o600):
         atomic_write(_note(schedule.name), json.dumps(asdict(schedule)).encode(), mode=0o600)
         yield
-    finally:
-        os.close(lock)
 
 
 def _read(path: Path) -> Nightly:

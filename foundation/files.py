@@ -8,11 +8,12 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from nonesuch.foundation.errors import StorageError
+from nonesuch.foundation.errors import NonesuchError, StorageError
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 """A path as people write it: what the public functions take."""
@@ -146,6 +147,30 @@ def cache_dir() -> Path:
     if cache:
         return Path(cache)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nonesuch"
+
+
+@contextmanager
+def held_alone(lock: Path, taken: NonesuchError, *, mode: int = 0o644) -> Iterator[None]:
+    """Hold a lock file alone (flock) for the length of the block; it is made where it is missing.
+
+    The lock is the operating system's, so it goes with the process however that ends. Raises `taken` where another
+    process holds it, StorageError where it can't be written or the file system knows no locks.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, mode)
+    except OSError as error:
+        raise storage_error(error, lock.parent) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise taken from error
+        except OSError as error:
+            raise storage_error(error, lock) from error
+        yield
+    finally:
+        os.close(handle)
 
 
 def is_held(lock: Path) -> bool:

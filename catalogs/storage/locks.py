@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nonesuch.foundation.errors import CatalogError
-from nonesuch.foundation.files import storage_error
+from nonesuch.foundation.files import held_alone, storage_error
 
 NEXT = ".catalog-next"  # a whole new catalog folder, about to be renamed to `catalog`
 _AT_FDCWD = -2 if sys.platform == "darwin" else -100
@@ -48,16 +48,9 @@ def catalog_lock(folder: Path, *, exclusive: bool) -> Iterator[None]:
 @contextmanager
 def sole_compaction(folder: Path) -> Iterator[None]:
     """Hold OUT/.compact.lock. Raises CatalogError when another compaction holds it."""
-    handle = _open(folder.parent / ".compact.lock")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    taken = CatalogError("another compaction is at work", where=str(folder), hint="Wait for it to end.")
+    with held_alone(folder.parent / ".compact.lock", taken):
         yield
-    except BlockingIOError as error:
-        raise CatalogError(
-            "another compaction is at work", where=str(folder), hint="Wait for it to end."
-        ) from error
-    finally:
-        os.close(handle)
 
 
 def swap_folders(staged: Path, folder: Path) -> None:

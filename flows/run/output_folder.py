@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nonesuch.foundation.errors import InputError, StorageError
-from nonesuch.foundation.files import atomic_write, storage_error
+from nonesuch.foundation.files import atomic_write, held_alone, storage_error
 from nonesuch.foundation.urls import check_local
 
 IMAGES = "images"  # OUT/images/SWEEP/ab/abcdef….png, the first 16 digits of the recipe id
@@ -26,30 +26,19 @@ _LEAVING = 20.0  # seconds that the workers of a dead run get to notice
 def hold(out: Path, *, place: str | None = None) -> Iterator[None]:
     """Hold the output folder for one run; a second run on the same folder is refused.
 
-    `place` is what a person calls it, where that is not its path. The lock is the operating system's, so it goes
-    with the process however that ends.
+    `place` is what a person calls it, where that is not its path.
     Raises StorageError when the folder can't be written or is held, InputError when it is a URL.
     """
     check_local(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise storage_error(error, out) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StorageError(
-                "another run is writing here",
-                where=place or str(out),
-                hint="Wait until it has ended, or give this one another --out.",
-            ) from error
+    taken = StorageError(
+        "another run is writing here",
+        where=place or str(out),
+        hint="Wait until it has ended, or give this one another --out.",
+    )
+    with held_alone(out / LOCK, taken):
         _await_workers(out)
         _empty_scratch(out / SCRATCH)
         yield
-    finally:
-        os.close(lock)
 
 
 @contextmanager

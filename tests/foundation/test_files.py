@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nonesuch.foundation import files
-from nonesuch.foundation.errors import StorageError
+from nonesuch.foundation.errors import InputError, StorageError
 
 
 def test_a_file_appears_whole_with_its_mode_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -93,3 +93,16 @@ def test_a_full_disk_a_quota_and_inodes_are_told_apart(
     error = files.storage_error(OSError(code, os.strerror(code)), tmp_path / "not" / "there")
     assert said in str(error)
     assert "run the command again" in str(error)
+
+
+def test_a_lock_is_held_by_one_and_goes_with_its_block(tmp_path: Path) -> None:
+    lock, taken = tmp_path / "new" / "a.lock", InputError("taken")
+    for _ in range(2):
+        with files.held_alone(lock, taken):
+            assert files.is_held(lock)
+            with pytest.raises(InputError, match="taken"), files.held_alone(lock, taken):
+                pass
+        assert not files.is_held(lock)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError), files.held_alone(tmp_path / "file" / "a.lock", taken):
+        pass

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -38,23 +39,34 @@ print(verify_file(first).verdict)
 """
 
 
+def built(kind: str, source: Path, folder: Path) -> Path:
+    """What hatchling builds of a source folder."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", str(folder)],
+        cwd=source, check=True, capture_output=True,
+    )  # fmt: skip
+    return next(folder.iterdir())
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
-    return next(folder.glob("*.whl"))
+    """The wheel, built from the source distribution of this checkout as package indexes and pip do."""
+    folder = tmp_path_factory.mktemp("distributions")
+    with tarfile.open(built("sdist", ROOT, folder / "sdist")) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    return built("wheel", next((folder / "unpacked").iterdir()), folder / "wheel")
 
 
 def test_it_holds_one_package_and_every_module_once(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"nonesuch"}
-    modules = [name for name in names if name.endswith(".py")]
-    assert len(modules) == len(set(modules))
-    assert {name.split("/")[1] for name in modules} >= ROOMS
+    expected = {
+        str(Path("nonesuch", path.relative_to(ROOT if room in ROOMS else ROOT / room)))
+        for room in (*ROOMS, "nonesuch")
+        for path in (ROOT / room).rglob("*.py")
+        if not any(parent.is_symlink() for parent in path.parents)
+    }
+    assert sorted(name for name in names if name.endswith(".py")) == sorted(expected)
 
 
 @pytest.mark.long
