@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nonesuch.foundation.files import AnyPath
 from nonesuch.running.sweeps import leave_errors_to_the_caller
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def rescore_catalog(
-    out: Path,
+    out: AnyPath,
     scorers: Sequence[str],
     *,
     encoder: str | None = None,
@@ -30,6 +31,7 @@ def rescore_catalog(
     from nonesuch.catalogs.query import Catalog
     from nonesuch.scoring.scorers import scorer_kind
 
+    out = Path(out)
     Catalog(out)
     for name in scorers:
         scorer_kind(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nonesuch.foundation.files import AnyPath
 from nonesuch.running.sweeps import leave_errors_to_the_caller
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def train_subject(
     settings: LoraSettings,
-    out: Path,
+    out: AnyPath,
     *,
     revision: str | None = None,
     online: bool = True,
@@ -29,7 +30,7 @@ def train_subject(
 
     check_training(settings, revision=revision, online=online)
     leave_errors_to_the_caller()
-    done: Trained = train(settings, out, revision=revision, online=online, restart=restart)
+    done: Trained = train(settings, Path(out), revision=revision, online=online, restart=restart)
     return done
 
 
