@@ -146,11 +146,11 @@ def _signature(function: Any) -> str:
     node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     assert isinstance(node, ast.FunctionDef)
     given = node.args
+    values = inspect.signature(function).parameters
     positional = [*given.posonlyargs, *given.args]
-    defaults = [None] * (len(positional) - len(given.defaults)) + list(given.defaults)
-    shown = [_parameter(*pair) for pair in zip(positional, defaults, strict=True) if pair[0].arg != "self"]
+    shown = [_parameter(arg, values[arg.arg].default) for arg in positional if arg.arg != "self"]
     if given.kwonlyargs:
-        shown += ["*", *(_parameter(*pair) for pair in zip(given.kwonlyargs, given.kw_defaults, strict=True))]
+        shown += ["*", *(_parameter(arg, values[arg.arg].default) for arg in given.kwonlyargs)]
     answer = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     line = f"{node.name}({', '.join(shown)}){answer}"
     if len(line) <= _WIDE:
@@ -158,8 +158,8 @@ def _signature(function: Any) -> str:
     return "\n".join([f"{node.name}(", *(f"    {one}," for one in shown), f"){answer}"])
 
 
-def _parameter(arg: ast.arg, default: ast.expr | None) -> str:
-    value = "" if default is None else f" = {ast.unparse(default)}"
+def _parameter(arg: ast.arg, default: Any) -> str:
+    value = "" if default is inspect.Parameter.empty else f" = {default!r}"
     return f"{ast.unparse(arg)}{value}"
 
 

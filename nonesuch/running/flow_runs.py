@@ -77,7 +77,7 @@ def run_sweep(
 
 
 def rescore_catalog(
-    out: Path,
+    out: AnyPath,
     scorers: Sequence[str],
     *,
     encoder: str | None = None,
@@ -94,6 +94,7 @@ def rescore_catalog(
     from nonesuch.catalogs.query import Catalog
     from nonesuch.scoring.scorers import scorer_kind
 
+    out = Path(out)
     Catalog(out)
     for name in scorers:
         scorer_kind(name)
@@ -115,7 +116,7 @@ def rescore_catalog(
 
 def train_subject(
     settings: LoraSettings,
-    out: Path,
+    out: AnyPath,
     *,
     revision: str | None = None,
     online: bool = True,
@@ -131,7 +132,7 @@ def train_subject(
     check_training(settings, revision=revision, online=online)
     leave_errors_to_the_caller()
     with server_losses_told():
-        done: Trained = train(settings, out, revision=revision, online=online, restart=restart)
+        done: Trained = train(settings, Path(out), revision=revision, online=online, restart=restart)
     return done
 
 
