@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(0)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
 KINDS = {"runner", "truncated", "disk", "readonly", "memory", "two", "worker", "hang", "server", "clock"}
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.descendants import descendants
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 KILLS = int(os.environ.get("NONESUCH_KILLS", "1"))
 CASES = [(engine, end) for engine in ("here", "processes", "ray") for end in (signal.SIGTERM, signal.SIGKILL)]

@@ -17,7 +17,7 @@ import pytest
 
 from nonesuch.flows.repair.checking import check_output
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(0)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
 SWEEP = """\
 name: {name}

@@ -19,7 +19,7 @@ from tests.s3_server import s3_server
 from tools.faulty_backend import install
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
-pytestmark = [pytest.mark.long, pytest.mark.timeout(0)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
 IMAGES = 60
 SWEEP = """\

@@ -87,7 +87,7 @@ def images(out: Path) -> int:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(3600)
 def test_a_schedule_from_its_first_run_to_its_removal(
     tmp_path: Path, person: dict[str, str], webhook: tuple[str, list[dict[str, str]]]
 ) -> None:
