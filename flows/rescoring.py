@@ -23,7 +23,7 @@ from nonesuch.scoring.base import Caption, Encoder, Scorer
 from nonesuch.scoring.scorers import open_scorers, scoring_columns
 from nonesuch.scoring.scores import encoder_facts, score_images
 
-BATCH = 32  # pictures scored together
+BATCH = 32  # images scored together
 _READERS = 4  # threads that read and decode
 _FLAGGED = "its safety score is below the sweep's threshold"  # as a sweep says it
 FACETS = "facets"  # the scorer that needs a sweep's facet values
@@ -164,7 +164,7 @@ class Rescoring:
         return row["encoder"] not in (None, self.encoder_text)
 
     def _image(self, row: Mapping[str, Any]) -> RGB | str:
-        """The picture of a row, or why there is none."""
+        """The image of a row, or why there is none."""
         try:
             return decode_rgb(read_original(self.out, row), where=str(row["file"]))
         except (InputError, CatalogError) as error:

@@ -44,10 +44,10 @@ def training_watched_by(watcher: TrainingWatcher) -> Iterator[None]:
 
 
 def check_training(settings: LoraSettings, *, revision: str | None, online: bool) -> tuple[ModelFacts, Found]:
-    """The base's facts and the pictures, before anything heavy is loaded.
+    """The base's facts and the images, before anything heavy is loaded.
 
     Raises InputError for a base that is not known or can't be trained, for settings out of their range and for a
-    folder without pictures.
+    folder without images.
     """
     facts = model_facts(settings.base, revision, network=online)
     if not facts.resolved:

@@ -22,7 +22,7 @@ class LoraFacts:
     """A LoRA before it is loaded."""
 
     text_width: int | None  # width of the text vectors its cross-attention takes; None when it has none
-    training_images: str | None  # digest over its training pictures, when nonesuch trained it
+    training_images: str | None  # digest over its training images, when nonesuch trained it
     trigger: str | None  # the words that call it up, when it says
 
 

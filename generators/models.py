@@ -47,7 +47,7 @@ class Remote:
     url: str  # address without credentials
     connection: Connection  # limits, prices, and where the key is
     paid: bool = False  # whether an image costs money
-    reproducible: bool = True  # whether the same seed comes back to the same picture
+    reproducible: bool = True  # whether the same seed comes back to the same image
     ignores: frozenset[str] = (
         frozenset()
     )  # of steps, guidance, scheduler, dtype, negative: has no such setting

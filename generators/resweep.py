@@ -46,7 +46,7 @@ def again(
 ) -> Resweep:
     """The sweep that draws one image again; `model` overrules the recipe's, which may name a file elsewhere.
 
-    `find` looks for the pictures and weights that the recipe knows by their digests, and for a workflow by its
+    `find` looks for the images and weights that the recipe knows by their digests, and for a workflow by its
     name; `connections` say how the sweep that drew it reached its engine.
     """
     foreign = _foreign(recipe, model, find)

@@ -47,7 +47,7 @@ class MarkRequest:
     parents: tuple[Path | bytes, ...] = ()  # files it was made from; the first is the one that was edited
     inputs: tuple[
         Path, ...
-    ] = ()  # files that guided the drawing without entering it: control pictures, image prompts
+    ] = ()  # files that guided the drawing without entering it: control images, image prompts
     further: tuple[FurtherStep, ...] = ()  # in the order in which they were done
     training_use: TrainingUse = "notAllowed"  # what cawg.training-mining says
     created: datetime = field(default_factory=lambda: datetime.now(UTC))

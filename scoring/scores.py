@@ -1,4 +1,4 @@
-"""Scoring a batch: one embedding for each picture, handed to every scorer, gathered into columns."""
+"""Scoring a batch: one embedding for each image, handed to every scorer, gathered into columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DTYPES = {"float32": np.float32, "int32": np.int32, "bool": np.bool_}
 def score_images(
     images: Sequence[RGB], captions: Sequence[Caption], encoder: Encoder, scorers: Sequence[Scorer]
 ) -> Scores:
-    """Embed each picture (uint8 [H, W, 3], any sizes) once and let every scorer work on the embeddings.
+    """Embed each image (uint8 [H, W, 3], any sizes) once and let every scorer work on the embeddings.
 
     Raises ScoringError when a scorer fails or does not fill its columns; the message names the scorer.
     """

@@ -97,7 +97,7 @@ class Layout:
     loading: str  # Python or shell that reads it back
     language: str = "python"  # of `loading`
     data_files: Mapping[str, Sequence[str]] = field(default_factory=dict)  # split → patterns, for `datasets`
-    features: pa.Schema | None = None  # what `datasets` sees; fields of IMAGE type are pictures
+    features: pa.Schema | None = None  # what `datasets` sees; fields of IMAGE type are images
     columns: Mapping[str, str] | None = None  # column of the catalog → its name here; None: not told
     losses: Sequence[Loss] = ()
 

@@ -119,7 +119,7 @@ def xy_grid(
     captions: Sequence[str] = (),
     title: str = "",
 ) -> Image.Image:
-    """grid_pages as a single picture. Raises InputError when it would pass MAX_SIDE."""
+    """grid_pages as a single image. Raises InputError when it would pass MAX_SIDE."""
     pages = list(grid_pages(rows, image_root, x=x, y=y, thumb=thumb, captions=captions, title=title, limit=2))
     if len(pages) > 1:
         raise InputError(

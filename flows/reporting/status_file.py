@@ -44,7 +44,7 @@ class Standing:
     updated_at: str  # ISO 8601, UTC
     images_per_second: float  # drawn since its first images
     seconds_left: float | None  # estimate; None when nothing is drawn yet, or nothing is left
-    fetched: int = 0  # of the done ones, pictures that a server or a stopped run had already
+    fetched: int = 0  # of the done ones, images that a server or a stopped run had already
 
 
 class StandingFile:

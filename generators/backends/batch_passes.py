@@ -81,7 +81,7 @@ class Passes:
         return form
 
     def draw(self, batch: Prompted) -> list[torch.Tensor]:
-        """The pictures of recipes that share a group, float [3, H, W] in 0 … 1 on the device, before upscaling."""
+        """The images of recipes that share a group, float [3, H, W] in 0 … 1 on the device, before upscaling."""
         first = batch.recipes[0]
         with torch.inference_mode():
             images = self._first(batch)
@@ -90,7 +90,7 @@ class Passes:
         return list(images)
 
     def upscaled(self, recipe: Recipe, picture: RGB) -> RGB:
-        """The finished picture at the recipe's size."""
+        """The finished image at the recipe's size."""
         if recipe.upscale is None:
             return picture
         return self.enlargers.enlarged(

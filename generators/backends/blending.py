@@ -1,5 +1,5 @@
 """Keeping what lies outside a mask while any pipeline draws: after each step the latents there are replaced by
-the picture's own, noised as far as the step has come.
+the image's own, noised as far as the step has come.
 
 Avrahami, Lischinski, Fried, "Blended Diffusion", CVPR 2022, and "Blended Latent Diffusion", SIGGRAPH 2023; the
 known part of RePaint (Lugmayr et al., CVPR 2022) without its jumps back.
@@ -33,7 +33,7 @@ def blending_arguments(form: Any, recipes: Sequence[Recipe], parameters: Mapping
 
 
 class _Keeper:
-    """The batch's pictures in latents, encoded at the first step."""
+    """The batch's images in latents, encoded at the first step."""
 
     def __init__(self, form: Any, recipes: Sequence[Recipe]) -> None:
         self._form = form
@@ -55,7 +55,7 @@ class _Keeper:
         known = self._encoded(latents)
         scheduler = self._form.scheduler
         steps = scheduler.timesteps
-        # forms that start from a picture leave out the first ones
+        # forms that start from an image leave out the first ones
         following = len(steps) - getattr(self._form, "num_timesteps", len(steps)) + step + 1
         if following < len(steps):
             known = _noised(scheduler, known, self._noise, steps[following : following + 1])
@@ -85,7 +85,7 @@ class _Keeper:
 
 
 def encoded(vae: Any, pictures: np.ndarray) -> torch.Tensor:
-    """The latents of pictures (uint8 [B, H, W, 3]) as the denoiser sees them: the likeliest, not a sample."""
+    """The latents of images (uint8 [B, H, W, 3]) as the denoiser sees them: the likeliest, not a sample."""
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(vae.device, vae.dtype) / 127.5 - 1
     latents = torch.cat([retrieve_latents(vae.encode(one[None]), sample_mode="argmax") for one in pixels])
     mean, std = (getattr(vae.config, name, None) for name in ("latents_mean", "latents_std"))

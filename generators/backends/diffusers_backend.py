@@ -59,7 +59,7 @@ class DiffusersBackend:
         self._network = network
         self._working: dict[tuple[Any, ...], int] = {}  # batch sizes that memory has allowed, by group
         self._pipe: Any = None
-        self._form: Any = None  # what draws first: the pipeline, or its form that starts from a picture
+        self._form: Any = None  # what draws first: the pipeline, or its form that starts from an image
         self._passes: Any = None
         self._dtype: torch.dtype | None = None
         self._speed: Speed | None = None

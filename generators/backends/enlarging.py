@@ -1,4 +1,4 @@
-"""Making pictures larger: Lanczos, networks of the ESRGAN kind through spandrel, upscaling pipelines of diffusers."""
+"""Making images larger: Lanczos, networks of the ESRGAN kind through spandrel, upscaling pipelines of diffusers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nonesuch.generators.backends.pipelines import first_line, load_pipeline
 from nonesuch.generators.recipe import Recipe
 from nonesuch.generators.ways.recipe_extras import Upscaler
 
-TILE: Final = 512  # px; larger pictures go through a network in tiles
+TILE: Final = 512  # px; larger images go through a network in tiles
 OVERLAP: Final = 32  # px that a tile sees of its neighbours
 
 
@@ -43,7 +43,7 @@ class Enlargers:
         size: tuple[int, int],
         recipes: Sequence[Recipe],
     ) -> list[RGB]:
-        """The pictures (uint8 [H, W, 3]) at `size`, width and height in px.
+        """The images (uint8 [H, W, 3]) at `size`, width and height in px.
 
         A network or pipeline enlarges by its own factor; Lanczos brings its result to the size.
         """
@@ -59,7 +59,7 @@ class Enlargers:
         return [_resized(picture, size) for picture in pictures]
 
     def _drawn(self, pipe: Any, picture: RGB, recipe: Recipe) -> RGB:
-        """One picture through an upscaling pipeline, by the recipe's own prompt and seed."""
+        """One image through an upscaling pipeline, by the recipe's own prompt and seed."""
         part = recipe.upscale
         arguments = {
             "prompt": recipe.prompt,
@@ -117,7 +117,7 @@ class Enlargers:
 
 
 def _through(network: Any, picture: RGB, device: str) -> RGB:
-    """The picture through a network, in overlapping tiles where it is large: only each tile's middle is kept."""
+    """The image through a network, in overlapping tiles where it is large: only each tile's middle is kept."""
     height, width = picture.shape[:2]
     scale = int(network.scale)
     made = np.empty((height * scale, width * scale, 3), np.uint8)

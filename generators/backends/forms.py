@@ -1,4 +1,4 @@
-"""The forms of one pipeline: from text, from a picture, into a mask, each with ControlNets or without.
+"""The forms of one pipeline: from text, from an image, into a mask, each with ControlNets or without.
 
 Forms share their weights; what differs is the code that runs them.
 """
@@ -57,7 +57,7 @@ class Forms:
         """The form that a recipe's first pass needs, and whether a mask is kept by blending latents instead.
 
         Masks are filled by diffusers' own inpainting where it knows the pipeline, else by blending on the form
-        that starts from a picture, or from text at a strength of 1. Raises InputError when none of them is there.
+        that starts from an image, or from text at a strength of 1. Raises InputError when none of them is there.
         """
         controls = recipe.controls or ()
         if recipe.init_image_digest is None:

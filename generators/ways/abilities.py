@@ -11,7 +11,7 @@ from typing import Final
 from nonesuch.foundation.errors import InputError
 from nonesuch.generators.models import ModelFacts
 
-# What each class can do: start from a picture ("image"), be guided by ControlNets ("control") or an image prompt
+# What each class can do: start from an image ("image"), be guided by ControlNets ("control") or an image prompt
 # ("image_prompt"), and hand its latents to a refiner ("refiner").
 ABILITIES: Final[dict[str, frozenset[str]]] = {
     "StableDiffusionPipeline": frozenset({"image", "control", "image_prompt"}),

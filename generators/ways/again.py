@@ -14,7 +14,7 @@ _MISSING: Final = "picture-{0}.png"
 def start_and_ways(recipe: Mapping[str, Any], find: FindFile) -> tuple[dict[str, Any], list[str]]:
     """The settings of what a recipe starts from and of its ways, and a sentence for each file that is not found.
 
-    A picture that is not found stands under a name made from its digest; sizes are those of the first pass.
+    An image that is not found stands under a name made from its digest; sizes are those of the first pass.
     """
     return _Writer(find).settings(recipe)
 

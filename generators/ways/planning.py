@@ -1,4 +1,4 @@
-"""From the ways of a cell's settings to the fields of its recipe: pictures and weights by digest, all checked."""
+"""From the ways of a cell's settings to the fields of its recipe: images and weights by digest, all checked."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ DEFAULT_CONTROL: Final = {
 }  # fmt: skip
 DEFAULT_IMAGE_SCALE: Final = 0.6
 NETWORKS: Final = (".safetensors", ".pth", ".pt", ".ckpt")  # files of upscaling networks
-# Classes of diffusers that enlarge a picture, each by the one factor that it was trained for.
+# Classes of diffusers that enlarge an image, each by the one factor that it was trained for.
 UPSCALERS: Final = {"StableDiffusionLatentUpscalePipeline": 2, "StableDiffusionUpscalePipeline": 4}
-_SMALLEST: Final = 8  # px; least side of a picture within margins
+_SMALLEST: Final = 8  # px; least side of an image within margins
 
 
 class WayPlanner:
@@ -107,7 +107,7 @@ class WayPlanner:
         return self._source.where(place)
 
     def _start(self, combined: Mapping[str, Any], facts: ModelFacts) -> dict[str, Any]:
-        """The fields of the picture that a recipe starts from; empty for text alone."""
+        """The fields of the image that a recipe starts from; empty for text alone."""
         init_image, mask = combined.get("init_image"), combined.get("mask")
         if init_image is None:
             for name in ("mask", "strength", "fit", "parent", "extend"):
@@ -134,7 +134,7 @@ class WayPlanner:
             check_mask(folder / mask, folder / init_image, where=where)
             start |= {"mask": str(folder / mask), "mask_digest": self._digest(folder / mask, where)}
         if start["strength"] < 1 or (mask is None and "extend" not in combined):
-            # a mask is filled from pure noise by any pipeline; all else needs its form that starts from a picture
+            # a mask is filled from pure noise by any pipeline; all else needs its form that starts from an image
             check_ability(facts, "image", where=self._where(("settings", "init_image")))
         if "between" in combined and combined["between"].get("seed") is not None:
             raise InputError(
@@ -147,7 +147,7 @@ class WayPlanner:
     def _first_size(
         self, combined: Mapping[str, Any], facts: ModelFacts, start: Mapping[str, Any]
     ) -> tuple[int, int]:
-        """Width and height of the first drawing: as set, the extended picture's own, or the model's default."""
+        """Width and height of the first drawing: as set, the extended image's own, or the model's default."""
         extend = combined.get("extend")
         if extend is None or "width" in combined or "height" in combined:
             return combined.get("width", facts.defaults.width), combined.get("height", facts.defaults.height)

@@ -53,7 +53,7 @@ class RefinerSetting(Strict):
 
 
 class ControlSetting(Strict):
-    """A ControlNet and its picture."""
+    """A ControlNet and its image."""
 
     model: Model | None = None
     revision: Annotated[str, Field(min_length=1)] | None = None
@@ -69,7 +69,7 @@ class ControlSetting(Strict):
 
 
 class ImagePromptSetting(Strict):
-    """A picture as a prompt, through an IP-Adapter."""
+    """An image as a prompt, through an IP-Adapter."""
 
     image: Annotated[str, Field(min_length=1, description="relative to the sweep file")] | None = None
     adapter: Annotated[str, Field(min_length=1, description="safetensors file")] | None = None
@@ -89,7 +89,7 @@ class HiresSetting(Strict):
 
 
 class UpscaleSetting(Strict):
-    """The finished picture made larger."""
+    """The finished image made larger."""
 
     scale: Annotated[float, Field(gt=1, le=16, description="of the side")] | None = None
     upscaler: UpscalerName | None = None

@@ -22,10 +22,10 @@ __all__ = ["MarkRequest", "MarkSeconds", "MarkedFile", "ParentCheck", "mark_imag
 
 
 def mark_image(image: RGB, request: MarkRequest, signer: Signer | None = None) -> MarkedFile:
-    """The picture (uint8 [H, W, 3]) as a finished file with the marks that `request` asks for.
+    """The image (uint8 [H, W, 3]) as a finished file with the marks that `request` asks for.
 
     `signer` may be None only when `request.credentials` is False. Safe to call from many threads with one
-    signer. Raises InputError for a bad request or picture, ProvenanceError when signing fails.
+    signer. Raises InputError for a bad request or image, ProvenanceError when signing fails.
     """
     _check(image, request, signer)
     started = time.perf_counter()

@@ -310,7 +310,7 @@ _SMALLEST: dict[str, Any] = {  # a manifest for trying a signer out
 
 
 def check_signer(signer: Signer) -> None:
-    """Sign a one-pixel picture, without a timestamp: whatever the SDK refuses is refused here, not mid-sweep.
+    """Sign a one-pixel image, without a timestamp: whatever the SDK refuses is refused here, not mid-sweep.
 
     Raises InputError with the SDK's reason.
     """

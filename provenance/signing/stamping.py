@@ -36,7 +36,7 @@ def timestamp_state(signed: bool, timestamped: bool, policy: TimestampPolicy) ->
 def stamp_file(data: bytes, signer: Signer, trust: TrustSet) -> SignedFile | None:
     """The file with an update manifest that timestamps its credential; None when it has a timestamp already.
 
-    The picture and everything else in the file stay as they are. `trust` says which signers are one's own.
+    The image and everything else in the file stay as they are. `trust` says which signers are one's own.
     Raises ProvenanceError when the file has no sound credential, was signed by someone else, can't be updated,
     or when the authority does not answer.
     """

@@ -1,6 +1,6 @@
-"""What the watermarks of a picture say, in the light of its credential and a catalog.
+"""What the watermarks of an image say, in the light of its credential and a catalog.
 
-Pictures of any origin can be marked. A mark of nonesuch says by its own form whether it stands for a generated image
+Images of any origin can be marked. A mark of nonesuch says by its own form whether it stands for a generated image
 (nonesuch.provenance.watermark.payloads). The credential that names it, or the catalog's record of the image that it was made for, can
 add to that and say that it stands for generated parts; what knows nothing of it takes nothing away.
 """
@@ -140,7 +140,7 @@ def _words(payload: int, manifests: Sequence[ManifestReport], match: Match | Non
 def _bound(credential: CredentialReport, algorithm: str) -> dict[int, list[ManifestReport]]:
     """The payloads that a credential names, with the manifests that do.
 
-    A picture that was marked twice may show either mark, so every manifest of its history counts.
+    An image that was marked twice may show either mark, so every manifest of its history counts.
     """
     found: dict[int, list[ManifestReport]] = {}
     for manifest in credential.manifests:

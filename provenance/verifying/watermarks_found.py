@@ -1,4 +1,4 @@
-"""The watermarks in a picture: nonesuch's own, the other algorithms that are installed, and programs' defaults.
+"""The watermarks in an image: nonesuch's own, the other algorithms that are installed, and programs' defaults.
 
 Whoever looks an image up by its watermark goes through here: `search_marks` for a verdict, `Payloads` for a look-up.
 """
@@ -18,7 +18,7 @@ from nonesuch.provenance.watermark import trustmark
 from nonesuch.provenance.watermark.algorithms import ALGORITHMS
 from nonesuch.provenance.watermark.chosen import OWN, open_algorithm
 
-_FULL_SEARCH_PIXELS = 16_000_000  # larger pictures are searched as they stand, and for nonesuch's mark only
+_FULL_SEARCH_PIXELS = 16_000_000  # larger images are searched as they stand, and for nonesuch's mark only
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Mark:
     name: str  # in the registry of watermarks
     algorithm: str  # in C2PA soft bindings
     payload: int
-    false_alarm: float  # upper bound on the probability that a check reports an unmarked picture
+    false_alarm: float  # upper bound on the probability that a check reports an unmarked image
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The watermarks found in a picture."""
+    """The watermarks found in an image."""
 
     own: Any = None  # watermark.Detection | None
     others: tuple[Mark, ...] = ()
@@ -61,7 +61,7 @@ class Marks:
 
 
 class Payloads:
-    """What a picture's watermarks say, 64 bits each, nonesuch's first: read one by one, as far as they are asked for.
+    """What an image's watermarks say, 64 bits each, nonesuch's first: read one by one, as far as they are asked for.
 
     `algorithm`, a name of C2PA soft bindings, limits them to one. `unread` fills as they are read.
     """
@@ -142,7 +142,7 @@ def find_others(
             found = opened.detect(rgb)
         except DependencyError as error:
             unread.append(Unread(name, str(error)))
-        except Exception as error:  # another package's code, over a stranger's picture
+        except Exception as error:  # another package's code, over a stranger's image
             unread.append(Unread(name, f"The watermark {name} could not be looked for: {error}."))
         else:
             if found is not None:

@@ -20,7 +20,7 @@ _HAAR = 0.7071067811865476
 _BLOCK = 4
 _STRIP = 8  # rows of blocks at a time: memory that stays in the cache
 _LEAST_PIXELS = 256 * 256  # the package marks nothing smaller
-TARGET = 1e-9  # false alarms a check of one picture for one mark
+TARGET = 1e-9  # false alarms a check of one image for one mark
 
 RGB = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
@@ -43,8 +43,8 @@ class ForeignMark:
     generator: str
     matched: int  # bits that agree
     length: int  # bits of the message
-    false_alarm: float  # upper bound on the chance that an unmarked picture agrees as well
-    channels: Literal["rgb", "bgr"]  # colour order that the writer took the picture to have
+    false_alarm: float  # upper bound on the chance that an unmarked image agrees as well
+    channels: Literal["rgb", "bgr"]  # colour order that the writer took the image to have
 
 
 def _bits_of(data: bytes) -> tuple[int, ...]:
@@ -112,8 +112,8 @@ def _agreement(votes: Doubles, mark: KnownMark, channels: Literal["rgb", "bgr"])
 def chance_agreement(means: Doubles, agreement: float) -> float:
     """Chernoff's bound on P(sum of +-means >= agreement) for fair and independent signs.
 
-    The signs are the message's: whatever the picture says in `means`, a message that was not
-    chosen with this picture in mind agrees so well no more often than this.
+    The signs are the message's: whatever the image says in `means`, a message that was not
+    chosen with this image in mind agrees so well no more often than this.
     """
     if agreement <= 0.0:
         return 1.0

@@ -28,7 +28,7 @@ class State:
 
     step: int  # steps done
     digest: str  # LoraSettings.digest
-    losses: tuple[float, ...]  # of each step done, of the subject's pictures
+    losses: tuple[float, ...]  # of each step done, of the subject's images
     prior_losses: tuple[float, ...]  # of each step done, of the class images
     weights: Mapping[str, torch.Tensor]
     moments: Mapping[str, torch.Tensor]  # AdamW's, by "m1.NAME" and "m2.NAME"
@@ -47,7 +47,7 @@ def save_state(out: Path, state: State) -> None:
 def load_state(out: Path, digest: str) -> State | None:
     """The checkpoint of the folder `out`; None when there is none.
 
-    Raises InputError for one of a training with other settings, another base or other pictures, and for a broken file.
+    Raises InputError for one of a training with other settings, another base or other images, and for a broken file.
     """
     path = out / CHECKPOINT
     if not path.is_file():

@@ -136,7 +136,7 @@ class _Trainer:
         self.prior_losses: list[float] = []
 
     def train_step(self) -> None:
-        """One step: its pictures, noise and noise levels are drawn from its own generator."""
+        """One step: its images, noise and noise levels are drawn from its own generator."""
         settings, data = self._settings, self._data
         generator = torch.Generator().manual_seed((settings.seed << 32) + self.step)
         mine = _chosen(len(data.latents), settings.batch, settings.seed, self.step)

@@ -36,7 +36,7 @@ from nonesuch.catalogs.exports.splits import ONE_SPLIT
 from nonesuch.catalogs.exports.stage import Stage
 from nonesuch.catalogs.schema import EMBEDDING
 
-FILE_NAME = "file_name"  # the column that `datasets` follows to the picture, which it calls `image`
+FILE_NAME = "file_name"  # the column that `datasets` follows to the image, which it calls `image`
 _OWN = frozenset({"image", "images", FILE_NAME, "file_names"})
 
 

@@ -1,4 +1,4 @@
-"""webdataset: tar shards in which the files of one sample follow one another: picture, .json, .txt."""
+"""webdataset: tar shards in which the files of one sample follow one another: image, .json, .txt."""
 
 from __future__ import annotations
 

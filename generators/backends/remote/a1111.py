@@ -85,7 +85,7 @@ class A1111:
             )
 
     def paint(self, recipe: Recipe, *, anew: bool = False) -> Picture:
-        """One image from text, from a picture, or into a mask. The web UI keeps no pictures to answer with; `anew`
+        """One image from text, from an image, or into a mask. The web UI keeps no images to answer with; `anew`
         also looks for the job that drew it."""
         task = f"nonesuch-{recipe.id[:16]}" + (f"-{uuid4().hex[:12]}" if anew else "")
         last_job = self._last_job() if anew else ""

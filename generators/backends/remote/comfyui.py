@@ -197,7 +197,7 @@ class ComfyUI:
         return values
 
     def _uploaded(self, recipe: Recipe) -> dict[str, str]:
-        """Names on the server of the pictures that the recipe starts from, by field."""
+        """Names on the server of the images that the recipe starts from, by field."""
         fit, size = recipe.fit or DEFAULT_FIT, (recipe.width, recipe.height)
         names = {}
         if recipe.init_image is not None:

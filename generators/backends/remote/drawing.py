@@ -20,7 +20,7 @@ from nonesuch.generators.matrix.combined import EXTRAS, check_able
 from nonesuch.generators.models import ModelFacts
 from nonesuch.generators.recipe import Recipe
 
-MAX_IMAGE: Final = 64 << 20  # bytes of a picture that comes back
+MAX_IMAGE: Final = 64 << 20  # bytes of an image that comes back
 MAX_PIXELS: Final = 64_000_000
 SERVICE_SAYS_NOTHING: Final = Origin(None, "the service does not say whether it drew")
 _KEPT: Final = Origin(False, "kept from a run that ended before the catalog had it")
@@ -48,7 +48,7 @@ class Painter(Protocol):
         ...
 
     def paint(self, recipe: Recipe, *, anew: bool = False) -> Picture:
-        """The picture; with `anew` none that the server has ready, as far as it can be kept from that.
+        """The image; with `anew` none that the server has ready, as far as it can be kept from that.
 
         Raises NoImage for this recipe alone, BackendStopped for all that follow.
         """
@@ -95,7 +95,7 @@ class RemoteBackend:
         return self._drawings(recipes, anew=False)
 
     def draw_anew(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
-        """As `draw`, but each picture is asked for anew, whatever the engine or the spool has of it."""
+        """As `draw`, but each image is asked for anew, whatever the engine or the spool has of it."""
         return self._drawings(recipes, anew=True)
 
     def _drawings(self, recipes: Sequence[Recipe], *, anew: bool) -> Iterator[Drawing]:

@@ -19,7 +19,7 @@ from nonesuch.generators.backends.remote.api_keys import without_key
 from nonesuch.generators.backends.remote.pace import Pace, backoff, retry_after
 from nonesuch.generators.sweepfile.connections import is_loopback
 
-MAX_ANSWER: Final = 96 << 20  # bytes; a picture of 64 MiB in base64
+MAX_ANSWER: Final = 96 << 20  # bytes; an image of 64 MiB in base64
 CONNECT_SECONDS: Final = 10.0
 MAX_PAUSE: Final = 600.0  # seconds; a server that asks for a longer pause ends the run
 _MAX_WORDS: Final = 300  # characters of a server's own words

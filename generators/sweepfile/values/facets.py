@@ -165,7 +165,7 @@ def facet_values(
 ) -> tuple[FacetValue, ...]:
     """The values of a facet, in order: lists as written, files read, random texts drawn, combinations made.
 
-    Pictures of a catalog come from `find_images`; plain values set the options that are `bound` to the facet. Raises InputError for an unreadable file, a missing column, no values, too many values, two values
+    Images of a catalog come from `find_images`; plain values set the options that are `bound` to the facet. Raises InputError for an unreadable file, a missing column, no values, too many values, two values
     of one name, and two values that would do exactly the same.
     """
     place: Place = ("facets", name)
@@ -218,7 +218,7 @@ def number_type(facet: Facet) -> Literal["int64", "float64"] | None:
 
 
 def _image_files(facet: ImagesFacet, source: Source, where: str) -> list[FacetValue]:
-    """A value for each picture, named by its file; names of one stem keep their suffix."""
+    """A value for each image, named by its file; names of one stem keep their suffix."""
     wanted = source.folder / facet.images
     pattern = wanted / "*" if wanted.is_dir() else wanted
     paths = sorted(

@@ -1,9 +1,9 @@
-"""How strong the mark may be, where in the picture and where in the spectrum.
+"""How strong the mark may be, where in the image and where in the spectrum.
 
-In the picture: with local contrast, since texture hides noise (Podilchuk and Zeng, IEEE JSAC 16(4),
+In the image: with local contrast, since texture hides noise (Podilchuk and Zeng, IEEE JSAC 16(4),
 1998; Barni, Bartolini and Piva, IEEE Trans. Image Proc. 10(5), 2001), less in deep shadow. Proportional
-to it where SSIM sets the limit. Where PSNR does, to its root: a mark is read best where the picture is
-calm, and there SSIM leaves room for more. In the spectrum: inversely to the picture's own power plus what a codec is expected to
+to it where SSIM sets the limit. Where PSNR does, to its root: a mark is read best where the image is
+calm, and there SSIM leaves room for more. In the spectrum: inversely to the image's own power plus what a codec is expected to
 destroy. Over all: the largest gain that keeps both PSNR and SSIM (Wang et al., IEEE Trans. Image
 Proc. 13(4), 2004) above their floors.
 """
@@ -51,7 +51,7 @@ class Sample:
     hiding: Floats
     by_variance: Floats  # 1 - SSIM lost for each squared grey level there that varies within SSIM's window
     by_mean: Floats  # and for each that moves the window's mean
-    rows: tuple[Surroundings, ...]  # of all rows of tiles, for `local_strength`; none of large pictures
+    rows: tuple[Surroundings, ...]  # of all rows of tiles, for `local_strength`; none of large images
 
 
 def surroundings(plane: Floats | Bytes) -> Surroundings:
@@ -136,7 +136,7 @@ def ring_powers(values: npt.NDArray[np.complex64]) -> Floats:
 def ring_amplitudes(host: Floats, mean_square: float) -> Floats:
     """Amplitude [RINGS] for the carriers of each ring.
 
-    `host` [RINGS] is the flattened picture's power per pixel in each ring; `mean_square` that of
+    `host` [RINGS] is the flattened image's power per pixel in each ring; `mean_square` that of
     the local strength, which turns the codec's grey levels into the same unit.
     """
     frequency = (np.arange(RINGS) + 0.5) * RING_WIDTH / TILE
@@ -163,7 +163,7 @@ def power_allowed(least_psnr: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How the mark's amplitude follows the picture, and how strong it may be."""
+    """How the mark's amplitude follows the image, and how strong it may be."""
 
     quarters: int  # for `local_strength`
     factor: float  # on local strength times a tile of unit variance
@@ -177,7 +177,7 @@ def best_shape(
 
     The factor is the largest that keeps the expected PSNR and SSIM, rounding to whole grey levels
     counted in. Bare surfaces get no more than half a grey level times `loudness`, whatever the floors
-    allow. `host` [RINGS] is the flattened picture's power per pixel in each ring.
+    allow. `host` [RINGS] is the flattened image's power per pixel in each ring.
     """
     lost = max(1.0 - least_ssim - _ROUNDING * float(sample.by_variance.mean()), 0.0)
     for quarters in (2, 3, 4):
