@@ -89,7 +89,7 @@ def train(
         options = {"watcher": artifact, "network": online, "restart": restart}
         done: Trained = train_task(settings.name, quote((settings, facts, found, out, options)))
     told = (
-        f"{settings.subject}: {done.steps:,} steps on {len(found.pictures)} pictures, loss {done.loss:.4f}, "
+        f"{settings.subject}: {done.steps:,} steps on {len(found.pictures)} images, loss {done.loss:.4f}, "
         f"{done.seconds:.0f} s. {done.result.file.name} has the digest {done.result.digest}."
     )
     create_markdown_artifact(told, key=f"trained-{_slug(settings.name)}")

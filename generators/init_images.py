@@ -38,9 +38,9 @@ def check_mask(mask: Path, picture: Path, *, where: str) -> None:
     of_mask, of_picture = picture_size(mask, where=where), picture_size(picture, where=where)
     if of_mask != of_picture:
         raise InputError(
-            f"the mask {mask} is {of_mask[0]}x{of_mask[1]} pixels, its picture {of_picture[0]}x{of_picture[1]}",
+            f"the mask {mask} is {of_mask[0]}x{of_mask[1]} pixels, its image {of_picture[0]}x{of_picture[1]}",
             where=where,
-            hint="Draw the mask on a copy of the picture: white where it is to be drawn anew.",
+            hint="Draw the mask on a copy of the image: white where it is to be drawn anew.",
         )
 
 
@@ -125,7 +125,7 @@ def picture_size(path: Path, *, where: str) -> tuple[int, int]:
         raise InputError(
             f"{path} is a folder",
             where=where,
-            hint="Make its pictures the values of a facet: facets: {picture: {images: FOLDER}}.",
+            hint="Make its images the values of a facet: facets: {picture: {images: FOLDER}}.",
         )
     try:
         image = open_image(read_limited(path), where=str(path))

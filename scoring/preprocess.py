@@ -36,7 +36,7 @@ def same_sized(images: Sequence[RGB], limit: int) -> Iterator[tuple[list[int], R
     for place, image in enumerate(images):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ScoringError(
-                f"picture {place} is {image.dtype} {list(image.shape)}, not uint8 [height, width, 3]"
+                f"image {place} is {image.dtype} {list(image.shape)}, not uint8 [height, width, 3]"
             )
         by_size[image.shape].append(place)
     for places in by_size.values():

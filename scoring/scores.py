@@ -26,7 +26,7 @@ def score_images(
     Raises ScoringError when a scorer fails or does not fill its columns; the message names the scorer.
     """
     if len(images) != len(captions):
-        raise ScoringError(f"{len(images)} pictures came with {len(captions)} captions")
+        raise ScoringError(f"{len(images)} images came with {len(captions)} captions")
     batch = Batch(images, encoder.images(images), captions)
     columns: dict[str, npt.NDArray[Any]] = {}
     facts = encoder_facts(encoder)
@@ -65,6 +65,6 @@ def _run(scorer: Scorer, batch: Batch) -> dict[str, npt.NDArray[Any]]:
         if values.shape != (len(batch.images),):
             raise ScoringError(
                 f"the scorer {scorer.name!r} filled {name!r} with shape {list(values.shape)}, "
-                f"not one value for each of {len(batch.images)} pictures"
+                f"not one value for each of {len(batch.images)} images"
             )
     return {name: values.astype(_DTYPES[declared[name]]) for name, values in columns.items()}

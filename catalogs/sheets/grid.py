@@ -123,7 +123,7 @@ def xy_grid(
     pages = list(grid_pages(rows, image_root, x=x, y=y, thumb=thumb, captions=captions, title=title, limit=2))
     if len(pages) > 1:
         raise InputError(
-            "the grid is too large for one picture", hint="Use smaller images, fewer values, or grid_pages."
+            "the grid is too large for one image", hint="Use smaller images, fewer values, or grid_pages."
         )
     return pages[0]
 

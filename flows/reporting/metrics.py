@@ -19,7 +19,7 @@ Kind = Literal["counter", "gauge"]
 # name → (kind, label, what it says); counters only grow within a process
 DESCRIBED: Final[Mapping[str, tuple[Kind, str, str]]] = {
     "nonesuch_images": ("counter", "status", "recipes that have ended: ok, flagged or failed"),
-    "nonesuch_images_fetched": ("counter", "sweep", "pictures that a server or a stopped run had already"),
+    "nonesuch_images_fetched": ("counter", "sweep", "images that a server or a stopped run had already"),
     "nonesuch_images_planned": ("gauge", "sweep", "recipes that the run has to draw"),
     "nonesuch_images_left": ("gauge", "sweep", "of these, recipes that have not ended yet"),
     "nonesuch_images_per_second": (

@@ -68,7 +68,7 @@ class _Keeper:
             known = encoded(self._form.vae, pictures)
             if latents.shape != known.shape:
                 raise InputError(
-                    f"{type(self._form).__name__} can't fill a mask: its latents are no picture of the picture",
+                    f"{type(self._form).__name__} can't fill a mask: its latents are not of the shape of the image",
                     where="mask",
                 )
             # A latent is drawn when any pixel of it is: those outside the mask are laid over at the end.

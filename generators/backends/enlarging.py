@@ -83,7 +83,7 @@ class Enlargers:
             facts, device=self._device, dtype=self._dtype, network=self._network, as_it_is=True
         )
         if "Upscale" not in type(pipe).__name__:
-            raise InputError(f"{type(pipe).__name__} enlarges no picture", where="upscaler")
+            raise InputError(f"{type(pipe).__name__} does not enlarge images", where="upscaler")
         return pipe
 
     def _open_network(self, upscaler: Upscaler) -> Any:
@@ -110,9 +110,9 @@ class Enlargers:
                 f"is no upscaling network that can be used: {first_line(error)}", where=str(path)
             ) from error
         if not isinstance(network, spandrel.ImageModelDescriptor) or network.scale < 2:
-            raise InputError("enlarges no picture", where=str(path))
+            raise InputError("does not enlarge images", where=str(path))
         if (network.input_channels, network.output_channels) != (3, 3):
-            raise InputError("is not for pictures of three channels", where=str(path))
+            raise InputError("is not for images of three channels", where=str(path))
         return network.eval()
 
 

@@ -25,7 +25,7 @@ _AUTO: Final = {
 }
 _CANT: Final = {
     "text": "can't draw from text",
-    "image": "can't start from a picture",
+    "image": "can't start from an image",
     "inpaint": "can't fill a mask",
 }
 _LATENTS_INPAINTED: Final = (4, 9)  # channels that diffusers' inpainting of UNets knows: SD 1.x to SDXL

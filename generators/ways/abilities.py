@@ -27,7 +27,7 @@ ABILITIES: Final[dict[str, frozenset[str]]] = {
 }
 
 _WORDS: Final = {
-    "image": "can't start from a picture",
+    "image": "can't start from an image",
     "control": "takes no ControlNet",
     "image_prompt": "takes no image prompt",
     "refiner": "hands its latents to no refiner",

@@ -73,7 +73,7 @@ class WayPlanner:
         if (hires := combined.get("hires")) is not None:
             if "mask" in combined or extend is not None:
                 raise InputError(
-                    "a high-resolution pass draws all of the picture again, also what a mask keeps",
+                    "a high-resolution pass draws all of the image again, also what a mask keeps",
                     where=self._where(("settings", "hires")),
                     hint="Let a second sweep enlarge the result: facets: {image: {catalog: …}}.",
                 )
@@ -115,7 +115,7 @@ class WayPlanner:
                     raise InputError(
                         f"{name} says nothing without an init_image",
                         where=self._where(("settings", name)),
-                        hint="Name the picture to start from: settings: {init_image: picture.png}.",
+                        hint="Name the image to start from: settings: {init_image: image.png}.",
                     )
             return {}
         folder, where = self._source.folder, self._where(("settings", "init_image"))
@@ -140,7 +140,7 @@ class WayPlanner:
             raise InputError(
                 "frames between two seeds start from noise, not from an init_image",
                 where=self._where(("settings", "between")),
-                hint="Leave the seed out of between; frames between two prompts may start from a picture.",
+                hint="Leave the seed out of between; frames between two prompts may start from an image.",
             )
         return start
 
@@ -174,9 +174,9 @@ class WayPlanner:
         inside = (width - margins.left - margins.right, height - margins.top - margins.bottom)
         if min(inside) < _SMALLEST:
             raise InputError(
-                f"the margins leave no room for the picture in {width}x{height} pixels",
+                f"the margins leave no room for the image in {width}x{height} pixels",
                 where=where,
-                hint="Set a larger width and height, or leave both out: then they follow from picture and margins.",
+                hint="Set a larger width and height, or leave both out: then they follow from image and margins.",
             )
         return margins
 
@@ -195,7 +195,7 @@ class WayPlanner:
     def _control(self, given: Mapping[str, Any], facts: ModelFacts) -> Control:
         place = ("settings", "control")
         model = self._needed(given, "model", place, "the folder or hub id of a ControlNet")
-        image = self._source.folder / self._needed(given, "image", place, "the picture that guides it")
+        image = self._source.folder / self._needed(given, "image", place, "the image that guides it")
         settings: dict[str, Any] = {**DEFAULT_CONTROL, **given}
         where = self._where(place)
         path, digest = self._component(model, given.get("revision"), facts, where)
@@ -210,7 +210,7 @@ class WayPlanner:
 
     def _image_prompt(self, given: Mapping[str, Any]) -> ImagePrompt:
         place = ("settings", "image_prompt")
-        image = self._source.folder / self._needed(given, "image", place, "the picture")
+        image = self._source.folder / self._needed(given, "image", place, "the image")
         adapter = self._source.folder / self._needed(
             given, "adapter", place, "the IP-Adapter's safetensors file"
         )

@@ -81,7 +81,7 @@ def _encode_cv2(image: RGB, suffix: str, parameters: list[int]) -> bytes:
 
     done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
     if not done:
-        raise ProvenanceError(f"could not encode a {image.shape[1]}x{image.shape[0]} picture as {suffix}")
+        raise ProvenanceError(f"could not encode a {image.shape[1]}x{image.shape[0]} image as {suffix}")
     return bytes(np.asarray(encoded).tobytes())
 
 

@@ -123,7 +123,7 @@ def _open(data: bytes, path: Path) -> Image.Image:
     # of a phone's MPO, whose further images are a gain map or a depth map, the first is the image
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         what = "has several pages" if image.format == "TIFF" else "is an animation"
-        raise InputError(what, where=str(path), hint="Only single still pictures can be marked.")
+        raise InputError(what, where=str(path), hint="Only single still images can be marked.")
     deep = _bits(image, data) > 8
     if image.mode not in _MODES or deep:
         raise InputError(

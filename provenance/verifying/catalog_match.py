@@ -110,7 +110,7 @@ def find(catalog: CatalogLookup, digest: str, payloads: Iterable[int], image: RG
     if copied is None:
         return Match(tuple(hits), tuple(evidence))
     why = (
-        f"The watermark leads to {copied.record.path}, which shows another picture "
+        f"The watermark leads to {copied.record.path}, which shows another image "
         f"(fingerprints differ in {copied.distance} of 64 bits)."
     )
     return Match((copied, *hits), (*evidence, Evidence("catalog", "conflict", "strong", why)), why)
@@ -202,7 +202,7 @@ def _how(hit: Hit) -> str:
         return "is this very file"
     if hit.found_by == "fingerprint":
         return f"looks the same ({hit.distance} of 64 bits differ)"
-    return "has this watermark" + ("" if hit.distance is None else " and shows this picture")
+    return "has this watermark" + ("" if hit.distance is None else " and shows this image")
 
 
 def _contradiction(hits: Sequence[Hit]) -> list[Evidence]:

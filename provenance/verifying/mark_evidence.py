@@ -112,7 +112,7 @@ def _other_evidence(mark: Mark, credential: CredentialReport, match: Match | Non
         detail = f"The image carries the {told} that {words[0].who} names."
     else:
         odds = round(1.0 / max(mark.false_alarm, 1e-30))
-        detail = f"The image seems to carry the {told}; so does one unmarked picture in some {odds:,}."
+        detail = f"The image seems to carry the {told}; so does one unmarked image in some {odds:,}."
     return Evidence(f"watermark:{mark.name}", meaning, "strong" if meaning != "nothing" else "none", detail)
 
 

@@ -28,7 +28,7 @@ class Alignment:
 
     @staticmethod
     def columns(facets: Sequence[str]) -> tuple[Column, ...]:
-        return (Column("alignment", "float32", "cosine of the picture and the full prompt, -1 to 1"),)
+        return (Column("alignment", "float32", "cosine of the image and the full prompt, -1 to 1"),)
 
     def score(self, batch: Batch) -> dict[str, Floats]:
         prompts = self._encoder.texts([caption.prompt for caption in batch.captions])

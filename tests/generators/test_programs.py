@@ -292,7 +292,7 @@ class TestComfyUI:
         ("silent", "careless", "said"),
         [
             (True, "", "does not say which nodes it ran"),
-            (False, "VAEDecode", "took the picture from its node cache"),
+            (False, "VAEDecode", "took the image from its node cache"),
             (False, "CheckpointLoaderSimple", "took 3 nodes from its node cache"),  # and both texts behind it
         ],
     )

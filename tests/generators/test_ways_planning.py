@@ -94,7 +94,7 @@ def test_a_picture_grows_by_its_margins(
         ("{extend: {left: 8}}", "says nothing without an init_image"),
         ("{init_image: start.png, mask: mask.png, extend: {left: 8}}", "a mask goes without extend"),
         ("{init_image: start.png, extend: {left: 60}, size: 64x64}", "leave no room"),
-        ("{init_image: start.png, mask: mask.png, hires: {scale: 2}}", "draws all of the picture again"),
+        ("{init_image: start.png, mask: mask.png, hires: {scale: 2}}", "draws all of the image again"),
         ("{init_image: start.png, between: {seed: 3, at: 0.5}}", "start from noise"),
         ("{between: {at: 0.5}}", "needs a prompt, a seed"),
         ("{between: {seed: 3}}", "how far the frames are"),

@@ -103,7 +103,7 @@ def test_nothing_in_nothing_out(encoder: Encoder) -> None:
     ],
 )
 def test_other_arrays_are_refused(encoder: Encoder, image: Any) -> None:
-    with pytest.raises(ScoringError, match="picture 1 is"):
+    with pytest.raises(ScoringError, match="image 1 is"):
         encoder.images([picture(0), image])
 
 

@@ -64,7 +64,7 @@ def load_state(out: Path, digest: str) -> State | None:
         ) from error
     if told != digest:
         raise InputError(
-            "is the checkpoint of a training with other settings, another base or other pictures",
+            "is the checkpoint of a training with other settings, another base or other images",
             where=str(path),
             hint="Give this training another --out, or begin anew with --restart.",
         )

@@ -46,11 +46,11 @@ def read_pictures(folder: Path, side: int) -> Found:
     """
     if not folder.is_dir():
         raise InputError(
-            "is not a folder", where=str(folder), hint="Give the folder of the subject's pictures."
+            "is not a folder", where=str(folder), hint="Give the folder of the subject's images."
         )
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     if len(files) > MAX_PICTURES:
-        raise InputError(f"holds {len(files):,} pictures; the limit is {MAX_PICTURES:,}", where=str(folder))
+        raise InputError(f"holds {len(files):,} images; the limit is {MAX_PICTURES:,}", where=str(folder))
     pictures: list[TrainingPicture] = []
     left_out: list[tuple[str, str]] = []
     for path in files:
@@ -67,7 +67,7 @@ def read_pictures(folder: Path, side: int) -> Found:
     if not pictures:
         why = f" ({left_out[0][0]}: {left_out[0][1]})" if left_out else ""
         raise InputError(
-            f"holds no picture that can be used{why}",
+            f"holds no image that can be used{why}",
             where=str(folder),
             hint=f"Known endings: {', '.join(sorted(SUFFIXES))}.",
         )

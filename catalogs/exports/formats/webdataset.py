@@ -63,7 +63,7 @@ class WebDataset:
             pa.field("__url__", pa.string()),
         ]
         return Layout(
-            files=[("SPLIT-NUMBER.tar", "samples of a picture, its row as .json and its prompt as .txt")],
+            files=[("SPLIT-NUMBER.tar", "samples of an image, its row as .json and its prompt as .txt")],
             loading="import webdataset\n\n"
             f'dataset = webdataset.WebDataset("PATH/{next(iter(job.selection.splits))}-000000.tar", shardshuffle=False)\n'
             f'dataset = dataset.decode("pil").to_tuple("{";".join(suffixes)}", "json", "txt")',

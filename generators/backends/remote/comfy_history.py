@@ -52,7 +52,7 @@ def origin_of(
     cached = [node for node in graph if node in told]
     sources = linked_from(graph, output)
     if output in cached or (sources and sources <= set(cached)):
-        return Origin(False, f"prompt {number}: the server took the picture from its node cache")
+        return Origin(False, f"prompt {number}: the server took the image from its node cache")
     if whole and cached:
         return Origin(None, f"prompt {number}: the server took {len(cached)} nodes from its node cache")
     kept = f"{len(cached) or 'none'} of its {len(graph)} nodes from the node cache"

@@ -145,9 +145,9 @@ class RemoteBackend:
             return self._failed(recipe, error.message, begun, {"cost": cost} if cost is not None else {})
         facts = self._facts(picture)
         if len(picture.data) > MAX_IMAGE:
-            return self._failed(recipe, f"the picture is {len(picture.data):,} bytes", begun, facts)
+            return self._failed(recipe, f"the image is {len(picture.data):,} bytes", begun, facts)
         try:
-            image = decode_rgb(picture.data, where="the picture that came back", max_pixels=MAX_PIXELS)
+            image = decode_rgb(picture.data, where="the image that came back", max_pixels=MAX_PIXELS)
         except InputError as error:
             if not anew:
                 self.published([recipe])  # what can't be read is not worth keeping

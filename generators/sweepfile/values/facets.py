@@ -228,7 +228,7 @@ def _image_files(facet: ImagesFacet, source: Source, where: str) -> list[FacetVa
     )
     if not paths:
         raise InputError(
-            f"there are no pictures in {wanted}", where=where, hint=f"Known: {', '.join(sorted(_PICTURES))}."
+            f"there are no images in {wanted}", where=where, hint=f"Known: {', '.join(sorted(_PICTURES))}."
         )
     stems = Counter(path.stem for path in paths)
     names = [path.stem if stems[path.stem] == 1 else path.name for path in paths]

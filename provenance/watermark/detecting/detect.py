@@ -65,7 +65,7 @@ def detect(
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(
-            f"a picture to check is {image.dtype} {list(image.shape)}", hint="Pass uint8 [H, W, 3]."
+            f"an image to check is {image.dtype} {list(image.shape)}", hint="Pass uint8 [H, W, 3]."
         )
     if search not in ("aligned", "full"):
         raise InputError(f"there is no search {search!r}", hint='It is "aligned" or "full".')

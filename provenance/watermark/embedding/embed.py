@@ -114,11 +114,11 @@ def _marked(
 def _check_arguments(image: RGB, payload: int, strength: float) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(
-            f"a picture to mark is {image.dtype} {list(image.shape)}", hint="Pass uint8 [H, W, 3]."
+            f"an image to mark is {image.dtype} {list(image.shape)}", hint="Pass uint8 [H, W, 3]."
         )
     if min(image.shape[:2]) < SMALLEST:
         raise InputError(
-            f"a picture of {image.shape[1]}x{image.shape[0]} pixels can't bear a watermark",
+            f"an image of {image.shape[1]}x{image.shape[0]} pixels can't bear a watermark",
             hint=f"Each side needs at least {SMALLEST} pixels.",
         )
     try:
