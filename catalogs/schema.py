@@ -1,4 +1,4 @@
-"""The catalog's columns: the one place that names them, gives their types and says what they mean.
+"""The catalog's columns: the one place that defines their names, types and meaning.
 
 Fixed columns are the same in every catalog. Facets (the axes of a sweep) and scores (what the
 scorers declare) add columns of their own; each column's description and role travel in the Parquet

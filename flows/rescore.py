@@ -1,7 +1,7 @@
-"""The Prefect flow `rescore`: scorers over an existing catalog, without drawing; one task a few hundred images.
+"""The Prefect flow `rescore`: scorers over an existing catalog, without drawing; one task per few hundred images.
 
 Each task's scores are kept in OUT/.rescore until all are there; then the catalog with the new columns takes
-the old one's place in one step. So a stopped run goes on, and readers never see half of it.
+the old one's place in one step. So a stopped run can continue, and readers never see half of it.
 """
 
 from __future__ import annotations

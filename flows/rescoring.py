@@ -1,4 +1,4 @@
-"""What a rescoring runs, which rows it concerns, and the new values of their columns."""
+"""A rescoring: its scorers, the rows it concerns, and the new values of their columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Prefect flow `sweep`: one task a shard, artifacts for progress and summary.
+"""The Prefect flow `sweep`: one task per shard, artifacts for progress and summary.
 
 What is done is read from the catalog, never from Prefect's cache: running a sweep again draws only
 what the catalog lacks.

@@ -1,6 +1,6 @@
-"""The Prefect flow `train`: a LoRA of a subject, as one task that can be run again where it stopped.
+"""The Prefect flow `train`: a LoRA of a subject, as one task that can be run again to continue.
 
-The truth about how far a training is lies in its folder's checkpoint, never in Prefect's cache.
+How far a training is, its folder's checkpoint says, never Prefect's cache.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The Prefect flow `verify_folder`: a folder of any size to verdicts in Parquet, shard by shard, resumable.
 
 A shard is a run of files in the order of their names. Its part is named by a digest over the files' names, sizes
-and times and over what they were asked; a part that is there is not made again, and parts of files that are no
-longer so are removed at the end. So OUT always holds what has been verified, each file once.
+and times and over the options; a part that exists is not made again, and parts whose files have changed
+are removed at the end. So OUT always holds what has been verified, each file once.
 """
 
 from __future__ import annotations

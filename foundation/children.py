@@ -1,4 +1,4 @@
-"""How every process of this program is started: without the code of the folder it is in, and never for longer than it.
+"""How every process of this program is started: it runs no code from the current folder and ends with its parent.
 
 A folder that is only looked at may hold a `resource.py`; `python -m` and `python -c` would run it in place of the
 standard library's. `begin` keeps the current folder out of this process and, by PYTHONSAFEPATH, out of what libraries

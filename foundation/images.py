@@ -1,4 +1,4 @@
-"""Opening images that strangers made: byte and pixel limits before anything is decoded."""
+"""Opening untrusted images: byte and pixel limits before anything is decoded."""
 
 from __future__ import annotations
 

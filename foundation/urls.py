@@ -1,4 +1,4 @@
-"""Places that are URLs of a storage, told from paths of this machine."""
+"""Telling URLs of a storage from paths of this machine."""
 
 from __future__ import annotations
 

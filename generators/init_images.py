@@ -1,4 +1,4 @@
-"""Pictures to start from: read within limits, turned upright, and brought to the size that is drawn.
+"""Images to start from: read within limits, turned upright, and brought to the size that is drawn.
 
 Three rules bring an image of another shape to width x height: `crop` scales it to cover the size and cuts
 the middle out, `pad` scales it to fit inside and repeats its border outwards, `stretch` ignores its shape.

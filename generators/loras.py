@@ -1,4 +1,4 @@
-"""What a LoRA's safetensors file says of itself, read from its header alone: which model it fits, what it was trained on."""
+"""Reading the header of a LoRA's safetensors file: which model it fits and what it was trained on."""
 
 from __future__ import annotations
 

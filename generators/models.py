@@ -1,4 +1,4 @@
-"""What is known of a model before its weights are loaded: identity, default settings, accepted sizes.
+"""What is known about a model before its weights are loaded: identity, default settings, accepted sizes.
 
 Nothing here imports torch or diffusers: planning a sweep reads a few small JSON files.
 """

@@ -1,7 +1,7 @@
 """What an image of a hosted service costs, in US dollars, before it is drawn.
 
 The table holds list prices as public pages gave them in mid-2026, without taxes, discounts and free credits; it was
-not measured against a bill. `price` in the sweep's `engines` overrules it.
+not measured against a bill. `price` in the sweep's `engines` overrides it.
 """
 
 from __future__ import annotations

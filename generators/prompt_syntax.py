@@ -1,4 +1,4 @@
-"""What a prompt says in the syntax of Stable Diffusion web UI ("a1111"): pieces of text with weights.
+"""Parses prompts in the syntax of Stable Diffusion web UI ("a1111") into pieces of text with weights.
 
 `(word)` weighs 1.1, `((word))` 1.21, `(word:1.3)` 1.3, `[word]` 1/1.1; a backslash makes a bracket literal and
 `BREAK` begins a new chunk. Weights of nested brackets multiply; brackets left open reach to the end.

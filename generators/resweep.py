@@ -1,4 +1,4 @@
-"""Sweeps written from recipes: the file that draws an image again, and the one that draws picked images better.
+"""Sweep files written from recipes: one that draws an image again, and one that redraws your picks larger.
 
 A recipe here is plain data under this project's names, as credentials, catalog rows and the readers of foreign
 metadata give it; what it names in foreign words (a sampler of AUTOMATIC1111) is translated where that is known.

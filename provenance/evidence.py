@@ -1,4 +1,4 @@
-"""Evidence: one thing found in an image, and the words that verdicts are made of."""
+"""Evidence: one thing found in an image, and the terms that verdicts use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What marking is asked for and what it returns: plain data, light to import."""
+"""The request and the result of marking: plain data, light to import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scoring a batch: one embedding for each image, handed to every scorer, gathered into columns."""
+"""Scoring a batch: one embedding per image, passed to every scorer, collected into columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data card of an export, README.md: front matter for the Hugging Face Hub, then what a reader asks."""
+"""The data card of an export, README.md: front matter for the Hugging Face Hub, then the answers readers look for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalog's columns in the words of other tools: JSON values, Hugging Face features, YAML."""
+"""The catalog's columns in other tools' formats: JSON values, Hugging Face features, YAML."""
 
 from __future__ import annotations
 

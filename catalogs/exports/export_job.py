@@ -1,4 +1,4 @@
-"""What an export is asked for, what an exporter is given, and what it answers: plain data and one protocol."""
+"""An export's request, an exporter's input, and its result: plain data and one protocol."""
 
 from __future__ import annotations
 

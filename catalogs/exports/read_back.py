@@ -1,4 +1,4 @@
-"""Reading an export back by other code than wrote it: DuckDB, `datasets`, and what compares rows and bytes."""
+"""Reading an export back with other code than wrote it (DuckDB, `datasets`), and comparing rows and bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Likeness: the images whose stored embeddings are nearest to a vector, and the best that differ.
+"""Search by embedding: the images whose stored embeddings are nearest to a vector, and the best that differ.
 
 The search is exhaustive and exact: half-precision products find every candidate within their own error,
 and single precision decides among them. Merged parts are read through their raw embedding index, the

@@ -1,4 +1,4 @@
-"""The X/Y grid of two facets: one image for each pair of values, on as many tiles as it takes."""
+"""The X/Y grid of two facets: one image per pair of values, on as many tiles as necessary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sheets and charts are made of: shrunk images, fonts, captions and their lengths."""
+"""Parts of sheets and charts: shrunk images, fonts, captions and their lengths."""
 
 from __future__ import annotations
 

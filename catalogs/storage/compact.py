@@ -1,4 +1,4 @@
-"""Compaction: many small parts become few large ones, sorted so that conditions on facets skip most rows.
+"""Compaction: merges many small parts into a few large ones, sorted so that conditions on facets skip most rows.
 
 The new folder is built beside the old one and takes its place in one exchange, so a reader sees the rows
 of before or of after, never both and never a part of them. Killed at any point, it leaves at worst a

@@ -1,7 +1,7 @@
-"""Who draws into an output at a URL: one small object that its holder renews, since storages have no locks.
+"""The lease on an output at a URL: one small object that the running sweep renews, since storages have no locks.
 
-Clocks of several machines are never compared to take a lease over: whoever wants one that is there watches it
-with a clock of its own, and takes it over when it has not changed for WATCH seconds.
+Clocks of several machines are never compared to take over a lease: a run that finds one watches it with
+its own clock, and takes it over when it has not changed for WATCH seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The list of the parts that belong together, catalog/_parts.json at a URL: what readers there go by.
+"""The list of the parts that belong together, catalog/_parts.json at a URL, which readers there use.
 
 It is written after the parts that it names, in one object write, so a reader has the old state or the new one,
 whatever a writer is doing.

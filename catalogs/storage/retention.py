@@ -1,6 +1,6 @@
-"""Retention: the files of images that meet a condition go, their rows stay with the status `removed`.
+"""Retention: deletes the files of images that meet a condition; their rows stay with the status `removed`.
 
-What people said anything of (a pick, stars, tags, a note) is never touched, nor what another kept image was drawn
+An image with a pick, stars, tags or a note is never deleted, nor one that another kept image was drawn
 from, nor a file that lies outside the output folder. Rows, scores, embeddings, credentials' copies and the
 recipe stay, so nothing is drawn again and a copy that turns up elsewhere is still recognised.
 

@@ -1,4 +1,4 @@
-"""What an engine is, and what the workers of one tell it."""
+"""The protocol of an engine, and what its workers report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handing shards to whichever worker is free, and doing again what a dead or hanging worker had.
+"""Handing shards to free workers, and redrawing the shard of a worker that died or hangs.
 
 A shard whose worker was lost is looked for in the catalog first: it may have been published. Otherwise it is
 drawn again, once as it is, then in halves, so that one recipe that kills or hangs its worker ends as a failed

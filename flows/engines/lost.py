@@ -1,4 +1,4 @@
-"""What becomes of a shard whose worker was lost: published after all, or rows that say that it can't be drawn."""
+"""A shard whose worker was lost: published after all, or rows that say that it can't be drawn."""
 
 from __future__ import annotations
 

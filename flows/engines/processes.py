@@ -1,4 +1,4 @@
-"""The engine `processes`: one worker process for each device of this machine.
+"""The engine `processes`: one worker process per device of this machine.
 
 A process of its own is also what makes a hanging backend harmless: it is killed and another one takes the
 shard. Workers end with the process that started them, however that ends: their pipe closes.

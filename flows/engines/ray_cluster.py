@@ -1,7 +1,7 @@
-"""The engine `ray`: one long Ray task for each GPU of a cluster, through prefect-ray.
+"""The engine `ray`: one long Ray task per GPU of a cluster, through prefect-ray.
 
 Each task keeps its model loaded and takes shards from the counter of one small actor beside the runner, so
-whoever is free draws the next. Ray knows which tasks died with their node; their shards are done again
+a free task draws the next one. Ray knows which tasks died with their node; their shards are drawn again
 elsewhere, and nodes that join later get workers too. All machines must see the output folder under one path,
 and Prefect's server.
 """

@@ -1,4 +1,4 @@
-"""A worker process of the engine `processes`: shards in, news out, over one pipe.
+"""A worker process of the engine `processes`: shards in, reports out, over one pipe.
 
 Started by nonesuch.flows.engines.processes with the number of the pipe's file descriptor. When the pipe closes, the
 process that handed out the shards is gone, and this one ends at once, in the middle of whatever it does.

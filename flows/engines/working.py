@@ -1,4 +1,4 @@
-"""What a worker does, wherever it runs: take a shard, draw it, tell of it."""
+"""What a worker does, wherever it runs: take a shard, draw it, report on it."""
 
 from __future__ import annotations
 

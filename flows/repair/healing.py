@@ -1,4 +1,4 @@
-"""The command lines that heal a checked folder, one for each sweep that has lost something, ready for a shell."""
+"""The command lines that repair a checked folder, one per sweep that has lost something, ready for a shell."""
 
 from __future__ import annotations
 

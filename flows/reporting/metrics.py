@@ -1,6 +1,6 @@
-"""Live figures of the runs in this process: images, queue depths, time at work. Cheap to set, read by exporters.
+"""Live metrics of the runs in this process: images, queue depths, busy time. Cheap to set, read by exporters.
 
-Whoever draws, scores and marks calls `queue` and `worked`; nonesuch.running.monitoring offers what is here to
+The steps that draw, score and mark call `queue` and `worked`; nonesuch.running.monitoring offers what is here to
 Prometheus and OpenTelemetry. Nothing is kept but numbers, so the calls cost nothing when nobody reads.
 """
 

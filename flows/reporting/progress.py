@@ -1,4 +1,4 @@
-"""What a running sweep tells whoever watches: the command line's bar, a log, a test."""
+"""What a running sweep reports while it runs: to the command line's bar, a log, a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run stands, for other terminals: a small file in the output folder, and reading it.
+"""The status file: the status of a run, for other terminals, as a small file in the output folder; and reading it.
 
 OUT/.progress.json is renewed about once a second while a run holds the folder. Whether the run is alive is
 read from its lock, which the operating system drops with the process, not from the file. At a URL the file is

@@ -1,4 +1,4 @@
-"""What a run has to say at its end, from the catalog it wrote."""
+"""The summary at the end of a run, from the catalog it wrote."""
 
 from __future__ import annotations
 

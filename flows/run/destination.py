@@ -1,4 +1,4 @@
-"""Where a run's output lies: the folder it draws into, or a URL that what it draws goes on to."""
+"""The destination of a run's output: the folder it draws into, and the URL that the output is uploaded to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a run ends early: its budget is spent, or its best images have settled. Looked at between two shards."""
+"""Ending a run early: its budget is spent, or its best images no longer change. Checked between two shards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One shard: draw it, let the line behind score, mark and write, and publish its rows in one step."""
+"""One shard: draw it, let the pipeline score, mark and write, and publish its rows in one step."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def encoded(vae: Any, pictures: np.ndarray) -> torch.Tensor:
 
 
 def decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """Pictures (float [B, 3, H, W] in 0 … 1) of latents as the denoiser sees them; the inverse of `encoded`."""
+    """Images (float [B, 3, H, W] in 0 … 1) of latents as the denoiser sees them; the inverse of `encoded`."""
     mean, std = (getattr(vae.config, name, None) for name in ("latents_mean", "latents_std"))
     latents = latents.to(vae.dtype)
     if mean is not None and std is not None:

@@ -1,4 +1,4 @@
-"""The forms of one pipeline: from text, from an image, into a mask, each with ControlNets or without.
+"""The variants of one pipeline: text to image, image to image, inpainting, each with or without ControlNets.
 
 Forms share their weights; what differs is the code that runs them.
 """

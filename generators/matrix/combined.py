@@ -1,4 +1,4 @@
-"""What a cell's settings come to: the sweep's own, then those of its facet values, one after another."""
+"""The settings of one cell: the sweep's own, overridden by those of its facet values, one after another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other programs and services that draw: where a sweep says how to reach each one and what it may cost.
+"""The sweep file's `engines` section: how to reach other programs and services that draw, and what they may cost.
 
 A key is named, never written: `env:NAME` reads an environment variable, `prefect:BLOCK` a Prefect Secret block.
 """

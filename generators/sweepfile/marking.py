@@ -1,4 +1,4 @@
-"""What the sweep file says of marks: watermark, credential, whose key signs, who vouches for the time."""
+"""The sweep file's `marking` section: watermark, credential, signing key, timestamp authority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sweep file: one strict model of everything a sweep may say, and loading it with clear complaints."""
+"""The sweep file: one strict model of everything a sweep may hold, and loading it with clear errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which ways go with which diffusers pipeline, as far as that is known from its class before it is loaded.
+"""Which ways each diffusers pipeline supports, as far as its class shows before it is loaded.
 
 A class that is not listed is asked when it is loaded. tests/generators/test_ways_planning.py holds this table
 against the installed diffusers.

@@ -1,4 +1,4 @@
-"""The settings that bring a recipe's start and ways back: from plain data, as credentials and catalogs tell them."""
+"""The settings that repeat a recipe's init image and ways, from plain data as credentials and catalogs hold it."""
 
 from __future__ import annotations
 

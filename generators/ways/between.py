@@ -1,4 +1,4 @@
-"""Frames between two prompts or two seeds: what the settings say, and the recipe of one frame."""
+"""Frames between two prompts or two seeds: their settings, and the recipe of one frame."""
 
 from __future__ import annotations
 

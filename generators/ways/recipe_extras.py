@@ -1,4 +1,4 @@
-"""What a recipe may hold beyond one drawing from text: frozen parts, their identity, and what of them is told.
+"""What a recipe may hold beyond text to image: frozen parts, their identity, and what of them is published.
 
 A part's fields marked `local` say where a file lies. They are no part of the identity, which has digests.
 """

@@ -1,4 +1,4 @@
-"""The ways as a sweep file says them. Every key may be left out in one place and set in another: facet values
+"""The ways as a sweep file states them. Every key may be left out in one place and set in another: facet values
 merge into the sweep's own; what must be there is asked for when a recipe is made."""
 
 from __future__ import annotations

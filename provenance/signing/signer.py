@@ -1,4 +1,4 @@
-"""The signer: it turns encoded bytes and a manifest definition into a file with a credential.
+"""The signer: turns encoded bytes and a manifest definition into a file with a credential.
 
 One Signer serves all threads of a process (measured: c2pa-python releases the interpreter lock).
 """

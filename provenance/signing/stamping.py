@@ -1,4 +1,4 @@
-"""Late timestamps: what was signed while the authority was away gets its timestamp by an update manifest.
+"""Late timestamps: a file signed while the authority was unreachable gets its timestamp by an update manifest.
 
 C2PA specification 2.4, "Update manifests" and "Time-stamp assertion": the update refers to the manifest that was
 the active one as its parent, changes nothing else, and carries a timestamp over that manifest's signature. It

@@ -1,4 +1,4 @@
-"""The time that a child process may spend on one file: seconds of a core, not of the clock.
+"""The time that a child process may spend on one file: seconds of CPU time, not of the clock.
 
 While other programs have the cores a file may take PATIENCE times as long on the clock. A process that neither runs
 nor waits for a core or a disk hangs, and is not given that long.

@@ -1,7 +1,7 @@
 """Finding an image in a catalog, and catching a watermark that was copied onto another image.
 
-Several rows may know one image: the file itself, imported without a word on its origin, and the row that drew it.
-All of them are heard and the one that tells most counts, so that a row which knows nothing hides nothing.
+Several rows may match one image: the file itself, imported without a statement of its origin, and the row that
+drew it. All are read and the one that says most counts, so that a row which knows nothing hides nothing.
 
 A 64-bit watermark can be lifted from one image and laid on another; the perceptual hash of the row that it was made
 for then disagrees. A hash also disagrees after a deep crop, so the original, where it still lies, is searched for the

@@ -1,4 +1,4 @@
-"""What verify asks of a catalog: a protocol and a record, so that provenance need not know catalogs."""
+"""What verification asks of a catalog: a protocol and a record, so that provenance need not import catalogs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the watermarks of an image say, in the light of its credential and a catalog.
+"""What the watermarks of an image mean, given its credential and a catalog.
 
 Images of any origin can be marked. A mark of nonesuch says by its own form whether it stands for a generated image
 (nonesuch.provenance.watermark.payloads). The credential that names it, or the catalog's record of the image that it was made for, can
@@ -103,7 +103,7 @@ def _own_evidence(detection: Any, credential: CredentialReport, match: Match | N
 
 
 def _other_evidence(mark: Mark, credential: CredentialReport, match: Match | None) -> Evidence:
-    """Pictures of any origin bear it, and its own check may be weak: only credential or catalog give it a meaning."""
+    """Images of any origin bear it, and its own check may be weak: only credential or catalog give it a meaning."""
     words = _words(mark.payload, _bound(credential, mark.algorithm).get(mark.payload, ()), match)
     said = {word.says for word in words}
     meaning: Says = next((says for says in _BY_MODEL if says in said), "nothing")

@@ -1,4 +1,4 @@
-"""Durable credentials: from an image that lost everything back to its manifest, recipe and original file.
+"""Durable credentials: from an image that lost its metadata back to its manifest, recipe and original file.
 
 The watermark leads to the catalog's record, else the fingerprint does (C2PA 2.4, "Durable Content Credentials").
 """

@@ -1,4 +1,4 @@
-"""Questioning an image: credential, foreign metadata, watermark and catalog, weighed into a verdict.
+"""Verifying an image: credential, foreign metadata, watermark and catalog, weighed into a verdict.
 
 `verify_file` never raises for what a file holds: what can't be read becomes the verdict's `error`.
 `nonesuch.provenance.verifying.worker_pool.verify_paths` does the same for many files, in processes that may be killed.

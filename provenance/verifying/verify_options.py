@@ -1,4 +1,4 @@
-"""How to question an image. Light to import: whoever only hands files to other processes needs no more."""
+"""The options of verification. Light to import: code that only hands files to other processes needs no more."""
 
 from __future__ import annotations
 

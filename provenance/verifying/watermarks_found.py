@@ -1,6 +1,6 @@
 """The watermarks in an image: nonesuch's own, the other algorithms that are installed, and programs' defaults.
 
-Whoever looks an image up by its watermark goes through here: `search_marks` for a verdict, `Payloads` for a look-up.
+All look-ups of an image by its watermark are here: `search_marks` for a verdict, `Payloads` for a look-up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A process that verifies the files its parent names: one JSON path a line in, JSON lines out.
+"""A process that verifies the files its parent names: one JSON path per line in, JSON lines out.
 
 For each file out come its steps (nonesuch.provenance.verifying.steps) as they are made; the last one's `left` is empty, or a line
 {"failed": why} stands in its place. Started by nonesuch.provenance.verifying.worker_pool; the first line in is the pickled options, the first

@@ -1,4 +1,4 @@
-"""What an algorithm for watermarks is, and what it finds."""
+"""The protocol of a watermark algorithm, and what it finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting the chosen watermark into pixels, and what a soft binding says of it."""
+"""Embedding the chosen watermark into pixels, and its soft binding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading the marks that other programs' defaults leave: SD 1.x's scripts and diffusers' SDXL pipelines.
+"""Reading the watermarks that other programs embed by default: SD 1.x's scripts and diffusers' SDXL pipelines.
 
 Both use the dwtDct method of the package invisible-watermark (ShieldMnt, MIT): one level of a Haar
 transform of the U plane, and in each 4 x 4 block of its low band the value of largest magnitude,

@@ -1,4 +1,4 @@
-"""Safety: a zero-shot guess whether an image shows what many people do not want to meet unasked.
+"""Safety: a zero-shot estimate of whether an image shows what many people do not want to see unasked.
 
 It flags and keeps; nothing is deleted. It is a coarse filter for sorting, no moderation: it misses what
 its prompts do not name, errs on art and medicine, carries the biases of its encoder's training data, and

@@ -1,4 +1,4 @@
-"""The state of a training on disk: one safetensors file, renamed whole, from which it goes on bit for bit.
+"""The state of a training on disk: one safetensors file, renamed whole, from which it continues bit for bit.
 
 No state of a random generator is kept: each step draws from a generator seeded by the training's seed and the
 step's number, so a step is the same whether or not the process was stopped before it.

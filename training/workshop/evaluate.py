@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: every figure that the model cards state, as JSON."""
+"""Stage ``evaluate``: every number that the model cards state, as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each room has to say of one image, in the words of the next: the mark it asks for, its catalog row."""
+"""One image's data as the next room takes it: the marks it asks for, its catalog row."""
 
 from __future__ import annotations
 

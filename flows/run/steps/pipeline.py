@@ -1,8 +1,8 @@
-"""The line behind the drawing of a shard: scored in batches, then marked and written, while the backend draws on.
+"""The pipeline behind the drawing of a shard: scores in batches, marks and writes, while the backend draws.
 
 One thread scores; a pool that all shards of the process share marks and writes (the encoders, the signer and the
-disk release the interpreter lock). What is on the line is bounded, so that a slow disk holds the drawing up
-instead of filling the memory.
+disk release the interpreter lock). What is in the pipeline is bounded, so that a slow disk slows the drawing
+down instead of filling the memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What becomes of an image whose safety score is below the sweep's threshold: kept, blurred or discarded."""
+"""Images whose safety score is below the sweep's threshold: kept, blurred or discarded."""
 
 from __future__ import annotations
 

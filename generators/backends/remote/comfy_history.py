@@ -1,4 +1,4 @@
-"""What ComfyUI's history says of a prompt: how it ended, its image, and which nodes came from the node cache.
+"""ComfyUI's history of a prompt: how it ended, its image, and which nodes came from the node cache.
 
 After execution.py of ComfyUI 0.3.64: an entry's `status.messages` begin with execution_start and execution_cached, whose
 `nodes` are those with an output in the node cache, and end with execution_success or execution_error.

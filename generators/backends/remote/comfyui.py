@@ -1,4 +1,4 @@
-"""ComfyUI's HTTP API: a workflow in API format, queued once for each recipe.
+"""ComfyUI's HTTP API: a workflow in API format, queued once per recipe.
 
 After server.py and execution.py of ComfyUI 0.3 (routes /prompt, /history/{id}, /queue, /interrupt, /view,
 /upload/image, /object_info/{class}, /view_metadata/{folder}, /system_stats), and tried with 0.3.64.

@@ -1,6 +1,6 @@
-"""Asking a server: limits on time and bytes, tries after passing faults, and errors that never hold a key.
+"""HTTP requests: limits on time and bytes, retries after temporary faults, and errors that never hold a key.
 
-What a failure means is one of three things: ask again, this recipe has no image, or the run ends.
+A failure means one of three things: try again, this recipe has no image, or the run ends.
 """
 
 from __future__ import annotations

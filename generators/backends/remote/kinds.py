@@ -1,7 +1,7 @@
 """How engines and services are described and opened: addresses, keys, defaults of each kind.
 
-An engine on this machine is asked while planning, for its model's hash and for what it lacks; another host only with
-leave to use the network. Services are described without asking.
+Planning asks an engine on this machine for its model's hash and for what it lacks; another host only with
+permission to use the network. Services are described without a request.
 """
 
 from __future__ import annotations

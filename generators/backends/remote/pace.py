@@ -1,4 +1,4 @@
-"""How fast to ask: a token bucket, pauses that a server asks for, and waits between tries."""
+"""How fast to send requests: a token bucket, pauses that a server asks for, and waits between retries."""
 
 from __future__ import annotations
 

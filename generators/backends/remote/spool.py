@@ -1,4 +1,4 @@
-"""What was paid for and is not in a catalog yet: a file for each recipe, so that no image is bought twice.
+"""Images that were paid for and are not in a catalog yet: one file per recipe, so that no image is bought twice.
 
 A run that is killed between a service's answer and the publishing of its shard finds the answer here.
 """

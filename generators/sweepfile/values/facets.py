@@ -72,7 +72,7 @@ class DynamicFacet(Strict):
 
 
 class ImagesFacet(Strict):
-    """Pictures: each file of a folder or glob is a value that sets `init_image`, or what `sets` names."""
+    """Images: each file of a folder or glob is a value that sets `init_image`, or what `sets` names."""
 
     images: Annotated[str, Field(min_length=1, description="folder or glob, relative to the sweep file")]
     sets: Literal["init_image", "mask", "control_image", "image_prompt_image"] = "init_image"
@@ -85,7 +85,7 @@ class FramesFacet(Strict):
 
 
 class CatalogFacet(Strict):
-    """Pictures to start from, chosen in a catalog: each is a value that sets `init_image` and `parent`.
+    """Images to start from, chosen in a catalog: each is a value that sets `init_image` and `parent`.
 
     Its text in the prompt is the prompt that drew it.
     """

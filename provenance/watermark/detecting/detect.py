@@ -1,4 +1,4 @@
-"""Looking for the mark: first as if nothing had happened to the image, then over scale and rotation."""
+"""Searching for the watermark: first as if the image were unchanged, then over scale and rotation."""
 
 from __future__ import annotations
 

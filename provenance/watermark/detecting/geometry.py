@@ -1,4 +1,4 @@
-"""Finding how an image was scaled and turned from the mark's own repetition.
+"""Finding how an image was scaled and rotated from the watermark's own repetition.
 
 A tiled mark makes the image's autocorrelation peak at every multiple of the tile, whatever the tile
 shows: the lattice tells scale and rotation without any fixed template to attack (Kutter, SPIE 3528, 1998;

@@ -1,4 +1,4 @@
-"""Putting the mark in: choose the pattern's place, shape it to the image, add it to luma."""
+"""Embedding the watermark: choose the pattern's place, shape it to the image, add it to luma."""
 
 from __future__ import annotations
 

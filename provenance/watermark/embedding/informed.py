@@ -1,4 +1,4 @@
-"""Embedding that knows the image: the host is a friend where it agrees with the mark, and is quietened where not.
+"""Informed embedding: uses the image where it agrees with the watermark, and reduces it where it does not.
 
 The choice among variants and shifts is informed embedding (Cox, Miller and McKellips, Proc. IEEE
 87(7), 1999; Miller, Doerr and Cox, IEEE Trans. Image Proc. 13(6), 2004): of 131,072 patterns that all say

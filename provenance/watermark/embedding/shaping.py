@@ -1,4 +1,4 @@
-"""How strong the mark may be, where in the image and where in the spectrum.
+"""How strong the watermark may be, where in the image and where in the spectrum.
 
 In the image: with local contrast, since texture hides noise (Podilchuk and Zeng, IEEE JSAC 16(4),
 1998; Barni, Bartolini and Piva, IEEE Trans. Image Proc. 10(5), 2001), less in deep shadow. Proportional

@@ -1,4 +1,4 @@
-"""How often an unmarked image can pass for a marked one, and the thresholds that follow.
+"""How often an unmarked image can be taken for a watermarked one, and the thresholds that follow.
 
 The bound is over the draw of the key and holds for every image, however it was made. Three facts:
 

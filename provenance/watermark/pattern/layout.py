@@ -1,4 +1,4 @@
-"""Where the mark's energy lies: the tile's carriers, its keyed pilots, and which coded bit each carrier bears.
+"""Where the watermark's energy lies: the tile's carriers, its keyed pilots, and which coded bit each carries.
 
 A tile is 128 x 128 pixels and repeats over the luma plane. Its carriers are DFT coefficients at 3.5 to 32
 cycles a tile, off both axes, where images and block codecs put their strongest lines. The same

@@ -75,7 +75,7 @@ def embed_pictures(clip: Any, pixels: np.ndarray, device: torch.device) -> torch
 
 @torch.no_grad()
 def decoded(pixels: np.ndarray, autoencoder: AutoencoderKL, device: torch.device) -> np.ndarray:
-    """Pictures passed once through the autoencoder, ``uint8 [n, 128, 128, 3]``."""
+    """Images passed once through the autoencoder, ``uint8 [n, 128, 128, 3]``."""
     parts = [
         from_unit(
             autoencoder.decode(

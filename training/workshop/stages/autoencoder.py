@@ -138,7 +138,7 @@ def load_autoencoder(run: Path, device: torch.device) -> AutoencoderKL:
 
 @torch.no_grad()
 def through(model: AutoencoderKL, pixels: np.ndarray, device: torch.device) -> np.ndarray:
-    """Pictures encoded and decoded again, ``uint8 [n, H, W, 3]`` both ways."""
+    """Images encoded and decoded again, ``uint8 [n, H, W, 3]`` both ways."""
     out = np.empty_like(np.asarray(pixels))
     for at in range(0, len(pixels), 32):
         real = to_unit(pixels[at : at + 32], device)

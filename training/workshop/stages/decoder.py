@@ -1,4 +1,4 @@
-"""Stage ``decoder``: the autoencoder's decoder trained on alone, its encoder and so the latents unchanged.
+"""Stage ``decoder``: the autoencoder's decoder trained further, alone, its encoder and so the latents unchanged.
 
 The latents tell a dotted image from a plain one, but not where each dot lies: a decoder that is trained to be
 right on average blurs the dots away. This stage asks for the right textures instead of the right pixels: the

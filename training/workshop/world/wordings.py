@@ -1,4 +1,4 @@
-"""How images are worded: full captions, partial ones, and words for damage."""
+"""Captions of images: full ones, partial ones, and words for damage."""
 
 from __future__ import annotations
 
