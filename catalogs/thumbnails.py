@@ -1,7 +1,7 @@
 """Thumbnails: small WebP copies of large images, for looking through a catalog.
 
 OUT/thumbnails/ab/RECIPE-ID.webp, written while the image is in memory. They are derived, belong to no column of
-the catalog and may be deleted: whoever needs one that is missing makes it again.
+the catalog and may be deleted: a missing one is made again when it is needed.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def rescore(
 
     The files are read, never changed. Rows whose file is missing or altered keep their scores, or lose them
     when the encoder changes, and are reported. Raises InputError for unknown scorers and encoders, ScoringError
-    for a scorer that fails, StorageError for a full disk or while another run writes here; run it again to go on.
+    for a scorer that fails, StorageError for a full disk or while another run writes here; run it again to continue.
     """
     out = catalog_folder(Path(out)).parent
     begun = monotonic()

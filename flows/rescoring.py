@@ -240,7 +240,7 @@ def _outcome(row: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any
 def _table(
     rows: Sequence[Mapping[str, Any]], schema: pa.Schema, scores: Sequence[str], told: Mapping[str, str]
 ) -> pa.Table:
-    """The new values, words as plain text; `told` is its metadata."""
+    """The new values, text as plain strings; `told` is its metadata."""
     fields = [pa.field(ROW, pa.int64())]
     for name in [*scores, "encoder", "score_facts", EMBEDDING, "status", "reason"]:
         kind = schema.field(name).type

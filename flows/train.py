@@ -79,7 +79,7 @@ def train(
 ) -> Trained:
     """Train a LoRA into the folder `out`; what comes of it.
 
-    Run it again to go on after a stop: the result is the same as without one. `restart` begins anew.
+    Run it again to continue after a stop: the result is the same as without one. `restart` begins anew.
     Raises InputError as check_training and load_state do, StorageError when `out` can't be written or is held.
     """
     facts, found = check_training(settings, revision=revision, online=online)

@@ -95,7 +95,7 @@ def verify_folder(
 ) -> VerifySummary:
     """The verdict on every image below `folder`, as Parquet parts in the folder `out`.
 
-    Run it again to go on after a stop: only files that are new, that changed or that are asked otherwise are
+    Run it again to continue after a stop: only files that are new, that changed or that are asked otherwise are
     verified. `again` verifies all of them, for example when the catalog has grown. `watermark_key` is a file or
     env:NAME; `jobs` the number of processes; `seconds` what one file may take. Memory does not grow with the
     number of files but for their names within one folder.

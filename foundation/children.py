@@ -51,7 +51,7 @@ def begin() -> None:
 
 
 def is_ours() -> bool:
-    """Whether this process is the program or was started by it, and not someone's own that imports this package."""
+    """Whether this process is the program or was started by it, and not a user's own that imports this package."""
     return _PARENT in os.environ
 
 
@@ -90,7 +90,7 @@ def within_environment() -> Iterator[None]:
 
 
 def outside_environment() -> dict[str, str]:
-    """The environment for a command of someone else's: what only our own children should have is left out.
+    """The environment for another program's command: what only our own children should have is left out.
 
     A script started under PYTHONSAFEPATH would not find the modules beside it.
     """

@@ -78,7 +78,7 @@ class Pixels:
         mode = "RGBA" if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info else "RGB"
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow remarks on every oddity of a stranger's file
+                warnings.simplefilter("ignore")  # Pillow remarks on every oddity of an untrusted file
                 if image.width * image.height <= WHOLE:
                     return np.asarray(image.convert(mode))
                 image.load()

@@ -11,7 +11,7 @@ from nonesuch.foundation.images import RGB
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 TrainingUse = Literal["allowed", "notAllowed"]
-# What to do when the timestamp authority can't be reached: raise; sign now and stamp later; go on without.
+# What to do when the timestamp authority can't be reached: raise; sign now and stamp later; continue without.
 TimestampPolicy = Literal["fail", "queue", "continue"]
 
 

@@ -98,7 +98,7 @@ class Layout:
     language: str = "python"  # of `loading`
     data_files: Mapping[str, Sequence[str]] = field(default_factory=dict)  # split → patterns, for `datasets`
     features: pa.Schema | None = None  # what `datasets` sees; fields of IMAGE type are images
-    columns: Mapping[str, str] | None = None  # column of the catalog → its name here; None: not told
+    columns: Mapping[str, str] | None = None  # column of the catalog → its name here; None: left out
     losses: Sequence[Loss] = ()
 
 

@@ -63,7 +63,7 @@ class Stage:
             raise storage_error(error, path) from error
 
     def spoil(self) -> None:
-        """Have the next export begin anew instead of going on with these files."""
+        """Have the next export begin anew instead of continuing with these files."""
         (self.root / _KEY).unlink(missing_ok=True)
 
     def files(self) -> list[Path]:

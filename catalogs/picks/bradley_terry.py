@@ -49,7 +49,7 @@ class Ranking:
     images: tuple[Ranked, ...]
     comparisons: int
     groups: int  # more than 1: strengths of different groups can't be compared
-    settled: bool  # False: someone in a group never lost to the rest or never won, so the prior bounds the strengths
+    settled: bool  # False: a member of a group never lost to the rest or never won, so the prior bounds the strengths
 
 
 def ranking(pairs: Sequence[tuple[str, str]], *, confidence: float = 0.95) -> Ranking:

@@ -60,7 +60,7 @@ def compact(out: Path, *, everything: bool = False, rows_per_part: int = ROWS_PE
     """Merge the small parts of a catalog, or with `everything` sort all of it anew; returns what was done.
 
     Rows are sorted by the facets, those with few values first, then by sweep and plan. Publishing and
-    reading go on meanwhile. Raises CatalogError for damaged parts or when another compaction is at work,
+    reading continue meanwhile. Raises CatalogError for damaged parts or when another compaction is running,
     StorageError when the disk is full (it needs as much room again as the merged parts take).
     """
     folder = catalog_folder(out).resolve()

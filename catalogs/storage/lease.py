@@ -47,9 +47,7 @@ class Lease:
 
         def renew() -> None:
             while not ended.wait(RENEW):
-                with suppress(
-                    StorageError
-                ):  # who lost the lease is told by check_holder before the next write
+                with suppress(StorageError):  # a lost lease is reported by check_holder before the next write
                     self._renew()
                     beat()
 
@@ -115,13 +113,13 @@ class Lease:
 
 
 def check_holder(store: Store, holder: str) -> None:
-    """Raise StorageError when somebody else holds the lease, or nobody."""
+    """Raise StorageError when another run holds the lease, or none does."""
     found = _read(store)
     if found is None or found.get("holder") != holder:
         raise StorageError(
             "another run has taken this place over, because this one was silent for too long",
             where=store.url,
-            hint="What is published stays. Wait until that run has ended, then run the same command to go on.",
+            hint="What is published stays. Wait until that run has ended, then run it again to continue.",
         )
 
 

@@ -96,7 +96,7 @@ def push(
     """Copy an output folder to a URL; what is there already with the same size (parts: digest) is not sent again.
 
     Images and sidecars go first, then the parts, then the list that makes them visible; parts that a
-    compaction has merged away are removed last. `told` hears (files sent, files to send). Raises InputError
+    compaction has merged away are removed last. `told` is called with (files sent, files to send). Raises InputError
     when there is no catalog in `out`, or when runs draw into the URL itself; StorageError while one does.
     """
     target = url_of(url)

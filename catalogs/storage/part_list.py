@@ -89,7 +89,7 @@ def list_and_clear(store: Store, parts: Mapping[str, Entry], there: PartList, *,
 def send(
     store: Store, waiting: Iterable[tuple[Path, str]], told: Callable[[int], None] = lambda size: None
 ) -> int:
-    """Send files over several connections; their bytes. `told` hears the size of each."""
+    """Send files over several connections; their bytes. `told` is called with the size of each."""
     sent = 0
     with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="push") as pool:
         for size in pool.map(lambda one: store.upload(*one), waiting):

@@ -84,7 +84,7 @@ class LocalCrew:
             self._workers[worker].pipe.send(shard)
 
     def news(self, seconds: float) -> list[News]:
-        """What the workers have told, and which have ended."""
+        """What the workers have reported, and which have ended."""
         by_pipe = {worker.pipe: number for number, worker in self._workers.items()}
         heard: list[News] = []
         for pipe in wait(list(by_pipe), timeout=seconds):

@@ -118,7 +118,7 @@ class RayCrew:
         self._shelf.give.remote(worker, shard)
 
     def news(self, seconds: float) -> list[News]:
-        """What the workers have told, and which are lost."""
+        """What the workers have reported, and which are lost."""
         heard: list[News] = [News(*told) for told in ray.get(self._shelf.heard.remote(seconds))]
         self._ready |= {news.worker for news in heard if news.kind == "ready"}
         by_reference = {future.wrapped_future: number for number, future in self._workers.items()}

@@ -76,7 +76,7 @@ def published(sweep: str) -> None:
 
 
 def samples() -> list[Sample]:
-    """Every figure as it is now, by name and label."""
+    """Every metric as it is now, by name and label."""
     with _lock:
         return [Sample(*key, value) for key, value in sorted(_values.items())]
 
@@ -99,8 +99,8 @@ class Rate:
         return (ended - count) / (now - since) if now > since else 0.0
 
 
-class RunFigures:
-    """A nonesuch.flows.reporting.progress.Watcher that keeps the figures of one run of a sweep."""
+class RunMetrics:
+    """A nonesuch.flows.reporting.progress.Watcher that keeps the metrics of one run of a sweep."""
 
     def __init__(self, sweep: str) -> None:
         self._sweep = sweep

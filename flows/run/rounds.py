@@ -1,6 +1,6 @@
 """Which recipes a run draws, round by round: all that are pending, or with `adaptive` what the scores suggest.
 
-A round depends on the sweep file, the scores of the rounds before it and its number alone. So a run that goes on
+A round depends on the sweep file, the scores of the rounds before it and its number alone. So a run that continues
 after a stop first walks through the rounds that the catalog has, comes to the one that was broken off, and draws
 what it lacks: the same catalog gives the same set.
 """

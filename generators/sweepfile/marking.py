@@ -18,7 +18,7 @@ class Timestamp(Strict):
     url: Annotated[str, Field(pattern=r"^https?://\S+$", description="address of the authority")]
     policy: Annotated[
         Literal["fail", "queue", "continue"],
-        Field(description="when it is away: fail the image, sign and stamp later, or go on without"),
+        Field(description="when it is away: fail the image, sign and stamp later, or continue without"),
     ] = "fail"
 
 

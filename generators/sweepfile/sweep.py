@@ -64,7 +64,7 @@ class Scoring(Strict):
     ) = None
     unsafe: Annotated[
         Literal["keep", "blur", "discard"],
-        Field(description="what becomes of an image whose safety is below the threshold"),
+        Field(description="what happens to an image whose safety is below the threshold"),
     ] = "keep"
 
 

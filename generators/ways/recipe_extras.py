@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Final, TypeAlias
 
-PICTURE: Final = {"local": "picture"}  # where an image lies: it may name a person, so it is never told
-MODEL: Final = {"local": "model"}  # where weights lie: their file's name is told
+PICTURE: Final = {"local": "picture"}  # where an image lies: it may name a person, so it is never published
+MODEL: Final = {"local": "model"}  # where weights lie: their file's name is published
 NOTE: Final = {"local": "note"}  # as the sweep said it; the sizes before and after are what counts
 
 
@@ -154,7 +154,7 @@ def told(part: Any, *, paths: bool) -> Any:
 
 
 def part_from(name: str, data: Any) -> Any:
-    """The part of a recipe's field that JSON holds; images' places that were not told are "".
+    """The part of a recipe's field that JSON holds; images' paths that were not published are "".
 
     Raises TypeError, KeyError or ValueError for data that is none.
     """

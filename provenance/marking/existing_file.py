@@ -73,7 +73,7 @@ def mark_file(
     encoded = time.perf_counter()
     actions, assertions, ingredients = _story(check.integrity != "unsigned", data, mime, source_type)
     definition = manifest.assemble(
-        f"image {number:016x}",  # not the file's name, which may be somebody's
+        f"image {number:016x}",  # not the file's name, which may be a person's
         actions,
         assertions,
         binding=(algorithm, number),

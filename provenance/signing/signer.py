@@ -133,7 +133,7 @@ class Signer:
                 raise CertificateTimeError(
                     f"the signing certificate is valid from {self.not_before:%Y-%m-%d %H:%M} to {self.not_after:%Y-%m-%d %H:%M} "
                     f"UTC, and this machine's clock says {now:%Y-%m-%d %H:%M}",
-                    hint="Set the clock, renew the certificate or run `nonesuch keys rotate`; the same command goes on.",
+                    hint="Set the clock, renew the certificate or run `nonesuch keys rotate`; then run it again to continue.",
                 ) from error
             timed = native is self._timed
             reason = self._external_errors.pop() if self._external_errors else error

@@ -37,7 +37,7 @@ def stamp_file(data: bytes, signer: Signer, trust: TrustSet) -> SignedFile | Non
     """The file with an update manifest that timestamps its credential; None when it has a timestamp already.
 
     The image and everything else in the file stay as they are. `trust` says which signers are one's own.
-    Raises ProvenanceError when the file has no sound credential, was signed by someone else, can't be updated,
+    Raises ProvenanceError when the file has no sound credential, was signed by another signer, can't be updated,
     or when the authority does not answer.
     """
     mime = sniff_mime(data)
@@ -53,7 +53,7 @@ def stamp_file(data: bytes, signer: Signer, trust: TrustSet) -> SignedFile | Non
     if active.trust != "own" and leaf_fingerprint(report.store, active.label) != signer.fingerprint:
         raise ProvenanceError(
             f"was signed by {active.signed_by or 'someone else'}",
-            hint="Only who signed a file adds to its credential; give the same certificate and key.",
+            hint="Only the signer of a file can add to its credential; give the same certificate and key.",
         )
     if mime not in STAMPABLE:
         raise ProvenanceError(

@@ -192,7 +192,7 @@ def _one_of_each_way(hits: Iterable[Hit]) -> list[Hit]:
 
 def _evidence(hit: Hit) -> Evidence:
     said = says(hit.record)
-    # a catalog's word on a camera is somebody's, as metadata's is
+    # a catalog's statement about a camera is a claim, as metadata's is
     grade = {"nothing": "none", "captured": "claimed"}.get(said, "strong")
     return Evidence("catalog", said, grade, f"The catalog's {hit.record.path} {_how(hit)}.")  # type: ignore[arg-type]
 

@@ -142,7 +142,7 @@ def find_others(
             found = opened.detect(rgb)
         except DependencyError as error:
             unread.append(Unread(name, str(error)))
-        except Exception as error:  # another package's code, over a stranger's image
+        except Exception as error:  # another package's code, on an untrusted image
             unread.append(Unread(name, f"The watermark {name} could not be looked for: {error}."))
         else:
             if found is not None:

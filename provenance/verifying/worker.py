@@ -33,7 +33,7 @@ def main() -> None:
     """Serve until the parent closes the pipe."""
     children.end_with_parent()
     children.begin()
-    warnings.simplefilter("ignore")  # libraries remark on every oddity of a stranger's file
+    warnings.simplefilter("ignore")  # libraries remark on every oddity of an untrusted file
     # Native code that prints must not end up between the verdicts.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

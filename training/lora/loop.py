@@ -59,7 +59,7 @@ def train_lora(
     network: bool = False,
     restart: bool = False,
 ) -> Trained:
-    """Train a LoRA into the folder `out`; goes on from the checkpoint there.
+    """Train a LoRA into the folder `out`; continues from the checkpoint there.
 
     On one machine and device, a training that was stopped at any point and started again gives the same
     file as one that was not. Raises InputError as load_state does, DrawingError when the base can't be

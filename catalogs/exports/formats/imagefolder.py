@@ -81,7 +81,7 @@ class ImageFolder:
                     "images/" if single else "SPLIT/images/",
                     "the image files, bit for bit as they were catalogued",
                 ),
-                (metadata if single else f"SPLIT/{metadata}", "one row an image; `file_name` leads to it"),
+                (metadata if single else f"SPLIT/{metadata}", "one row per image; `file_name` leads to it"),
             ],
             loading='from datasets import load_dataset\n\ndataset = load_dataset("PATH")',
             data_files=data_files,

@@ -139,7 +139,7 @@ def catalog_row(
     """The row of one recipe.
 
     `revision`: of the model, where it has one; `facets`: the facet columns; `scores`: score columns of an image that was drawn; `marked`: the finished file; `facts`: further
-    columns, which overrule the others (a reason for a failure after drawing, hashes, path).
+    columns, which override the others (a reason for a failure after drawing, hashes, path).
     A recipe without a finished file is `failed`, whatever came before.
     """
     recipe = drawing.recipe
@@ -222,7 +222,7 @@ def _size(drawing: Drawing) -> tuple[int, int]:
 
 
 def _beside(drawing: Drawing) -> dict[str, str | int]:
-    """Settings without a column of their own, told among the options; the size that was asked for, where the
+    """Settings without a column of their own, stored among the options; the size that was asked for, where the
     columns hold another."""
     recipe = drawing.recipe
     named: dict[str, str | int | None] = {"fit": recipe.fit, "prompt_syntax": recipe.prompt_syntax}

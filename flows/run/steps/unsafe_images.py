@@ -17,7 +17,7 @@ _CELLS: Final = 8  # a blurred image keeps so many means a side: its colours, no
 
 
 def dealt_with(drawing: Drawing, scores: Mapping[str, Any], job: Job) -> tuple[Drawing, str | None]:
-    """The drawing that goes on to be marked, and what was done to it; without an image it was discarded.
+    """The drawing that is marked next, and what was done to it; without an image it was discarded.
 
     A service's own file goes with the image that it holds. The scores and the embedding are those of what was drawn.
     """

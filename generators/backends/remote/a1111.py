@@ -155,7 +155,7 @@ class A1111:
         return {"sampler_name": sampler} | ({} if schedule is None else {"scheduler": schedule})
 
     def _check_model(self, drawn_with: Any) -> None:
-        """Refuse an image that another checkpoint drew, as when somebody else changed it meanwhile."""
+        """Refuse an image that another checkpoint drew, as when another user changed it meanwhile."""
         digest = self._facts.digest.removeprefix("sha256:")
         if (
             isinstance(drawn_with, str)

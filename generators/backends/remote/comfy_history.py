@@ -24,7 +24,7 @@ def check_ended(entry: Mapping[str, Any]) -> None:
         words = " ".join(str(told.get("exception_message") or "").split())[:300]
         raise NoImage(f"node {told.get('node_id')} {told.get('node_type')} failed: {words}")
     if "execution_interrupted" in messages:
-        raise NoImage("somebody interrupted it")
+        raise NoImage("it was interrupted on the server")
     raise NoImage("the workflow failed")
 
 

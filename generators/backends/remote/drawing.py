@@ -62,7 +62,7 @@ class Painter(Protocol):
 class RemoteBackend:
     """Draws through a painter, `concurrency` requests at once.
 
-    Answers of a paid service lie in the spool until `published` is told that the catalog has them.
+    Answers of a paid service lie in the spool until `published` is called: then the catalog has them.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class RemoteBackend:
         self._painter.check(recipe)
 
     def draw(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
-        """One Drawing for each recipe, in order. When the engine is gone or refuses to go on, all that came
+        """One Drawing for each recipe, in order. When the engine is gone or refuses to continue, all that came
         back until then is yielded first; then BackendStopped is raised."""
         return self._drawings(recipes, anew=False)
 

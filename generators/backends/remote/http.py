@@ -29,7 +29,7 @@ Meaning = Literal["again", "recipe", "stop"]
 
 
 class NoImage(DrawingError):
-    """This recipe gets no image; the others go on. `cost` is what was paid nevertheless."""
+    """This recipe gets no image; the others continue. `cost` is what was paid nevertheless."""
 
     def __init__(self, message: str, *, cost: float | None = None) -> None:
         super().__init__(message)

@@ -263,15 +263,15 @@ def _key_of(kind: str, url: str) -> str:
 def _workflow_defaults(graph: comfy_graph.Graph, fields: Mapping[str, tuple[str, ...]]) -> Defaults:
     """The settings that stand in the workflow itself."""
 
-    def standing(field: str, fallback: float) -> float:
+    def number(field: str, fallback: float) -> float:
         value = comfy_graph.value_of(graph, fields[field][0]) if field in fields else fallback
         return value if isinstance(value, int | float) and not isinstance(value, bool) else fallback
 
     return Defaults(
-        width=int(standing("width", 512)),
-        height=int(standing("height", 512)),
-        steps=int(standing("steps", 0)),
-        guidance_scale=float(standing("guidance", 0.0)),
+        width=int(number("width", 512)),
+        height=int(number("height", 512)),
+        steps=int(number("steps", 0)),
+        guidance_scale=float(number("guidance", 0.0)),
     )
 
 

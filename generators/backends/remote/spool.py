@@ -27,7 +27,7 @@ class Spool:
         atomic_write(self._path(recipe_id), json.dumps(told).encode() + b"\n" + data, mode=0o600)
 
     def take(self, recipe_id: str) -> tuple[bytes, dict[str, Any]] | None:
-        """The image and what was told of it; None when there is none that can be read."""
+        """The image and its metadata; None when there is none that can be read."""
         try:
             head, _, data = self._path(recipe_id).read_bytes().partition(b"\n")
             told = json.loads(head)

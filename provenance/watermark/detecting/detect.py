@@ -60,7 +60,7 @@ def detect(
     """The watermark of `image`, uint8 [H, W, 3], or None.
 
     "aligned" finds it at its own scale, cropped anywhere, mirrored or turned by quarters; "full"
-    goes on to scales from 0.5 to 2 and any rotation. `key` as given to `embed`.
+    continues with scales from 0.5 to 2 and any rotation. `key` as given to `embed`.
     Raises InputError for another kind of array or search.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
