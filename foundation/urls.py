@@ -37,7 +37,7 @@ def check_local(path: str | Path) -> None:
     url = url_of(path)
     if url is not None:
         raise InputError(
-            "this works on a folder, not on a URL: what lies in a storage is drawn, pushed and read, else not changed",
+            "this works on a folder, not on a URL: output in a storage can be drawn, pushed and read, but not changed otherwise",
             where=url,
             hint="Copy it into a folder with the storage's own tool, work there, and `nonesuch push` it to another URL.",
         )

@@ -29,7 +29,7 @@ def picture_digest(path: Path, *, where: str) -> str:
     """SHA-256 of an image's file. Raises InputError when it is missing or no image that can be opened."""
     size = picture_size(path, where=where)
     if min(size) < 8:
-        raise InputError(f"{path} is {size[0]}x{size[1]} pixels, too small to start from", where=where)
+        raise InputError(f"{path} is {size[0]}x{size[1]} pixels, too small for an init image", where=where)
     return file_digests([path])[path]
 
 

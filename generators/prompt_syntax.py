@@ -89,9 +89,9 @@ def check_prompt(prompt: str, *, where: str) -> None:
         )
     for pattern, name in ((_EDITING, "prompt editing"), (_ALTERNATING, "alternating words")):
         if (found := pattern.search(prompt)) is not None:
-            raise InputError(f"{found[0]} is {name}, which is not known here", where=where, hint=hint)
+            raise InputError(f"{found[0]} is {name}, which is not supported", where=where, hint=hint)
     if re.search(r"\bAND\b", prompt):
-        raise InputError("AND composes prompts, which is not known here", where=where, hint=hint)
+        raise InputError("AND composes prompts, which is not supported", where=where, hint=hint)
     try:
         parse_weights(prompt)
     except InputError as error:

@@ -256,7 +256,7 @@ def _only_row(catalog: Catalog, recipe_id: str) -> dict[str, Any]:
     rows = by_recipe(catalog, recipe_id)
     if len(rows) != 1:
         raise InputError(
-            f"{len(rows)} images have a recipe id that begins so",
+            f"{len(rows)} images have a recipe id that begins like this",
             where=recipe_id,
             hint="Give more of its digits." if rows else "Take it from the recipe_id column.",
         )

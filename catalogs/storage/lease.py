@@ -117,7 +117,7 @@ def check_holder(store: Store, holder: str) -> None:
     found = _read(store)
     if found is None or found.get("holder") != holder:
         raise StorageError(
-            "another run has taken this place over, because this one was silent for too long",
+            "another run has taken over this output, because this run did not report for too long",
             where=store.url,
             hint="What is published stays. Wait until that run has ended, then run it again to continue.",
         )

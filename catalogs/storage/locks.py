@@ -54,7 +54,7 @@ def sole_compaction(folder: Path) -> Iterator[None]:
         yield
     except BlockingIOError as error:
         raise CatalogError(
-            "another compaction is at work", where=str(folder), hint="Wait for it to end."
+            "another compaction is running", where=str(folder), hint="Wait for it to end."
         ) from error
     finally:
         os.close(handle)

@@ -125,7 +125,7 @@ def _free_folder(catalog: Path, target: Path) -> str:
     listed = read_list(Store(unquote(url))).parts
     if any(path.name not in listed for path in part_files(there)):
         raise InputError(
-            "there is a catalog that was not pushed here; a folder pushed over it would mix the two",
+            "a catalog is there that was not pushed; pushing a folder over it would mix the two",
             where=url,
             hint="Push to an empty folder.",
         )

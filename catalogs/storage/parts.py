@@ -66,7 +66,7 @@ def check_part_name(part_name: str) -> None:
         raise InputError(f"{part_name!r} can't be the name of a catalog part", hint="Rename the sweep.")
     if _MERGED_NAME.fullmatch(part_name):
         raise InputError(
-            f"{part_name!r} can't be the name of a catalog part: merged parts are called so",
+            f"{part_name!r} can't be the name of a catalog part: merged parts have such names",
             hint="Rename the sweep.",
         )
     if f"{part_name}.parquet" <= SCHEMA_FILE:

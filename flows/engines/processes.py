@@ -156,7 +156,7 @@ def _environments(devices: int | list[str] | None) -> list[dict[str, str]]:
     else:
         if names and devices > len(names):
             raise InputError(
-                f"{devices} devices are asked for, {len(names)} are here", where="engine.devices"
+                f"the run asks for {devices} devices; this machine has {len(names)}", where="engine.devices"
             )
         chosen = [f"cuda:{number}" if names else "cpu" for number in range(devices)]
     return [_environment(device, names, len(chosen)) for device in chosen]
@@ -174,7 +174,9 @@ def _environment(device: str, cards: list[str], workers: int) -> dict[str, str]:
         return {}
     if kind != "cuda" or not (number or "0").isdecimal() or int(number or 0) >= len(cards):
         here = ", ".join([*(f"cuda:{place}" for place in range(len(cards))), "cpu"])
-        raise InputError(f"there is no device {device!r}", where="engine.devices", hint=f"Here are: {here}.")
+        raise InputError(
+            f"there is no device {device!r}", where="engine.devices", hint=f"This machine has: {here}."
+        )
     return {"CUDA_VISIBLE_DEVICES": cards[int(number or 0)]}
 
 

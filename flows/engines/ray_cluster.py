@@ -278,7 +278,7 @@ def _check_reach(api: str) -> None:
     addresses = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
     if host.startswith(_LOOPBACK) and len(addresses) > 1:
         raise InputError(
-            f"{len(addresses)} machines are in the Ray cluster, and Prefect's server can't be reached from them",
+            f"the Ray cluster has {len(addresses)} machines, and they can't reach Prefect's server",
             where=api,
             hint="Start one with `prefect server start --host 0.0.0.0` and set PREFECT_API_URL to its address.",
         )

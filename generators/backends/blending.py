@@ -29,7 +29,7 @@ def blending_arguments(form: Any, recipes: Sequence[Recipe], parameters: Mapping
         return {"callback_on_step_end": keeper.on_step_end, "callback_on_step_end_tensor_inputs": ["latents"]}
     if "callback" in parameters:  # the older form, which sees the very tensor that is used next
         return {"callback": keeper.in_place, "callback_steps": 1}
-    raise InputError(f"{type(form).__name__} can't fill a mask: it shows its latents to nobody", where="mask")
+    raise InputError(f"{type(form).__name__} can't fill a mask: it does not show its latents", where="mask")
 
 
 class _Keeper:

@@ -30,7 +30,7 @@ _WORDS: Final = {
     "image": "can't start from an image",
     "control": "takes no ControlNet",
     "image_prompt": "takes no image prompt",
-    "refiner": "hands its latents to no refiner",
+    "refiner": "can't pass its latents to a refiner",
 }
 
 

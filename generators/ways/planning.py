@@ -113,7 +113,7 @@ class WayPlanner:
             for name in ("mask", "strength", "fit", "parent", "extend"):
                 if name in combined:
                     raise InputError(
-                        f"{name} says nothing without an init_image",
+                        f"{name} has no effect without an init_image",
                         where=self._where(("settings", name)),
                         hint="Name the image to start from: settings: {init_image: image.png}.",
                     )

@@ -139,7 +139,7 @@ class WaySettings(Strict):
         for name in WAY_SETTINGS:
             way = getattr(self, name)
             if isinstance(way, Strict) and not way.model_fields_set:
-                raise ValueError(f"{name} says nothing; give it its keys")
+                raise ValueError(f"{name} is empty; give it its keys")
         return self
 
     def chosen_ways(self) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def open_signer(
         )
     if timestamp_url is None and timestamp_policy != "fail":
         raise InputError(
-            f"the timestamp policy {timestamp_policy!r} speaks of an authority that is not named",
+            f"the timestamp policy {timestamp_policy!r} needs a timestamp authority, and none is named",
             hint="Name its address, or leave the policy out.",
         )
     timestamps = (timestamp_url, timestamp_policy)

@@ -48,7 +48,9 @@ def make_watermark_key(path: Path) -> None:
     """
     if path.exists():
         raise InputError(
-            "is there already", where=str(path), hint="Choose another name; marks need the key they have."
+            "is there already",
+            where=str(path),
+            hint="Choose another name; watermarks can only be read with the key that made them.",
         )
     atomic_write(path, f"{secrets.token_hex(32)}\n".encode(), mode=0o600)
 

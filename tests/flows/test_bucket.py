@@ -200,7 +200,7 @@ def test_a_second_run_is_refused_and_one_that_was_frozen_for_too_long_gives_up(
     first.send_signal(signal.SIGCONT)
     _, errors = first.communicate(timeout=180)
     assert first.returncode == 1
-    assert "another run has taken this place over" in errors
+    assert "another run has taken over this output" in errors
     assert "Traceback" not in errors
     assert run(path, url).planned == 0
     checked = check_output(Path(url))

@@ -158,7 +158,7 @@ class TestSweepFile:
         [
             ("{init_image: nowhere.png}", "no such file"),
             ("{init_image: text.png}", "not an image"),
-            ("{strength: 0.5}", "says nothing without an init_image"),
+            ("{strength: 0.5}", "has no effect without an init_image"),
             ("{init_image: a.png, strength: 0}", "greater than 0"),
             ("{init_image: a.png, mask: small.png}", "32x32 pixels, its image 96x64"),
             ("{init_image: a.png, fit: fill}", "'crop', 'pad' or 'stretch'"),

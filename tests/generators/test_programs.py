@@ -371,7 +371,11 @@ class TestComfyUI:
             ("{", {}, "is not JSON"),
             ('{"nodes": [], "links": []}', {}, "workflow for the editor"),
             ("[]", {}, "no ComfyUI workflow"),
-            ('{"1": {"class_type": "SaveImage", "inputs": {}}}', {}, "where the prompt goes"),
+            (
+                '{"1": {"class_type": "SaveImage", "inputs": {}}}',
+                {},
+                "which input of the workflow takes the prompt",
+            ),
             (json.dumps(WORKFLOW), {"bind": {"prompt": "60.text"}}, "no node '60'"),
             (json.dumps(WORKFLOW), {"bind": {"cfg": "3.cgf"}}, "no input 'cgf'"),
             (json.dumps(WORKFLOW), {"output": "12"}, "no node that saves"),

@@ -190,7 +190,7 @@ def test_weights_of_another_model(tmp_path: Path) -> None:
         ("ViT-L-41/openai", "no pretrained model 'ViT-L-41'"),
         ("ViT-L-14/closedai", "no weights 'closedai'"),
         ("hf-hub:justone", "owner/model"),
-        ("embedded:small", "nothing after its name"),
+        ("embedded:small", "no argument after its name"),
         ("some/folder/here", "local-dir:some/folder/here"),
     ],
 )

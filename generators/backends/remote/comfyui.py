@@ -223,7 +223,7 @@ class ComfyUI:
             data={"overwrite": "true", "type": "input"},
         ).json()
         if not isinstance(told, dict) or not told.get("name"):
-            raise NoImage("ComfyUI did not take the image to start from")
+            raise NoImage("ComfyUI did not accept the init image")
         folder = str(told.get("subfolder") or "")
         return f"{folder}/{told['name']}" if folder else str(told["name"])
 

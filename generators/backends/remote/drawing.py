@@ -80,7 +80,7 @@ class RemoteBackend:
             raise DrawingError(
                 "the engine was not asked for its model",
                 where=self.facts.model,
-                hint="Run with leave to use the network.",
+                hint="Run with permission to use the network.",
             )
         self._painter.ready()
 

@@ -189,7 +189,7 @@ class ServiceKind(_Kind):
         module = _SERVICES[self.name]
         url = connection.url or module.URL
         if not url.startswith("https://") and not is_loopback(url):
-            raise InputError("a service is asked by https alone", where=f"connections: {self.name}: url")
+            raise InputError("a service is reached over https only", where=f"connections: {self.name}: url")
         name = model.split(":", 1)[1]
         remote = Remote(
             url,
@@ -221,7 +221,7 @@ class _Offline:
     def ready(self) -> None:
         """Never."""
         raise BackendStopped(
-            f"{self._facts.model} is drawn over the network, which this run may not use",
+            f"{self._facts.model} draws over the network, which this run may not use",
             hint="Leave --offline out of `run`; give --online to `reproduce`.",
         )
 

@@ -161,7 +161,7 @@ def judge(answer: Answer) -> Problem | None:
         return Problem(
             "stop",
             f"says that the account has no quota left ({code})",
-            hint="Top it up, then run the same command.",
+            hint="Buy credits, then run it again to continue.",
         )
     if code in _REFUSED:
         return Problem("recipe", "refused the prompt (content policy)")

@@ -252,7 +252,7 @@ def _catalog_images(
     facet: CatalogFacet, source: Source, where: str, find_images: FindImages | None
 ) -> list[FacetValue]:
     if find_images is None:
-        raise InputError("a facet of a catalog's images needs a catalog to look in", where=where)
+        raise InputError("a facet of a catalog's images needs a catalog to search", where=where)
     try:
         found = find_images(facet, source.folder)
     except InputError as error:

@@ -118,21 +118,21 @@ def _check_arguments(image: RGB, payload: int, strength: float) -> None:
         )
     if min(image.shape[:2]) < SMALLEST:
         raise InputError(
-            f"an image of {image.shape[1]}x{image.shape[0]} pixels can't bear a watermark",
+            f"an image of {image.shape[1]}x{image.shape[0]} pixels can't hold a watermark",
             hint=f"Each side needs at least {SMALLEST} pixels.",
         )
     try:
         operator.index(payload)
     except TypeError as error:
         raise InputError(
-            f"watermark payload {payload!r} is no whole number", hint="It holds 64 bits, unsigned."
+            f"watermark payload {payload!r} is not a whole number", hint="It holds 64 bits, unsigned."
         ) from error
     if not 0 <= payload < 1 << code.PAYLOAD_BITS:
         raise InputError(f"watermark payload {payload} is out of range", hint="It holds 64 bits, unsigned.")
     if not LEAST_STRENGTH <= strength <= MOST_STRENGTH:
         raise InputError(
             f"watermark strength {strength} is out of range",
-            hint=f"Use {LEAST_STRENGTH} to {MOST_STRENGTH:.0f}; 1 is usual, and under it much less is survived.",
+            hint=f"Use {LEAST_STRENGTH} to {MOST_STRENGTH:.0f}; 1 is usual; below it the watermark survives much less.",
         )
 
 
