@@ -120,7 +120,7 @@ def _source_type(row: Mapping[str, Any]) -> str | None:
 
 
 def start_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a drawn row says of the image it starts from, of its ways, and of the size that it was asked for where
+    """The row's data on the init image, of its ways, and of the size that it was asked for where
     the file has another, under the recipe's names."""
     options = _object(row.get("options"))
     found: dict[str, Any] = {

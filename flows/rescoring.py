@@ -227,7 +227,7 @@ def _merged(text: str | None, facts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _outcome(row: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Status and reason: only what safety says of them changes."""
+    """Status and reason: only what the safety score decides changes."""
     status, reason = row["status"], row["reason"]
     if "safety_flag" in values:
         if values["safety_flag"] and status == "ok":

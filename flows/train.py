@@ -97,7 +97,7 @@ def train(
 
 
 class _Progress:
-    """The run's progress artifact, renewed at most every few seconds; hands what it hears on."""
+    """The run's progress artifact, renewed at most every few seconds; passes on what it is given."""
 
     def __init__(self, name: str) -> None:
         created = create_progress_artifact(

@@ -25,7 +25,7 @@ _OURS: Final = "nonesuch"  # its value where we have set it; the interpreter tak
 _PARENT: Final = "NONESUCH_PARENT"  # id of the process that a child ends with
 # the folder from which our own code is loaded
 _ROOT: Final = os.path.dirname(os.path.realpath(sys.modules[__name__.partition(".")[0]].__path__[0]))
-# the current folder of processes whose libraries import from it whatever they are told
+# the current folder of processes whose libraries import from it whatever their settings
 NOBODYS_FOLDER: Final = "/"
 # variables that hold lists of folders to run code from, and those that hold a folder or a file
 _SEARCHED: Final = ("PYTHONPATH", "PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")

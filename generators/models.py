@@ -25,7 +25,7 @@ MAX_SIZE: Final = 4096  # px; largest side accepted of a model that does not say
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _UNRESOLVED: Final = "unresolved"
-_TRANSFORMER_SAMPLE: Final = 128  # latents a side, where a transformer's configuration does not say
+_TRANSFORMER_SAMPLE: Final = 128  # latents per side, where a transformer's configuration does not say
 
 
 @dataclass(frozen=True, slots=True)

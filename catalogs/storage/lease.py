@@ -40,7 +40,7 @@ class Lease:
         """Hold the lease for the length of the block, renewing it from a thread that also calls `beat`.
 
         `left_by` is a holder of which it is known that it has ended. Waits up to WATCH seconds where a run of
-        another machine left its lease behind. Raises StorageError when another run is at work.
+        another machine left its lease behind. Raises StorageError when another run is drawing there.
         """
         self._acquire(left_by)
         ended = threading.Event()
@@ -124,7 +124,7 @@ def check_holder(store: Store, holder: str) -> None:
 
 
 def is_leased(store: Store) -> bool:
-    """Whether a run seems to be at work there: its lease was renewed within the last minute."""
+    """Whether a run seems to be running there: its lease was renewed within the last minute."""
     found = _read(store)
     try:
         at = datetime.fromisoformat(found["renewed_at"]) if found else None

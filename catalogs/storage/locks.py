@@ -26,7 +26,7 @@ _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2), RENAME_SWAP of renamex_np(2)
 
 @contextmanager
 def catalog_lock(folder: Path, *, exclusive: bool) -> Iterator[None]:
-    """Hold the lock of a catalog folder, which is made if need be: shared to add a part, exclusive to replace."""
+    """Hold the lock of a catalog folder, which is made if it is missing: shared to add a part, exclusive to replace."""
     if folder.name == NEXT:
         folder = folder.with_name("catalog")
     path = folder.parent / ".catalog.lock"

@@ -60,7 +60,7 @@ def write_list(store: Store, listed: PartList) -> None:
 
 
 def part_entry(path: Path) -> Entry:
-    """What the list says of a part."""
+    """The list's entry for a part."""
     return path.stat().st_size, file_digest(path)
 
 

@@ -114,7 +114,7 @@ def _schema_of_parts(out: Path) -> pa.Schema | None:
 
 
 def part_schema(path: Path) -> pa.Schema:
-    """The columns of a part, with what is said of each. Raises CatalogError when it is damaged, OSError when it is away."""
+    """The columns of a part, with the metadata of each. Raises CatalogError when it is damaged, OSError when it is away."""
     try:
         schema = pq.read_schema(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -79,7 +79,7 @@ class LocalCrew:
         return len(self._workers)
 
     def give(self, worker: int, shard: Shard) -> None:
-        """Hand over a shard; a worker that has just died tells so by its loss."""
+        """Hand over a shard; a worker that has just died is reported as lost."""
         with suppress(OSError):
             self._workers[worker].pipe.send(shard)
 

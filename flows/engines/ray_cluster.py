@@ -163,7 +163,7 @@ class RayCrew:
 
 
 class Shelf:
-    """The actor beside the runner: shards lie here for each worker, news for the runner."""
+    """The actor beside the runner: shards for each worker, reports for the runner."""
 
     def __init__(self) -> None:
         self._shards: dict[int, asyncio.Queue[Shard]] = {}

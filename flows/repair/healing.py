@@ -60,7 +60,7 @@ def healing(
 
 
 def _not_drawn(job: Job, sweep: str, lost: Set[int]) -> list[str]:
-    """What to say of lost recipes that the sweep's kept file does not hold."""
+    """The message about lost recipes that the sweep's kept file does not hold."""
     left = set(lost)
     for recipe in job.matrix if left else ():
         left.discard(recipe.watermark_id)

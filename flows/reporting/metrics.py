@@ -1,7 +1,7 @@
 """Live metrics of the runs in this process: images, queue depths, busy time. Cheap to set, read by exporters.
 
 The steps that draw, score and mark call `queue` and `worked`; nonesuch.running.monitoring offers what is here to
-Prometheus and OpenTelemetry. Nothing is kept but numbers, so the calls cost nothing when nobody reads.
+Prometheus and OpenTelemetry. Only numbers are kept, so the calls cost almost nothing when no exporter reads.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def queue(name: str, depth: int, capacity: int | None = None) -> None:
 
 
 def worked(stage: str, seconds: float, images: int = 1) -> None:
-    """A stage (draw, score, mark, write) was at work for `seconds` on `images` images; from any thread."""
+    """A stage (draw, score, mark, write) worked for `seconds` on `images` images; from any thread."""
     with _lock:
         _add("nonesuch_stage_seconds", stage, seconds)
         _add("nonesuch_stage_images", stage, images)

@@ -31,7 +31,7 @@ State = Literal["running", "ended", "stopped"]
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """How the last run in an output folder stands."""
+    """The status of the last run in an output folder."""
 
     sweep: str  # its name
     state: State  # "stopped": it was killed or interrupted; run it again to continue
@@ -100,11 +100,11 @@ class StatusFile:
         try:
             atomic_write(self._path, json.dumps(asdict(status)).encode())
         except StorageError:
-            return  # the run's own writes tell the person of a full disk
+            return  # the run's own writes report a full disk
 
 
 def read_status(out: Path) -> RunStatus:
-    """How the last run in `out`, a folder or a URL, stands. Raises InputError when no run has been there."""
+    """The status of the last run in `out`, a folder or a URL. Raises InputError when no run has been there."""
     url, out = url_of(out), local_path(out)
     store = None if url is None else Store(url)
     try:

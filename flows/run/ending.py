@@ -40,7 +40,7 @@ class Ending:
     def within(self, recipes: Iterable[Recipe]) -> Iterator[Recipe]:
         """The recipes that what is left of the budgets of images and money allows; asked again, it continues from there.
 
-        Raises InputError for a recipe whose price nobody knows.
+        Raises InputError for a recipe whose price is not known.
         """
         return self._allowance.of(recipes)
 

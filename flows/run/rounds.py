@@ -26,7 +26,7 @@ from nonesuch.generators.matrix.space import sample_ranks
 from nonesuch.generators.matrix.thompson import Seen, choose, gather, generator
 from nonesuch.generators.recipe import Recipe
 
-MOST_ARMS = 200_000  # combinations; each is looked at for each image
+MOST_ARMS = 200_000  # combinations; each is considered for each image
 
 
 def rounds(job: Job, published: npt.NDArray[np.uint64]) -> Iterator[Iterable[Recipe]]:

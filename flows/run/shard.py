@@ -21,7 +21,7 @@ from nonesuch.generators.matrix.shards import Shard
 
 @dataclass(frozen=True, slots=True)
 class ShardReport:
-    """What became of a shard."""
+    """The result of a shard."""
 
     name: str  # of its part in the catalog
     done: int  # rows with an image

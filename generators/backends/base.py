@@ -100,7 +100,7 @@ class RemoteKind(BackendKind, Protocol):
     def describe_remote(
         self, model: str, revision: str | None, *, folder: Path, network: bool, connection: Connection
     ) -> ModelFacts:
-        """As describe, with what the sweep says of the engine. An engine on this machine is asked in any case,
+        """As describe, with the sweep's settings of the engine. An engine on this machine is asked in any case,
         another one only where `network` allows it."""
         ...
 

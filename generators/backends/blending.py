@@ -22,7 +22,7 @@ from nonesuch.generators.recipe import Recipe
 def blending_arguments(form: Any, recipes: Sequence[Recipe], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The form's arguments that keep what lies outside the recipes' masks.
 
-    Raises InputError for a pipeline that lets nobody see its latents.
+    Raises InputError for a pipeline that does not show its latents.
     """
     keeper = _Keeper(form, recipes)
     if "callback_on_step_end" in parameters:

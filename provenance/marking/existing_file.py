@@ -31,7 +31,7 @@ from nonesuch.provenance.watermark.payloads import without_origin
 _FORMATS: dict[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 _LONGEST_COMMENT = 0xFFFF - 2  # bytes of a JPEG's segment
 _BITS_PER_SAMPLE = 258  # TIFF tag
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits a channel
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits per channel
 _METADATA = "c2pa.metadata"
 
 
@@ -52,8 +52,8 @@ def mark_file(
 
     An image that has a credential keeps it as the parent ingredient, also a broken one, which
     `MarkedFile.parents` then says. `payload` (64 bits) defaults to the first bits of the file's SHA-256; of an
-    image that nobody says a model made, its last 20 bits become a digest, see nonesuch.provenance.watermark.payloads.
-    `source_type`, an IPTC name or URI, is what the user says of an image's origin. `format` defaults to the
+    image without a statement that a model made it, its last 20 bits become a digest, see nonesuch.provenance.watermark.payloads.
+    `source_type`, an IPTC name or URI, is the user's statement of an image's origin. `format` defaults to the
     file's own, else PNG. `watermark` is a name of the registry of watermarks; of nonesuch's own, `watermark_key` makes
     a mark that only its holder can read, None uses the public key.
     Raises InputError for files that can't be read or would lose something: animations, 16-bit images.
@@ -127,9 +127,9 @@ def _open(data: bytes, path: Path) -> Image.Image:
     deep = _bits(image, data) > 8
     if image.mode not in _MODES or deep:
         raise InputError(
-            "has more than 8 bits a channel" if deep else f"has pixels of kind {image.mode}",
+            "has more than 8 bits per channel" if deep else f"has pixels of kind {image.mode}",
             where=str(path),
-            hint="Save it with 8 bits a channel first: marking would lose the rest.",
+            hint="Save it with 8 bits per channel first: marking would lose the rest.",
         )
     try:
         image.load()

@@ -25,7 +25,7 @@ TimestampState = Literal["authority", "queued"]
 
 
 def timestamp_state(signed: bool, timestamped: bool, policy: TimestampPolicy) -> TimestampState | None:
-    """What a catalog's `timestamp` column says of a file: from the authority, waiting for it, or None."""
+    """The value of a catalog's `timestamp` column for a file: from the authority, waiting for it, or None."""
     if not signed:
         return None
     if timestamped:

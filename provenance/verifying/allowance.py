@@ -25,7 +25,7 @@ class Allowance:
         self._seen: tuple[float, float] | None = None  # processor time, and when it was last seen to work
 
     def over(self) -> str | None:
-        """Why the process may not continue, as a phrase; None as long as it may. Ask a few times a second."""
+        """Why the process may not continue, as a phrase; None as long as it may. Call it a few times per second."""
         now = time.monotonic()
         if now - self._begun <= self._seconds:
             return None

@@ -160,7 +160,7 @@ def bearing(catalog: CatalogLookup, payload: int, phash: int) -> list[Hit]:
 
 
 def says(record: CatalogRecord) -> Says:
-    """What a row says of its image's origin."""
+    """A row's statement of its image's origin."""
     origin = vocabulary.origin_of(record.source_type or "")
     if origin in ("generated", "partly-generated"):
         return "ai-generated" if origin == "generated" else "ai-edited"

@@ -1,6 +1,6 @@
 """What the watermarks of an image mean, given its credential and a catalog.
 
-Images of any origin can be marked. A mark of nonesuch says by its own form whether it stands for a generated image
+Images of any origin can be marked. A watermark of nonesuch says by its own form whether it stands for a generated image
 (nonesuch.provenance.watermark.payloads). The credential that names it, or the catalog's record of the image that it was made for, can
 add to that and say that it stands for generated parts; what knows nothing of it takes nothing away.
 """
@@ -36,7 +36,7 @@ def marks_evidence(marks: Marks, credential: CredentialReport, match: Match | No
             f"watermark:{mark.name}",
             "ai-generated",
             "strong",
-            f"The image carries the mark {mark.name} of {mark.generator} ({mark.matched} of {mark.length} bits).",
+            f"The image carries the watermark {mark.name} of {mark.generator} ({mark.matched} of {mark.length} bits).",
         )
         for mark in marks.foreign
     ]
@@ -48,7 +48,7 @@ def marks_evidence(marks: Marks, credential: CredentialReport, match: Match | No
 
 
 def marks_json(marks: Marks) -> dict[str, Any] | None:
-    """What a verdict's `watermark` says: nonesuch's mark, else the first foreign one, else another algorithm's."""
+    """What a verdict's `watermark` says: nonesuch's watermark, else the first foreign one, else another algorithm's."""
     if marks.own is not None:
         transform = dataclasses.asdict(marks.own.transform)
         return {
@@ -118,15 +118,15 @@ def _other_evidence(mark: Mark, credential: CredentialReport, match: Match | Non
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """What one who knows a mark says of the image that it was made for."""
+    """What one who knows a watermark says of the image that it was made for."""
 
     who: str
     says: Says
-    sound: bool  # believed when it says less than the mark itself
+    sound: bool  # believed when it says less than the watermark itself
 
 
 def _words(payload: int, manifests: Sequence[ManifestReport], match: Match | None) -> list[_Word]:
-    """What the manifests that name a mark, and the catalog's row of the image that it was made for, say."""
+    """What the manifests that name a watermark, and the catalog's row of the image that it was made for, say."""
     words = [
         _Word("the credential", _meaning(one), one.integrity == "intact" and one.trust in ("listed", "own"))
         for one in manifests
@@ -140,7 +140,7 @@ def _words(payload: int, manifests: Sequence[ManifestReport], match: Match | Non
 def _bound(credential: CredentialReport, algorithm: str) -> dict[int, list[ManifestReport]]:
     """The payloads that a credential names, with the manifests that do.
 
-    An image that was marked twice may show either mark, so every manifest of its history counts.
+    An image that was marked twice may show either watermark, so every manifest of its history counts.
     """
     found: dict[int, list[ManifestReport]] = {}
     for manifest in credential.manifests:

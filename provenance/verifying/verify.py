@@ -172,7 +172,7 @@ def _findings(source: Source) -> tuple[Finding, ...]:
 
 
 def told_evidence(credential: CredentialReport, findings: Iterable[Finding]) -> list[Evidence]:
-    """What a file says of itself: its credential, then its metadata."""
+    """A file's own statements: its credential, then its metadata."""
     claims = (Evidence(f"metadata:{f.kind}", f.says, f.confidence, f"{f.detail}.") for f in findings)
     return [*credential_evidence(credential), *claims]
 

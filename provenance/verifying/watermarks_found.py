@@ -18,7 +18,9 @@ from nonesuch.provenance.watermark import trustmark
 from nonesuch.provenance.watermark.algorithms import ALGORITHMS
 from nonesuch.provenance.watermark.chosen import OWN, open_algorithm
 
-_FULL_SEARCH_PIXELS = 16_000_000  # larger images are searched as they stand, and for nonesuch's mark only
+_FULL_SEARCH_PIXELS = (
+    16_000_000  # larger images are searched as they stand, and for nonesuch's watermark only
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,13 @@ class Marks:
 
     @property
     def payloads(self) -> tuple[int, ...]:
-        """The 64 bits of each mark that can lead to a catalog's image, nonesuch's first."""
+        """The 64 bits of each watermark that can lead to a catalog's image, nonesuch's first."""
         own = () if self.own is None else (int(self.own.payload),)
         return (*own, *(mark.payload for mark in self.others))
 
     @property
     def generator(self) -> str | None:
-        """The software that a foreign mark names."""
+        """The software that a foreign watermark names."""
         return str(self.foreign[0].generator) if self.foreign else None
 
 
@@ -107,7 +109,7 @@ def search_marks(
 
 
 def find_own(rgb: RGB, *, key: bytes | None, search: Search) -> Any:
-    """The watermark.Detection of nonesuch's mark in uint8 [H, W, 3], by a secret key, else by the public one, or None.
+    """The watermark.Detection of nonesuch's watermark in uint8 [H, W, 3], by a secret key, else by the public one, or None.
 
     Its bound on false alarms counts every key that was looked for.
     """
@@ -124,7 +126,7 @@ def find_own(rgb: RGB, *, key: bytes | None, search: Search) -> Any:
 def find_others(
     rgb: RGB, algorithms: frozenset[str] | None = None
 ) -> tuple[tuple[Mark, ...], tuple[Unread, ...]]:
-    """The marks of the installed algorithms but nonesuch's own in uint8 [H, W, 3], and what could not be looked for.
+    """The watermarks of the installed algorithms but nonesuch's own in uint8 [H, W, 3], and what could not be looked for.
 
     `algorithms`, names of C2PA soft bindings, limits them; None looks for all. Never raises for what a package does.
     """

@@ -3,7 +3,7 @@
 Both use the dwtDct method of the package invisible-watermark (ShieldMnt, MIT): one level of a Haar
 transform of the U plane, and in each 4 x 4 block of its low band the value of largest magnitude,
 the corner excepted, moved to a quarter or three quarters of a step of 36. Blocks take the message's
-bits in turn, row by row, so that a crop or a new size destroys the mark.
+bits in turn, row by row, so that a crop or a new size destroys the watermark.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HAAR = 0.7071067811865476
 _BLOCK = 4
 _STRIP = 8  # rows of blocks at a time: memory that stays in the cache
 _LEAST_PIXELS = 256 * 256  # the package marks nothing smaller
-TARGET = 1e-9  # false alarms a check of one image for one mark
+TARGET = 1e-9  # false alarms a check of one image for one watermark
 
 RGB = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
@@ -62,7 +62,7 @@ KNOWN_MARKS = (
 
 
 def read_foreign(image: RGB) -> list[ForeignMark]:
-    """The known marks found in uint8 [H, W, 3], each with its own bound; most often an empty list."""
+    """The known watermarks found in uint8 [H, W, 3], each with its own bound; most often an empty list."""
     if image.shape[0] * image.shape[1] < _LEAST_PIXELS:
         return []
     found = []

@@ -1,6 +1,6 @@
 """The watermark's secret key: read from a file or an environment variable, made by `nonesuch keys watermark`.
 
-Without one, marks are made with the public key (nonesuch.provenance.watermark.pattern.layout.PUBLIC_KEY), which everyone can read.
+Without one, watermarks are made with the public key (nonesuch.provenance.watermark.pattern.layout.PUBLIC_KEY), which everyone can read.
 A key is never logged, and never stands in a recipe, a catalog or a credential.
 """
 

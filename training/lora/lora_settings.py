@@ -58,7 +58,7 @@ class LoraSettings:
     text_rate: float = 5e-5  # of the text encoders
     warmup: int = 50  # steps until the rate is reached
     flip: bool = True  # mirror every other image
-    resolution: int | None = None  # px a side; the model's own when left out
+    resolution: int | None = None  # px per side; the model's own when left out
     seed: int = 0
     checkpoint_every: int = 200  # steps
     samples: tuple[str, ...] = ()  # prompts drawn at each checkpoint; the subject's own when empty

@@ -120,7 +120,7 @@ def _parents(recipe: Recipe, original: bytes | None) -> tuple[Path | bytes, ...]
 
 
 def broken_parent(parents: Sequence[ParentCheck]) -> str | None:
-    """What to say of an image whose parent's credential is broken; None when all are sound or have none."""
+    """The remark on an image whose parent's credential is broken; None when all are sound or have none."""
     for check in parents:
         if check.integrity in ("altered", "unreadable"):
             return f"the credential of the {check.title} is broken: {check.detail or check.integrity}"

@@ -13,7 +13,9 @@ from nonesuch.flows.run.job import Job
 from nonesuch.foundation.images import RGB
 from nonesuch.generators.backends import Drawing
 
-_CELLS: Final = 8  # a blurred image keeps so many means a side: its colours, nothing that can be made out
+_CELLS: Final = (
+    8  # a blurred image keeps this many means per side: its colours, nothing that can be recognised
+)
 
 
 def dealt_with(drawing: Drawing, scores: Mapping[str, Any], job: Job) -> tuple[Drawing, str | None]:

@@ -32,7 +32,7 @@ class Picture:
 
     data: bytes = field(repr=False)  # the file as it came
     told: Mapping[str, Any] = field(default_factory=dict)  # JSON-able: what the server said of it
-    cost: float | None = None  # US dollars; None when it costs nothing or nobody knows
+    cost: float | None = None  # US dollars; None when it costs nothing or it is not known
     origin: Origin = SERVICE_SAYS_NOTHING  # whether the server drew it for this request
 
 
@@ -125,7 +125,7 @@ class RemoteBackend:
             raise stopped
 
     def published(self, recipes: Sequence[Recipe]) -> None:
-        """Let go of what was kept of these recipes."""
+        """Delete what was kept for these recipes."""
         if self._spool is not None:
             self._spool.drop(recipe.id for recipe in recipes)
 

@@ -234,7 +234,7 @@ class _Offline:
         self.ready()
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """There is nothing to release."""
 
 
 def _asked(kind: str, url: str, connection: Connection, question: Callable[[Caller], Any]) -> Any:
@@ -261,7 +261,7 @@ def _key_of(kind: str, url: str) -> str:
 
 
 def _workflow_defaults(graph: comfy_graph.Graph, fields: Mapping[str, tuple[str, ...]]) -> Defaults:
-    """The settings that stand in the workflow itself."""
+    """The settings in the workflow itself."""
 
     def number(field: str, fallback: float) -> float:
         value = comfy_graph.value_of(graph, fields[field][0]) if field in fields else fallback

@@ -36,7 +36,7 @@ class Spool:
         return (data, told) if data and isinstance(told, dict) else None
 
     def drop(self, recipe_ids: Iterable[str]) -> None:
-        """Let go of images that are in the catalog."""
+        """Delete images that are in the catalog."""
         for recipe_id in recipe_ids:
             with suppress(OSError):
                 self._path(recipe_id).unlink(missing_ok=True)

@@ -53,7 +53,7 @@ class ListedFacet(Strict):
 
 
 class FileFacet(Strict):
-    """Values from a text file (one a line), a CSV file or a Parquet file."""
+    """Values from a text file (one per line), a CSV file or a Parquet file."""
 
     file: Annotated[str, Field(min_length=1, description="relative to the sweep file")]
     column: Annotated[str, Field(description="column of the names; the first when left out")] | None = None

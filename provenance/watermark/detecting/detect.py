@@ -21,7 +21,7 @@ RGB = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """What happened to the marked image, as far as the mark tells."""
+    """What happened to the marked image, as far as the watermark tells."""
 
     scale: float  # size now over size when marked
     rotation: float  # degrees counter-clockwise, after the flip

@@ -1,6 +1,6 @@
 """Finding how an image was scaled and rotated from the watermark's own repetition.
 
-A tiled mark makes the image's autocorrelation peak at every multiple of the tile, whatever the tile
+A tiled watermark makes the image's autocorrelation peak at every multiple of the tile, whatever the tile
 shows: the lattice tells scale and rotation without any fixed template to attack (Kutter, SPIE 3528, 1998;
 Deguillaume, Voloshynovskiy and Pun, SPIE 4675, 2002). In log-polar coordinates a lattice of any
 scale and rotation is one constellation moved about (after O Ruanaidh and Pun, Signal Processing 66, 1998),
@@ -161,7 +161,7 @@ def _best_lattices(
 
 
 def undo(plane: Floats, scale: float, rotation: float) -> Floats:
-    """Luma `plane` [H, W] at its size and angle when marked: its middle, at most LARGEST pixels a side."""
+    """Luma `plane` [H, W] at its size and angle when marked: its middle, at most LARGEST pixels per side."""
     if scale > 1.3:
         plane = np.asarray(cv2.GaussianBlur(plane, (0, 0), 0.35 * scale), dtype=np.float32)
     way = cv2.INTER_CUBIC if scale < 1.3 else cv2.INTER_LINEAR

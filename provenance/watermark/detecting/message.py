@@ -52,7 +52,7 @@ class _Peak:
 
 @dataclass(frozen=True, slots=True)
 class Whitened:
-    """Carriers of unit noise, and how much mark each ring seems to hold."""
+    """Carriers of unit noise, and how much of the watermark each ring seems to hold."""
 
     values: Complex  # [n], mean power about 1 in each ring
     weights: tuple[Floats, ...]  # [n] each: weightings to search with
@@ -61,8 +61,8 @@ class Whitened:
 def whiten(groups: Complex) -> Whitened:
     """Whitens the carriers [4, n] of four groups of tiles.
 
-    What the groups share and noise does not is their cross power: it says in which rings a mark
-    survived before anything is known of the mark.
+    What the groups share and noise does not is their cross power: it says in which rings a watermark
+    survived before anything is known of the watermark.
     """
     total = groups.sum(axis=0)
     level = np.sqrt(shaping.ring_powers(total)[RING]) + 1e-6

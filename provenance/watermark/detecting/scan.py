@@ -1,6 +1,6 @@
 """Trying scales, and small rotations, one by one against the pilot.
 
-In busy images the mark is so faint that its repetition does not show, though its pilot would at the
+In busy images the watermark is so faint that its repetition does not show, though its pilot would at the
 right geometry: matched filtering gains with the amplitude, autocorrelation with its square. So the
 commonest changes, a new size or a slight tilt alone, are searched outright on the middle of the image.
 """

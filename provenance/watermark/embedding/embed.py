@@ -15,7 +15,7 @@ from nonesuch.provenance.watermark.embedding import informed, shaping
 from nonesuch.provenance.watermark.pattern import code, layout, luma
 from nonesuch.provenance.watermark.pattern.layout import KX, ROWS, TILE
 
-# A mark so faint that rounding to whole grey levels alone spends what SSIM allows is none: that happens under 0.39.
+# A watermark so faint that rounding to whole grey levels alone spends what SSIM allows is none: that happens under 0.39.
 LEAST_STRENGTH, MOST_STRENGTH = 0.5, 10.0
 SMALLEST = 64  # pixels on the shorter side
 LEAST_PSNR = 44.02  # dB at strength 1, for images of 512 x 512 and up
@@ -37,7 +37,7 @@ def embed(image: RGB, payload: int, *, strength: float = 1.0, key: bytes | None 
 
     `strength` scales the amplitude: 1 keeps PSNR >= 44 dB and SSIM >= 0.99 from 512 x 512 up, and
     is stronger in smaller images, which have less room, and once more in those of them, from 96 pixels up,
-    where it could hardly be read. `key` makes a mark that only its holder can read; None uses the public key. The same arguments give the same bytes; every image gets
+    where it could hardly be read. `key` makes a watermark that only its holder can read; None uses the public key. The same arguments give the same bytes; every image gets
     another pattern (see `informed`).
     Raises InputError for another kind of array, a payload out of range or an image under 64 pixels.
     """
@@ -58,7 +58,7 @@ def embed(image: RGB, payload: int, *, strength: float = 1.0, key: bytes | None 
 
 @dataclass(frozen=True, slots=True)
 class _Host:
-    """What of the image itself the mark goes by."""
+    """What of the image itself the watermark goes by."""
 
     plane: npt.NDArray[np.uint8]  # luma [H, W]
     deviation: luma.Floats  # local, every _STEP pixels
@@ -79,7 +79,7 @@ def _host(image: RGB) -> _Host:
 def _marked(
     image: RGB, host: _Host, payload: int, strength: float, secret: bytes, place: informed.Place | None
 ) -> tuple[RGB, informed.Place]:
-    """The image with the mark at one strength, and the pattern's place: the given one or the best."""
+    """The image with the watermark at one strength, and the pattern's place: the given one or the best."""
     height, width = host.plane.shape
     loudness = _loudness(height, width, strength)
     psnr = LEAST_PSNR - 20.0 * float(np.log10(loudness))

@@ -36,7 +36,7 @@ def best_place(host: Complex, power: Floats, amplitudes: Floats, payload: int, k
     """The variant and shift whose pattern agrees best with the image.
 
     `host` [n] are the image's own carriers, `power` [RINGS] their ring powers and `amplitudes` [n]
-    those that the mark's carriers will have.
+    those that the watermark's carriers will have.
     """
     from scipy import fft
 
@@ -74,7 +74,7 @@ def resisting(place: Place, host: Complex, power: Floats, amplitudes: Floats, re
     norms = np.bincount(variant.bits, weights**2, minlength=code.CODED_BITS) + 1e-12
     said = (bits / norms)[variant.bits] * weights * variant.signs
     half = len(variant.data)
-    # per coded bit, the mark's power over the host's: its real dimensions carry half of each
+    # per coded bit, the watermark's power over the host's: its real dimensions carry half of each
     strength = float(norms.mean())
     share = _best_share(strength)
     quiet = place.values * mark

@@ -2,7 +2,7 @@
 
 In the image: with local contrast, since texture hides noise (Podilchuk and Zeng, IEEE JSAC 16(4),
 1998; Barni, Bartolini and Piva, IEEE Trans. Image Proc. 10(5), 2001), less in deep shadow. Proportional
-to it where SSIM sets the limit. Where PSNR does, to its root: a mark is read best where the image is
+to it where SSIM sets the limit. Where PSNR does, to its root: a watermark is read best where the image is
 calm, and there SSIM leaves room for more. In the spectrum: inversely to the image's own power plus what a codec is expected to
 destroy. Over all: the largest gain that keeps both PSNR and SSIM (Wang et al., IEEE Trans. Image
 Proc. 13(4), 2004) above their floors.
@@ -22,7 +22,7 @@ from nonesuch.provenance.watermark.pattern.luma import Bytes, local_mean, local_
 
 _FAINT = 0.5  # variance in squared grey levels that a flat neighbourhood is taken to have
 _BARE = 0.65  # factor where nothing varies at all
-_BARE_MOST = 0.55  # grey levels, root mean square, of the mark there at strength 1
+_BARE_MOST = 0.55  # grey levels, root mean square, of the watermark there at strength 1
 _STRONG = 256.0  # and the most that any is taken to have: beside a hard edge, more would show
 _CODEC_POWER = 100.0  # squared grey levels a codec destroys at low frequencies
 _CODEC_CORNER = 0.08  # cycles a pixel where that has doubled
@@ -55,7 +55,7 @@ class Sample:
 
 
 def surroundings(plane: Floats | Bytes) -> Surroundings:
-    """Local mean and variance, and how far the place hides a mark apart from them, of luma [H, W]."""
+    """Local mean and variance, and how far the place hides a watermark apart from them, of luma [H, W]."""
     mean = local_mean(plane, _SSIM_WINDOW)
     variance = local_square(plane, _SSIM_WINDOW)
     hiding = mean * mean
@@ -102,9 +102,9 @@ def _surroundings_by_rows(plane: Floats | Bytes, count: int = TILE) -> Iterator[
 def local_strength(
     plane: Floats | Bytes, quarters: int, rows: Iterable[Surroundings] | None = None
 ) -> Floats:
-    """Relative amplitude [H, W] the mark may have around each pixel of luma [H, W].
+    """Relative amplitude [H, W] the watermark may have around each pixel of luma [H, W].
 
-    It is the local deviation to the power of `quarters` / 4, 2 to 4, less where little hides the mark.
+    It is the local deviation to the power of `quarters` / 4, 2 to 4, less where little hides the watermark.
     `rows` are the sample's, if there are any.
     """
     strength = np.empty(plane.shape, np.float32)
@@ -157,13 +157,13 @@ _SEEN = _seen_by_ssim()
 
 
 def power_allowed(least_psnr: float) -> float:
-    """Squared grey levels a pixel, before rounding, that leave a PSNR of `least_psnr` dB."""
+    """Squared grey levels per pixel, before rounding, that leave a PSNR of `least_psnr` dB."""
     return float(255.0**2 / 10.0 ** (least_psnr / 10.0) - _ROUNDING)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How the mark's amplitude follows the image, and how strong it may be."""
+    """How the watermark's amplitude follows the image, and how strong it may be."""
 
     quarters: int  # for `local_strength`
     factor: float  # on local strength times a tile of unit variance

@@ -49,7 +49,7 @@ _SEARCH_PEAKS = TARGET - _ALIGNED_PEAKS - _AGREEMENT - 3.0 * _ATTEMPT  # on peak
 
 
 def false_alarm_bound(threshold: float, geometries: int, attempts: int) -> float:
-    """Upper bound on the probability that a search of an unmarked image reports a mark by pilot or attempt.
+    """Upper bound on the probability that a search of an unmarked image reports a watermark by pilot or attempt.
 
     `threshold` in standard deviations of the pilot's peak, over so many geometries; `attempts`
     messages are believed regardless.

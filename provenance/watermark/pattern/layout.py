@@ -1,7 +1,7 @@
 """Where the watermark's energy lies: the tile's carriers, its keyed pilots, and which coded bit each carries.
 
 A tile is 128 x 128 pixels and repeats over the luma plane. Its carriers are DFT coefficients at 3.5 to 32
-cycles a tile, off both axes, where images and block codecs put their strongest lines. The same
+cycles per tile, off both axes, where images and block codecs put their strongest lines. The same
 set maps onto itself under quarter turns and mirrors.
 """
 
@@ -17,8 +17,8 @@ import numpy.typing as npt
 from nonesuch.provenance.watermark.pattern.code import CODED_BITS
 
 TILE = 128  # side of the tile in pixels of the marked image
-LOWEST, HIGHEST = 3.5, 32.0  # radius of the band in cycles a tile
-RING_WIDTH = 2.0  # cycles a tile; noise and signal are estimated ring by ring
+LOWEST, HIGHEST = 3.5, 32.0  # radius of the band in cycles per tile
+RING_WIDTH = 2.0  # cycles per tile; noise and signal are estimated ring by ring
 RINGS = int(HIGHEST / RING_WIDTH)
 PILOTS = 8  # variants of the pattern a key has; the image's content decides which one it bears
 PILOT_SHARE = 0.18  # of the carriers, and so of the energy
