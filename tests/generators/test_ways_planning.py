@@ -99,7 +99,7 @@ def test_a_picture_grows_by_its_margins(
         ("{between: {at: 0.5}}", "needs a prompt, a seed"),
         ("{between: {seed: 3}}", "the position of the frames"),
         ("{hires: {scael: 2}}", "unknown key 'scael'"),
-        ("{hires: {}}", "says nothing"),
+        ("{hires: {}}", "hires is empty"),
         ("{hires: {upscaler: nowhere.pth}}", "there is no file"),
         ("{upscale: {upscaler: latent}}", "high-resolution pass only"),
         ("{upscale: {steps: 3}}", "of an upscaling pipeline"),
