@@ -16,8 +16,8 @@ from nonesuch.foundation.images import read_limited
 def image_file(root: Path, row: Mapping[str, Any]) -> Path:
     """The path of a row's image below `root`, the output folder.
 
-    A catalog may refer to pictures elsewhere (marked or imported in place). Such a file is read only when
-    its SHA-256 is the row's, so that a catalog from a stranger can't fetch files that it does not know.
+    A catalog may refer to images elsewhere (marked or imported in place). Such a file is read only when
+    its SHA-256 is the row's, so that an untrusted catalog can't fetch files that it does not know.
     When the folder mirrors a URL, the image is fetched. Raises InputError when the row has no image, or when
     the file lies elsewhere and is another one; StorageError when it can't be fetched.
     """

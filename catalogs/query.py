@@ -1,4 +1,4 @@
-"""Choosing from a catalog: filter, order, top, top of each group, aggregates and samples.
+"""Queries of a catalog: filter, order, top, top per group, aggregates and samples.
 
 What `nonesuch query` does, as Python: Catalog("OUT").query("artist = 'Edvard Munch'", order="aesthetic").
 """

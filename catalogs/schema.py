@@ -1,4 +1,4 @@
-"""The catalog's columns: the one place that names them, gives their types and says what they mean.
+"""The catalog's columns: the one place that defines their names, types and meaning.
 
 Fixed columns are the same in every catalog. Facets (the axes of a sweep) and scores (what the
 scorers declare) add columns of their own; each column's description and role travel in the Parquet
@@ -71,8 +71,8 @@ FIXED: tuple[Column, ...] = (
         "recipe",
         "JSON object of every other option that changes pixels; also width and height as asked where the file has others",
     ),
-    Column("init_digest", TEXT, "recipe", "SHA-256 of the picture it started from, hex"),
-    Column("strength", pa.float64(), "recipe", "how far to leave that picture, 0 to 1"),
+    Column("init_digest", TEXT, "recipe", "SHA-256 of the image it started from, hex"),
+    Column("strength", pa.float64(), "recipe", "how far to leave that image, 0 to 1"),
     Column("mask_digest", TEXT, "recipe", "SHA-256 of the inpainting mask, hex"),
     Column("parent", TEXT, "recipe", "recipe id of the catalogued image it started from"),
     Column(
@@ -108,7 +108,7 @@ FIXED: tuple[Column, ...] = (
     Column(
         "watermark_id", pa.uint64(), "mark", "the 64 bits that the invisible watermark carries; 0: none", True
     ),
-    Column("watermark_psnr", pa.float32(), "mark", "PSNR in dB of the marked picture against the drawn one"),
+    Column("watermark_psnr", pa.float32(), "mark", "PSNR in dB of the marked image against the drawn one"),
     Column(
         "source_type", WORD, "mark", "IPTC digital source type that the file says of itself; null: none said"
     ),
@@ -134,7 +134,7 @@ FIXED: tuple[Column, ...] = (
         "fetched",
         pa.bool_(),
         "run",
-        "true: a server, or a stopped run, had the picture already, and it was not drawn; null: drawn",
+        "true: a server, or a stopped run, had the image already, and it was not drawn; null: drawn",
     ),
     Column(
         "cost", pa.float64(), "run", "US dollars that a service takes for it, by list price or its own count"

@@ -1,7 +1,7 @@
 """Thumbnails: small WebP copies of large images, for looking through a catalog.
 
-OUT/thumbnails/ab/RECIPE-ID.webp, written while the picture is in memory. They are derived, belong to no column of
-the catalog and may be deleted: whoever needs one that is missing makes it again.
+OUT/thumbnails/ab/RECIPE-ID.webp, written while the image is in memory. They are derived, belong to no column of
+the catalog and may be deleted: a missing one is made again when it is needed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def thumbnail_path(out: Path, recipe_id: str) -> Path:
 
 
 def thumbnail(image: RGB) -> bytes | None:
-    """A picture, uint8 [H, W, 3], as WebP with its longest side at LONGEST px; None when it is no larger."""
+    """An image, uint8 [H, W, 3], as WebP with its longest side at LONGEST px; None when it is no larger."""
     height, width = image.shape[:2]
     longest = max(width, height)
     if longest <= LONGEST:
@@ -44,7 +44,7 @@ def thumbnail(image: RGB) -> bytes | None:
 
 
 def write_thumbnail(out: Path, recipe_id: str, image: RGB, *, scratch: Path | None = None) -> None:
-    """Write a picture's thumbnail, if it needs one, and leave it to the system when it reaches the disk.
+    """Write an image's thumbnail, if it needs one, and leave it to the system when it reaches the disk.
 
     Raises StorageError as atomic_write does.
     """

@@ -1,7 +1,7 @@
 """Prefect flows, thin: plan a sweep, run its shards, collect what came out.
 
 Importing this package turns usage reporting of Prefect, of Ray and of the model hub's client off unless the
-person has said otherwise in the environment; it must happen before either is imported. It also sees to it that
+environment turns it on; it must happen before any of them is imported. It also sees to it that
 the Prefect server of a run ends with it, and that a flow run which Prefect starts for a schedule does.
 """
 

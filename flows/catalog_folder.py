@@ -16,7 +16,7 @@ from nonesuch.foundation.files import AnyPath
 from nonesuch.foundation.images import RGB
 from nonesuch.provenance.verifying.catalog_protocol import CatalogRecord, MarkFrom
 
-MARKED = "marked"  # what the `sweep` column says of pictures that other programs made
+MARKED = "marked"  # what the `sweep` column says of images that other programs made
 WATERMARK_FROM = "watermark_from"  # in the options of imported rows: "pixels", or "credential" that names it
 MOST = 16  # records of one answer: each may cost a look at its file
 _MOST_ROWS = 256  # rows near a fingerprint, from which they are chosen
@@ -114,7 +114,7 @@ def _file(row: Mapping[str, Any], folder: Path) -> Path | None:
 
 
 def _source_type(row: Mapping[str, Any]) -> str | None:
-    """What the row says of the picture's origin. Rows of older catalogs don't say that they were drawn; a row whose
+    """What the row says of the image's origin. Rows of older catalogs don't say that they were drawn; a row whose
     id is a file's digest was marked or imported, and may be of any origin."""
     if "source_type" in row and row["source_type"] is not None:
         return str(row["source_type"])
@@ -122,7 +122,7 @@ def _source_type(row: Mapping[str, Any]) -> str | None:
 
 
 def start_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a drawn row says of the picture it starts from, of its ways, and of the size that it was asked for where
+    """The row's data on the init image, of its ways, and of the size that it was asked for where
     the file has another, under the recipe's names."""
     options = _object(row.get("options"))
     found: dict[str, Any] = {
@@ -145,7 +145,7 @@ def _object(text: Any) -> dict[str, Any]:
 
 
 def is_foreign(row: Mapping[str, Any]) -> bool:
-    """Whether another program made the picture: it was marked or imported."""
+    """Whether another program made the image: it was marked or imported."""
     return row["sweep"] == MARKED or row["recipe_id"] in (row["sha256"], row["init_digest"])
 
 

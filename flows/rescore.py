@@ -1,7 +1,7 @@
-"""The Prefect flow `rescore`: scorers over an existing catalog, without drawing; one task a few hundred images.
+"""The Prefect flow `rescore`: scorers over an existing catalog, without drawing; one task per few hundred images.
 
 Each task's scores are kept in OUT/.rescore until all are there; then the catalog with the new columns takes
-the old one's place in one step. So a stopped run goes on, and readers never see half of it.
+the old one's place in one step. So a stopped run can continue, and readers never see half of it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def rescore(
 
     The files are read, never changed. Rows whose file is missing or altered keep their scores, or lose them
     when the encoder changes, and are reported. Raises InputError for unknown scorers and encoders, ScoringError
-    for a scorer that fails, StorageError for a full disk or while another run writes here; run it again to go on.
+    for a scorer that fails, StorageError for a full disk or while another run writes here; run it again to continue.
     """
     out = catalog_folder(Path(out)).parent
     begun = monotonic()

@@ -1,4 +1,4 @@
-"""What a rescoring runs, which rows it concerns, and the new values of their columns."""
+"""A rescoring: its scorers, the rows it concerns, and the new values of their columns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nonesuch.scoring.base import Caption, Encoder, Scorer
 from nonesuch.scoring.scorers import open_scorers, scoring_columns
 from nonesuch.scoring.scores import encoder_facts, score_images
 
-BATCH = 32  # pictures scored together
+BATCH = 32  # images scored together
 _READERS = 4  # threads that read and decode
 _FLAGGED = "its safety score is below the sweep's threshold"  # as a sweep says it
 FACETS = "facets"  # the scorer that needs a sweep's facet values
@@ -164,7 +164,7 @@ class Rescoring:
         return row["encoder"] not in (None, self.encoder_text)
 
     def _image(self, row: Mapping[str, Any]) -> RGB | str:
-        """The picture of a row, or why there is none."""
+        """The image of a row, or why there is none."""
         try:
             return decode_rgb(read_original(self.out, row), where=str(row["file"]))
         except (InputError, CatalogError) as error:
@@ -227,7 +227,7 @@ def _merged(text: str | None, facts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _outcome(row: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Status and reason: only what safety says of them changes."""
+    """Status and reason: only what the safety score decides changes."""
     status, reason = row["status"], row["reason"]
     if "safety_flag" in values:
         if values["safety_flag"] and status == "ok":
@@ -240,7 +240,7 @@ def _outcome(row: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any
 def _table(
     rows: Sequence[Mapping[str, Any]], schema: pa.Schema, scores: Sequence[str], told: Mapping[str, str]
 ) -> pa.Table:
-    """The new values, words as plain text; `told` is its metadata."""
+    """The new values, text as plain strings; `told` is its metadata."""
     fields = [pa.field(ROW, pa.int64())]
     for name in [*scores, "encoder", "score_facts", EMBEDDING, "status", "reason"]:
         kind = schema.field(name).type

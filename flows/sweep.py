@@ -1,4 +1,4 @@
-"""The Prefect flow `sweep`: one task a shard, artifacts for progress and summary.
+"""The Prefect flow `sweep`: one task per shard, artifacts for progress and summary.
 
 What is done is read from the catalog, never from Prefect's cache: running a sweep again draws only
 what the catalog lacks.
@@ -30,10 +30,10 @@ from nonesuch.flows.repair.repairing import Repair, check_repairable
 from nonesuch.flows.reporting import metrics
 from nonesuch.flows.reporting.progress import Counter, tell_noted, tell_planned, watched_by
 from nonesuch.flows.reporting.run_page import write_page
-from nonesuch.flows.reporting.status_file import StandingFile
+from nonesuch.flows.reporting.status_file import StatusFile
 from nonesuch.flows.reporting.summary import Summary, summarise
 from nonesuch.flows.run import loaded_models
-from nonesuch.flows.run.destination import held_place
+from nonesuch.flows.run.destination import held_destination
 from nonesuch.flows.run.ending import Ending
 from nonesuch.flows.run.job import pending, prepare
 from nonesuch.flows.run.output_folder import keep_sweep_file
@@ -67,11 +67,11 @@ def sweep(
     if repair:
         check_repairable(job)
     loaded_models.signer_for(job)  # a bad certificate ends the run before anything is drawn
-    with held_place(job) as (job, place), ExitStack() as watchers:
-        place.keep(keep_sweep_file(job.out, job.sweep.name, job.sweep.source.text.encode()))
+    with held_destination(job) as (job, destination), ExitStack() as watchers:
+        destination.keep(keep_sweep_file(job.out, job.sweep.name, job.sweep.source.text.encode()))
         mending = Repair(job) if repair else None
         if retry_failed and drop_failed(job.out, job.sweep.name):
-            place.rewritten()
+            destination.rewritten()
         lost = [] if mending is None else mending.recipes
         missing = tell_lost(job, sweep_file) if mending is None else 0
         published = published_ids(job.out)
@@ -79,9 +79,9 @@ def sweep(
         left = new + len(lost)
         ending = Ending(job, lambda: engine_of_run.devices)
         total = ending.allowed(left, lambda: chain(lost, pending(job.matrix, published)))
-        standing = StandingFile(job.out, job.sweep.name)
-        watchers.enter_context(watched_by(standing))
-        watchers.enter_context(watched_by(metrics.RunFigures(job.sweep.name)))
+        status_file = StatusFile(job.out, job.sweep.name)
+        watchers.enter_context(watched_by(status_file))
+        watchers.enter_context(watched_by(metrics.RunMetrics(job.sweep.name)))
         tell_planned(total, job.matrix.count() - new - len(lost))
         if mending is not None and (announced := mending.announced()) is not None:
             tell_noted(announced)
@@ -97,7 +97,7 @@ def sweep(
             size_now = mending.shard_size if mending is not None and again else size
             shards = cut_shards(ending.within(recipes), size_now, sweep=job.sweep.name, again=again)
             for report in engine_of_run.run(ending.watch(shards, counter), job, counter):
-                place.arrived(f"{job.sweep.name}-{report.name}")
+                destination.arrived(f"{job.sweep.name}-{report.name}")
                 ending.pay(report.cost)
                 failed_again += report.failed if again else 0
                 metrics.published(job.sweep.name)
@@ -107,14 +107,14 @@ def sweep(
         ended_by = ending.ended_by
         if ended_by is None and total < left:
             ended_by = ending.cut(total)
-        standing.ended()
+        status_file.ended()
         seconds = monotonic() - begun
         summary = summarise(job, counter.tally, seconds, ended_by, ending.device_hours(), ending.cost)
         repaired = None if mending is None else mending.ended(failed_again)
         summary = replace(summary, missing=missing, repaired=repaired)
         if summary.planned:
             summary = write_page(job, summary)
-            place.keep(str(summary.page))
+            destination.keep(str(summary.page))
         _publish_summary(summary)
         return summary
 

@@ -1,6 +1,6 @@
-"""The Prefect flow `train`: a LoRA of a subject, as one task that can be run again where it stopped.
+"""The Prefect flow `train`: a LoRA of a subject, as one task that can be run again to continue.
 
-The truth about how far a training is lies in its folder's checkpoint, never in Prefect's cache.
+How far a training is, its folder's checkpoint says, never Prefect's cache.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def training_watched_by(watcher: TrainingWatcher) -> Iterator[None]:
 
 
 def check_training(settings: LoraSettings, *, revision: str | None, online: bool) -> tuple[ModelFacts, Found]:
-    """The base's facts and the pictures, before anything heavy is loaded.
+    """The base's facts and the images, before anything heavy is loaded.
 
     Raises InputError for a base that is not known or can't be trained, for settings out of their range and for a
-    folder without pictures.
+    folder without images.
     """
     facts = model_facts(settings.base, revision, network=online)
     if not facts.resolved:
@@ -79,7 +79,7 @@ def train(
 ) -> Trained:
     """Train a LoRA into the folder `out`; what comes of it.
 
-    Run it again to go on after a stop: the result is the same as without one. `restart` begins anew.
+    Run it again to continue after a stop: the result is the same as without one. `restart` begins anew.
     Raises InputError as check_training and load_state do, StorageError when `out` can't be written or is held.
     """
     facts, found = check_training(settings, revision=revision, online=online)
@@ -89,7 +89,7 @@ def train(
         options = {"watcher": artifact, "network": online, "restart": restart}
         done: Trained = train_task(settings.name, quote((settings, facts, found, out, options)))
     told = (
-        f"{settings.subject}: {done.steps:,} steps on {len(found.pictures)} pictures, loss {done.loss:.4f}, "
+        f"{settings.subject}: {done.steps:,} steps on {len(found.pictures)} images, loss {done.loss:.4f}, "
         f"{done.seconds:.0f} s. {done.result.file.name} has the digest {done.result.digest}."
     )
     create_markdown_artifact(told, key=f"trained-{_slug(settings.name)}")
@@ -97,7 +97,7 @@ def train(
 
 
 class _Progress:
-    """The run's progress artifact, renewed at most every few seconds; hands what it hears on."""
+    """The run's progress artifact, renewed at most every few seconds; passes on what it is given."""
 
     def __init__(self, name: str) -> None:
         created = create_progress_artifact(

@@ -17,7 +17,7 @@ from nonesuch.flows.run.output_folder import hold
 def compaction(out: Path, everything: bool = False) -> Compaction:
     """Merge the small parts of the catalog in `out`, or with `everything` sort all of it anew.
 
-    Publishing and reading go on meanwhile. Raises CatalogError for damaged parts, StorageError for a full disk.
+    Publishing and reading continue meanwhile. Raises CatalogError for damaged parts, StorageError for a full disk.
     """
     done = compact(Path(out), everything=everything)
     create_markdown_artifact(

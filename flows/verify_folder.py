@@ -1,8 +1,8 @@
 """The Prefect flow `verify_folder`: a folder of any size to verdicts in Parquet, shard by shard, resumable.
 
 A shard is a run of files in the order of their names. Its part is named by a digest over the files' names, sizes
-and times and over what they were asked; a part that is there is not made again, and parts of files that are no
-longer so are removed at the end. So OUT always holds what has been verified, each file once.
+and times and over the options; a part that exists is not made again, and parts whose files have changed
+are removed at the end. So OUT always holds what has been verified, each file once.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def verify_folder(
 ) -> VerifySummary:
     """The verdict on every image below `folder`, as Parquet parts in the folder `out`.
 
-    Run it again to go on after a stop: only files that are new, that changed or that are asked otherwise are
+    Run it again to continue after a stop: only files that are new, that changed or that are asked otherwise are
     verified. `again` verifies all of them, for example when the catalog has grown. `watermark_key` is a file or
     env:NAME; `jobs` the number of processes; `seconds` what one file may take. Memory does not grow with the
     number of files but for their names within one folder.

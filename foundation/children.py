@@ -1,4 +1,4 @@
-"""How every process of this program is started: without the code of the folder it is in, and never for longer than it.
+"""How every process of this program is started: it runs no code from the current folder and ends with its parent.
 
 A folder that is only looked at may hold a `resource.py`; `python -m` and `python -c` would run it in place of the
 standard library's. `begin` keeps the current folder out of this process and, by PYTHONSAFEPATH, out of what libraries
@@ -25,7 +25,7 @@ _OURS: Final = "nonesuch"  # its value where we have set it; the interpreter tak
 _PARENT: Final = "NONESUCH_PARENT"  # id of the process that a child ends with
 # the folder from which our own code is loaded
 _ROOT: Final = os.path.dirname(os.path.realpath(sys.modules[__name__.partition(".")[0]].__path__[0]))
-# the current folder of processes whose libraries import from it whatever they are told
+# the current folder of processes whose libraries import from it whatever their settings
 NOBODYS_FOLDER: Final = "/"
 # variables that hold lists of folders to run code from, and those that hold a folder or a file
 _SEARCHED: Final = ("PYTHONPATH", "PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -51,7 +51,7 @@ def begin() -> None:
 
 
 def is_ours() -> bool:
-    """Whether this process is the program or was started by it, and not someone's own that imports this package."""
+    """Whether this process is the program or was started by it, and not a user's own that imports this package."""
     return _PARENT in os.environ
 
 
@@ -90,7 +90,7 @@ def within_environment() -> Iterator[None]:
 
 
 def outside_environment() -> dict[str, str]:
-    """The environment for a command of someone else's: what only our own children should have is left out.
+    """The environment for another program's command: what only our own children should have is left out.
 
     A script started under PYTHONSAFEPATH would not find the modules beside it.
     """

@@ -1,4 +1,4 @@
-"""Opening pictures that strangers made: byte and pixel limits before anything is decoded."""
+"""Opening untrusted images: byte and pixel limits before anything is decoded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_limited(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def is_heif(data: bytes) -> bool:
-    """Whether the file says that it holds HEVC pictures, as phones take them (ISO/IEC 23008-12, annex B)."""
+    """Whether the file says that it holds HEVC images, as phones take them (ISO/IEC 23008-12, annex B)."""
     if data[4:8] != b"ftyp":
         return False
     box = data[8 : min(int.from_bytes(data[:4], "big"), 512)]
@@ -93,7 +93,7 @@ def open_image(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> Imag
 
 
 def decode_rgb(data: bytes, *, where: str, max_pixels: int = MAX_PIXELS) -> RGB:
-    """The picture as uint8 [H, W, 3], transparency laid on white. Raises InputError when it can't be decoded."""
+    """The image as uint8 [H, W, 3], transparency laid on white. Raises InputError when it can't be decoded."""
     image = open_image(data, where=where, max_pixels=max_pixels)
     try:
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

@@ -1,4 +1,4 @@
-"""Changing a library's module as soon as it is imported, whoever imports it, and without importing it for that."""
+"""Changing a library's module as soon as anything imports it, without importing it for that purpose."""
 
 from __future__ import annotations
 

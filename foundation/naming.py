@@ -1,4 +1,4 @@
-"""Files and folders of this machine as others may see them: by their name, since folders name their owner."""
+"""Paths of this machine as others may see them: the file name alone, since a folder's name can reveal its owner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that ends, after its parent was killed, whatever that has started and does not end by itself.
+"""A process that ends what its parent has left running after the parent was killed.
 
 For programs that know nothing of nonesuch.foundation.children: on Linux, Ray's head ends with the run, but the agents that
 the head has started don't. They are known by having been below the run while it lived; the youngest, by their

@@ -1,4 +1,4 @@
-"""The one thread of a process that computes with tensors on the processor.
+"""The one thread of a process that computes with tensors on the CPU.
 
 torch computes with OpenMP, whose threads spin while they wait for one another only as long as there are no more of
 them than cores; every Python thread that computes has its own set. Two of them (one draws, one scores) made drawing

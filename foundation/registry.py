@@ -1,4 +1,4 @@
-"""A small registry for each kind of replaceable part, filled by the project and by entry points."""
+"""A small registry per kind of replaceable part, filled by the project and by entry points."""
 
 from __future__ import annotations
 

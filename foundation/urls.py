@@ -1,4 +1,4 @@
-"""Places that are URLs of a storage, told from paths of this machine."""
+"""Telling URLs of a storage from paths of this machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_local(path: str | Path) -> None:
     url = url_of(path)
     if url is not None:
         raise InputError(
-            "this works on a folder, not on a URL: what lies in a storage is drawn, pushed and read, else not changed",
+            "this works on a folder, not on a URL: output in a storage can be drawn, pushed and read, but not changed otherwise",
             where=url,
             hint="Copy it into a folder with the storage's own tool, work there, and `nonesuch push` it to another URL.",
         )

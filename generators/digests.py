@@ -11,7 +11,7 @@ from typing import Final
 from nonesuch.foundation.errors import InputError, NonesuchError
 from nonesuch.foundation.files import atomic_write, cache_dir, file_digest, storage_error
 
-# What decides a pipeline's pixels; model cards, pictures and licences beside it do not.
+# What decides a pipeline's pixels; model cards, images and licences beside it do not.
 _SUFFIXES: Final = frozenset({".json", ".safetensors", ".txt", ".model"})
 
 

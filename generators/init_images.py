@@ -1,8 +1,8 @@
-"""Pictures to start from: read within limits, turned upright, and brought to the size that is drawn.
+"""Images to start from: read within limits, turned upright, and brought to the size that is drawn.
 
-Three rules bring a picture of another shape to width x height: `crop` scales it to cover the size and cuts
+Three rules bring an image of another shape to width x height: `crop` scales it to cover the size and cuts
 the middle out, `pad` scales it to fit inside and repeats its border outwards, `stretch` ignores its shape.
-A mask goes the same way as its picture.
+A mask goes the same way as its image.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ FITS: Final = ("crop", "pad", "stretch")
 
 
 def picture_digest(path: Path, *, where: str) -> str:
-    """SHA-256 of a picture's file. Raises InputError when it is missing or no picture that can be opened."""
+    """SHA-256 of an image's file. Raises InputError when it is missing or no image that can be opened."""
     size = picture_size(path, where=where)
     if min(size) < 8:
-        raise InputError(f"{path} is {size[0]}x{size[1]} pixels, too small to start from", where=where)
+        raise InputError(f"{path} is {size[0]}x{size[1]} pixels, too small for an init image", where=where)
     return file_digests([path])[path]
 
 
 def check_mask(mask: Path, picture: Path, *, where: str) -> None:
-    """Raise InputError for a mask whose size is not its picture's."""
+    """Raise InputError for a mask whose size is not its image's."""
     of_mask, of_picture = picture_size(mask, where=where), picture_size(picture, where=where)
     if of_mask != of_picture:
         raise InputError(
-            f"the mask {mask} is {of_mask[0]}x{of_mask[1]} pixels, its picture {of_picture[0]}x{of_picture[1]}",
+            f"the mask {mask} is {of_mask[0]}x{of_mask[1]} pixels, its image {of_picture[0]}x{of_picture[1]}",
             where=where,
-            hint="Draw the mask on a copy of the picture: white where it is to be drawn anew.",
+            hint="Draw the mask on a copy of the image: white where it is to be drawn anew.",
         )
 
 
 def start_picture(path: Path, digest: str, width: int, height: int, fit: str) -> RGB:
-    """The picture as uint8 [height, width, 3], upright as its EXIF orientation says, transparency on white.
+    """The image as uint8 [height, width, 3], upright as its EXIF orientation says, transparency on white.
 
     Raises InputError when the file is no longer the one of that SHA-256, or can't be decoded.
     """
@@ -53,12 +53,12 @@ def start_picture(path: Path, digest: str, width: int, height: int, fit: str) ->
 
 
 def whole_picture(path: Path, digest: str) -> RGB:
-    """The picture as uint8 [H, W, 3] at its own size. Raises as start_picture does."""
+    """The image as uint8 [H, W, 3] at its own size. Raises as start_picture does."""
     return np.asarray(_opened(path, digest))
 
 
 def start_mask(path: Path, digest: str, width: int, height: int, fit: str) -> RGB:
-    """The mask as uint8 [height, width], 255 where the picture is drawn anew. Raises as start_picture does."""
+    """The mask as uint8 [height, width], 255 where the image is drawn anew. Raises as start_picture does."""
     grey = _fitted(_opened(path, digest), width, height, fit).convert("L")
     return np.where(np.asarray(grey) >= 128, np.uint8(255), np.uint8(0))
 
@@ -66,10 +66,10 @@ def start_mask(path: Path, digest: str, width: int, height: int, fit: str) -> RG
 def extended(
     path: Path, digest: str, width: int, height: int, fit: str, margins: Extend
 ) -> tuple[RGB, npt.NDArray[np.uint8]]:
-    """The picture within its margins, uint8 [height, width, 3], and the mask that is 255 in the margins.
+    """The image within its margins, uint8 [height, width, 3], and the mask that is 255 in the margins.
 
-    The picture comes to the size inside the margins by `fit`; `fill` says what the margins hold before noise:
-    the border's pixels repeated ("edge") or the picture mirrored ("mirror"). Raises as start_picture does.
+    The image comes to the size inside the margins by `fit`; `fill` says what the margins hold before noise:
+    the border's pixels repeated ("edge") or the image mirrored ("mirror"). Raises as start_picture does.
     """
     size = (width - margins.left - margins.right, height - margins.top - margins.bottom)
     inside = start_picture(path, digest, *size, fit)
@@ -80,7 +80,7 @@ def extended(
 
 
 def laid_over(picture: RGB, drawn: RGB, mask: npt.NDArray[np.uint8]) -> RGB:
-    """The drawing inside the mask and the untouched picture outside, all [H, W, …] of one size.
+    """The drawing inside the mask and the untouched image outside, all [H, W, …] of one size.
 
     The seam is softened inwards over a few pixels: no pixel outside the mask changes.
     """
@@ -125,7 +125,7 @@ def picture_size(path: Path, *, where: str) -> tuple[int, int]:
         raise InputError(
             f"{path} is a folder",
             where=where,
-            hint="Make its pictures the values of a facet: facets: {picture: {images: FOLDER}}.",
+            hint="Make its images the values of a facet: facets: {picture: {images: FOLDER}}.",
         )
     try:
         image = open_image(read_limited(path), where=str(path))

@@ -1,4 +1,4 @@
-"""What a LoRA's safetensors file says of itself, read from its header alone: which model it fits, what it was trained on."""
+"""Reading the header of a LoRA's safetensors file: which model it fits and what it was trained on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LoraFacts:
     """A LoRA before it is loaded."""
 
     text_width: int | None  # width of the text vectors its cross-attention takes; None when it has none
-    training_images: str | None  # digest over its training pictures, when nonesuch trained it
+    training_images: str | None  # digest over its training images, when nonesuch trained it
     trigger: str | None  # the words that call it up, when it says
 
 

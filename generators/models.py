@@ -1,4 +1,4 @@
-"""What is known of a model before its weights are loaded: identity, default settings, accepted sizes.
+"""What is known about a model before its weights are loaded: identity, default settings, accepted sizes.
 
 Nothing here imports torch or diffusers: planning a sweep reads a few small JSON files.
 """
@@ -25,7 +25,7 @@ MAX_SIZE: Final = 4096  # px; largest side accepted of a model that does not say
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _UNRESOLVED: Final = "unresolved"
-_TRANSFORMER_SAMPLE: Final = 128  # latents a side, where a transformer's configuration does not say
+_TRANSFORMER_SAMPLE: Final = 128  # latents per side, where a transformer's configuration does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Remote:
     url: str  # address without credentials
     connection: Connection  # limits, prices, and where the key is
     paid: bool = False  # whether an image costs money
-    reproducible: bool = True  # whether the same seed comes back to the same picture
+    reproducible: bool = True  # whether the same seed comes back to the same image
     ignores: frozenset[str] = (
         frozenset()
     )  # of steps, guidance, scheduler, dtype, negative: has no such setting

@@ -1,7 +1,7 @@
 """What an image of a hosted service costs, in US dollars, before it is drawn.
 
 The table holds list prices as public pages gave them in mid-2026, without taxes, discounts and free credits; it was
-not measured against a bill. `price` in the sweep's `engines` overrules it.
+not measured against a bill. `price` in the sweep's `engines` overrides it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OPENAI: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
     "gpt-image-1.5": {"low": (0.008704, 0.013056), "medium": (0.033792, 0.050688), "high": (0.13312, 0.19968)},
 }  # fmt: skip
 _DALL_E_2: Final = {256: 0.016, 512: 0.018, 1024: 0.02}  # by side
-# Dollars a token of text and of pictures that go in, and of what comes out.
+# Dollars per token of text and of images that go in, and of what comes out.
 _TOKENS: Final[Mapping[str, tuple[float, float, float]]] = {
     "gpt-image-1": (5e-6, 10e-6, 40e-6),
     "gpt-image-1-mini": (2e-6, 2.5e-6, 8e-6),

@@ -1,4 +1,4 @@
-"""What a prompt says in the syntax of Stable Diffusion web UI ("a1111"): pieces of text with weights.
+"""Parses prompts in the syntax of Stable Diffusion web UI ("a1111") into pieces of text with weights.
 
 `(word)` weighs 1.1, `((word))` 1.21, `(word:1.3)` 1.3, `[word]` 1/1.1; a backslash makes a bracket literal and
 `BREAK` begins a new chunk. Weights of nested brackets multiply; brackets left open reach to the end.
@@ -89,9 +89,9 @@ def check_prompt(prompt: str, *, where: str) -> None:
         )
     for pattern, name in ((_EDITING, "prompt editing"), (_ALTERNATING, "alternating words")):
         if (found := pattern.search(prompt)) is not None:
-            raise InputError(f"{found[0]} is {name}, which is not known here", where=where, hint=hint)
+            raise InputError(f"{found[0]} is {name}, which is not supported", where=where, hint=hint)
     if re.search(r"\bAND\b", prompt):
-        raise InputError("AND composes prompts, which is not known here", where=where, hint=hint)
+        raise InputError("AND composes prompts, which is not supported", where=where, hint=hint)
     try:
         parse_weights(prompt)
     except InputError as error:

@@ -57,7 +57,7 @@ class Recipe:
     dtype: str  # "auto" (the device decides), "float32", "bfloat16" or "float16"
     loras: tuple[Lora, ...] = ()
     options: tuple[tuple[str, Scalar], ...] = ()  # sorted; further arguments of the pipeline
-    init_image: str | None = None  # where the picture it starts from lies; not part of the identity
+    init_image: str | None = None  # where the image it starts from lies; not part of the identity
     init_image_digest: str | None = None  # SHA-256 of that file
     strength: float | None = None  # how far to leave the init image, above 0 … 1
     fit: str | None = None  # "crop", "pad" or "stretch": how the init image comes to width x height
@@ -105,7 +105,7 @@ class Recipe:
             self.init_image_digest is None,
             self.masked,
             self.between is None,
-            # the pictures of controls may differ within a batch
+            # the images of controls may differ within a batch
             tuple(dataclasses.replace(one, image="", image_digest="") for one in self.controls or ()),
             self.image_prompt,
             self.refiner,
@@ -126,7 +126,7 @@ class Recipe:
 
     @property
     def chain_size(self) -> tuple[int, int]:
-        """Width and height of the last drawing by diffusion, px: before the finished picture is enlarged."""
+        """Width and height of the last drawing by diffusion, px: before the finished image is enlarged."""
         return (
             (self.width, self.height) if self.upscale is None else (self.upscale.width, self.upscale.height)
         )

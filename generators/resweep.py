@@ -1,4 +1,4 @@
-"""Sweeps written from recipes: the file that draws an image again, and the one that draws picked images better.
+"""Sweep files written from recipes: one that draws an image again, and one that redraws your picks larger.
 
 A recipe here is plain data under this project's names, as credentials, catalog rows and the readers of foreign
 metadata (nonesuch.formats) give it; what it names in foreign words (a sampler of AUTOMATIC1111) is translated where
@@ -44,9 +44,9 @@ def again(
     find: FindFile = nothing_found,
     connections: Mapping[str, Connection] | None = None,
 ) -> Resweep:
-    """The sweep that draws one image again; `model` overrules the recipe's, which may name a file elsewhere.
+    """The sweep that draws one image again; `model` overrides the recipe's, which may name a file elsewhere.
 
-    `find` looks for the pictures and weights that the recipe knows by their digests, and for a workflow by its
+    `find` looks for the images and weights that the recipe knows by their digests, and for a workflow by its
     name; `connections` say how the sweep that drew it reached its engine.
     """
     foreign = _foreign(recipe, model, find)
@@ -94,7 +94,7 @@ def refined(
     """The sweep that starts from each image and draws it larger and with more steps.
 
     `images` are (recipe, its file), each recipe with its `recipe_id`; `scale` is of the side, rounded to
-    `multiple` px; `steps` is twice the image's when left out; `model` overrules the images' own.
+    `multiple` px; `steps` is twice the image's when left out; `model` overrides the images' own.
     """
     values, left_out = [], []
     models = set()
@@ -206,7 +206,7 @@ def _lora(entry: Any) -> dict[str, Any]:
 
 
 def _one_line(text: str) -> str:
-    """A stranger's words without line ends and control characters, which a file or a terminal would take for orders."""
+    """Untrusted text without line ends and control characters, which a file or a terminal would take for commands."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 

@@ -1,4 +1,4 @@
-"""Schedulers by their friendly names: a table of data, so that a sweep is checked without importing diffusers."""
+"""Schedulers by short name: a table, so that a sweep is checked without importing diffusers."""
 
 from __future__ import annotations
 

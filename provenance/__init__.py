@@ -1,6 +1,6 @@
 """Where an image came from: watermark, XMP, credentials, keys, foreign metadata, verdicts.
 
-`marking.mark_image` gives a drawn picture its marks; `verify.verify_file` questions any picture.
+`marking.mark_image` gives a drawn image its marks; `verify.verify_file` checks any image.
 """
 
 from pathlib import Path

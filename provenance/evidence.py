@@ -1,4 +1,4 @@
-"""Evidence: one thing found in an image, and the words that verdicts are made of."""
+"""Evidence: one thing found in an image, and the terms that verdicts use."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _DEEPEST = 64  # values within one another that a verdict tells
 
 
 def plain(value: Any, deep: int = _DEEPEST) -> Any:
-    """A JSON value from a stranger's file as every reader of JSON takes it.
+    """A JSON value from an untrusted file as every reader of JSON takes it.
 
     No lone surrogates, no NaN or infinity, no more than `deep` values within one another: null stands for the rest.
     """

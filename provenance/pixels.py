@@ -1,7 +1,7 @@
 """An image's pixels for verification: decoded once, only when asked for, within the limits.
 
-A large picture costs as much memory as Pillow needs to decode it and little more: watermarks are looked for in its
-middle (their pattern repeats), and it is compared with a catalog's pictures at a smaller size.
+A large image costs as much memory as Pillow needs to decode it and little more: watermarks are looked for in its
+middle (their pattern repeats), and it is compared with a catalog's images at a smaller size.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from nonesuch.foundation.images import RGB, open_image
 from nonesuch.foundation.limits import MAX_PIXELS
 from nonesuch.provenance.credentials.reading import sniff_mime
 
-WHOLE = 16_000_000  # pixels up to which a picture is looked at whole
-_MIDDLE = 3968  # pixels on a side of the part of a larger picture in which watermarks are looked for
+WHOLE = 16_000_000  # pixels up to which an image is looked at whole
+_MIDDLE = 3968  # pixels on a side of the part of a larger image in which watermarks are looked for
 
 
 class Pixels:
@@ -30,23 +30,23 @@ class Pixels:
         self._data = data
         self._where = where
         self._max_pixels = max_pixels
-        self._decoded: npt.NDArray[np.uint8] | None = None  # [H, W, 3 or 4]; of a large picture its middle
-        self._reduced: RGB | None = None  # a large picture, smaller
+        self._decoded: npt.NDArray[np.uint8] | None = None  # [H, W, 3 or 4]; of a large image its middle
+        self._reduced: RGB | None = None  # a large image, smaller
         self._done = False
         self.error: str | None = None
 
     def rgb(self) -> RGB | None:
-        """uint8 [H, W, 3] as stored, transparency ignored; of a picture over WHOLE pixels, its middle."""
+        """uint8 [H, W, 3] as stored, transparency ignored; of an image over WHOLE pixels, its middle."""
         pixels = self._pixels()
         return None if pixels is None else np.ascontiguousarray(pixels[..., :3])
 
     def view(self) -> RGB | None:
-        """uint8 [H, W, 3], the whole picture; one over WHOLE pixels at a whole fraction of its size."""
+        """uint8 [H, W, 3], the whole image; one over WHOLE pixels at a whole fraction of its size."""
         pixels = self.rgb()
         return pixels if self._reduced is None else self._reduced
 
     def rgba(self) -> npt.NDArray[np.uint8] | None:
-        """uint8 [H, W, 4]; None when the picture can't be decoded or is over WHOLE. Opaque ones get alpha 255."""
+        """uint8 [H, W, 4]; None when the image can't be decoded or is over WHOLE. Opaque ones get alpha 255."""
         pixels = self._pixels()
         if pixels is None or self._reduced is not None:
             return None
@@ -78,7 +78,7 @@ class Pixels:
         mode = "RGBA" if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info else "RGB"
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow remarks on every oddity of a stranger's file
+                warnings.simplefilter("ignore")  # Pillow remarks on every oddity of an untrusted file
                 if image.width * image.height <= WHOLE:
                     return np.asarray(image.convert(mode))
                 image.load()
@@ -104,7 +104,7 @@ def _reduced(image: Image.Image) -> RGB:
 
 
 def essential_png(data: bytes) -> bytes | None:
-    """A PNG's header, palette, transparency and picture alone; None for other files and for broken structures."""
+    """A PNG's header, palette, transparency and image alone; None for other files and for broken structures."""
     if sniff_mime(data) != "image/png":
         return None
     kept, position = [data[:8]], 8

@@ -1,4 +1,4 @@
-"""What marking is asked for and what it returns: plain data, light to import."""
+"""The request and the result of marking: plain data, light to import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nonesuch.foundation.images import RGB
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 TrainingUse = Literal["allowed", "notAllowed"]
-# What to do when the timestamp authority can't be reached: raise; sign now and stamp later; go on without.
+# What to do when the timestamp authority can't be reached: raise; sign now and stamp later; continue without.
 TimestampPolicy = Literal["fail", "queue", "continue"]
 
 
@@ -47,7 +47,7 @@ class MarkRequest:
     parents: tuple[Path | bytes, ...] = ()  # files it was made from; the first is the one that was edited
     inputs: tuple[
         Path, ...
-    ] = ()  # files that guided the drawing without entering it: control pictures, image prompts
+    ] = ()  # files that guided the drawing without entering it: control images, image prompts
     further: tuple[FurtherStep, ...] = ()  # in the order in which they were done
     training_use: TrainingUse = "notAllowed"  # what cawg.training-mining says
     created: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""The sidecar store: manifests kept beside the catalog, one pack for each shard, found by their digest.
+"""The sidecar store: manifests kept beside the catalog, one pack per shard, found by their digest.
 
 A pack is a plain ZIP file (stored, not compressed) in ROOT/manifests whose entries are `<sha256>.c2pa`; it is
 written in one rename, so a reader sees a whole pack or none. A pack of late timestamps also says, in `earlier.json`,

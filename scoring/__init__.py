@@ -1,4 +1,4 @@
-"""How good a picture is: CLIP embedding, alignment, facet recognition, aesthetic, technical, safety.
+"""How good an image is: CLIP embedding, alignment, facet recognition, aesthetics, technical quality, safety.
 
 `open_encoder`, `open_scorers` and `score_images` are the way in; `scoring_columns` says which columns
 come out. Importing this package loads neither torch nor open_clip.

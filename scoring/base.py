@@ -42,7 +42,7 @@ class Encoder(Protocol):
 
     @property
     def preprocessing(self) -> str:
-        """What happens to a picture before the network: size, resize mode, interpolation, mean, std."""
+        """What happens to an image before the network: size, resize mode, interpolation, mean, std."""
 
     @property
     def precision(self) -> str:
@@ -61,7 +61,7 @@ class Encoder(Protocol):
         """Factor from cosines to logits that the model was trained with (CLIP: about 100)."""
 
     def images(self, images: Sequence[RGB]) -> Floats:
-        """Embeddings float32 [N, D] of length 1 for uint8 [H, W, 3] sRGB pictures of any sizes."""
+        """Embeddings float32 [N, D] of length 1 for uint8 [H, W, 3] sRGB images of any sizes."""
 
     def texts(self, texts: Sequence[str]) -> Floats:
         """Embeddings float32 [N, D] of length 1; each distinct text is encoded once and kept."""
@@ -75,7 +75,7 @@ class Setting:
     facet_texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # facet → value name → text
     template: str | None = None  # the prompt with {facet} in the facets' places
     aesthetic_head: str | None = None  # name or file of a head; None: the one that fits the encoder
-    safety_threshold: float | None = None  # pictures whose safety is below it are flagged; None: see Safety
+    safety_threshold: float | None = None  # images whose safety is below it are flagged; None: see Safety
     online: bool = False  # whether weights may be fetched
 
 
@@ -95,7 +95,7 @@ class Scorer(Protocol):
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """Values of its string columns, the same for every picture."""
+        """Values of its string columns, the same for every image."""
 
     @staticmethod
     def columns(facets: Sequence[str]) -> tuple[Column, ...]:
@@ -107,7 +107,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What one picture was asked to show."""
+    """What one image was asked to show."""
 
     prompt: str  # the full prompt as it was drawn
     facets: Mapping[str, str] = field(default_factory=dict)  # facet name → value name
@@ -115,7 +115,7 @@ class Caption:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a scorer sees: N pictures with their embeddings, in one order."""
+    """What a scorer sees: N images with their embeddings, in one order."""
 
     images: Sequence[RGB]  # uint8 [H, W, 3] each
     embeddings: Floats  # float32 [N, D], length 1
@@ -124,8 +124,8 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What scoring N pictures gives; `columns` and `facts` together fill scoring_columns()."""
+    """What scoring N images gives; `columns` and `facts` together fill scoring_columns()."""
 
-    columns: dict[str, npt.NDArray[Any]]  # one value for each picture: float32, int32 or bool [N]
+    columns: dict[str, npt.NDArray[Any]]  # one value for each image: float32, int32 or bool [N]
     embeddings: Floats  # float32 [N, D], length 1
-    facts: dict[str, str]  # the same for every picture: encoder, preprocessing, head, …
+    facts: dict[str, str]  # the same for every image: encoder, preprocessing, head, …

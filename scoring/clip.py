@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 _TEXTS_KEPT = 32_768  # text embeddings in memory: 100 MB at 768 numbers each
-_CPU_BATCH = 32  # pictures or texts for one forward pass
+_CPU_BATCH = 32  # images or texts for one forward pass
 _GPU_BATCH = 256
 
 

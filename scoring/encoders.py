@@ -40,7 +40,7 @@ def _embedded(rest: str, *, device: str, precision: Precision, online: bool) -> 
     from nonesuch.scoring.weights import local_source
 
     if rest:
-        raise InputError(f"the embedded encoder takes nothing after its name, not {rest!r}")
+        raise InputError(f"the embedded encoder takes no argument after its name, not {rest!r}")
     if not (EMBEDDED / "open_clip_config.json").is_file():
         raise DependencyError(
             "the embedded CLIP's files are missing",

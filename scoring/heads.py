@@ -1,4 +1,4 @@
-"""Aesthetic heads: small networks from an image embedding to a score, where they come from, what they fit.
+"""Aesthetic heads: small networks from an image embedding to a score, their sources, and the encoders they fit.
 
 The public heads are .pth files whose digest is pinned here. The project's own format is two files of one
 stem: STEM.safetensors with the linear layers, `N.weight` and `N.bias` in order of N, and STEM.json with

@@ -1,4 +1,4 @@
-"""From uint8 pictures to an encoder's input, in batches of tensors, as open_clip's own transform does it.
+"""From uint8 images to an encoder's input, in batches of tensors, as open_clip's own transform does it.
 
 open_clip's transform works on one Pillow image at a time; this one takes arrays that are already in
 memory and agrees with it to the rounding of the resized bytes.
@@ -28,15 +28,15 @@ def describe(config: Any) -> str:
 
 
 def same_sized(images: Sequence[RGB], limit: int) -> Iterator[tuple[list[int], RGB]]:
-    """Positions and the stacked uint8 [n, H, W, 3] of pictures of one size, at most `limit` at a time.
+    """Positions and the stacked uint8 [n, H, W, 3] of images of one size, at most `limit` at a time.
 
-    Raises ScoringError for a picture that is not uint8 [H, W, 3].
+    Raises ScoringError for an image that is not uint8 [H, W, 3].
     """
     by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for place, image in enumerate(images):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ScoringError(
-                f"picture {place} is {image.dtype} {list(image.shape)}, not uint8 [height, width, 3]"
+                f"image {place} is {image.dtype} {list(image.shape)}, not uint8 [height, width, 3]"
             )
         by_size[image.shape].append(place)
     for places in by_size.values():
@@ -82,7 +82,7 @@ def _resize(batch: torch.Tensor, config: Any) -> torch.Tensor:
 
 
 def _keep_ratio(batch: torch.Tensor, height: int, width: int, *, longest: float) -> list[int]:
-    """Size at which the picture covers (longest 0) or fits into (longest 1) height × width."""
+    """Size at which the image covers (longest 0) or fits into (longest 1) height × width."""
     ratios = (batch.shape[-2] / height, batch.shape[-1] / width)
     ratio = max(ratios) * longest + min(ratios) * (1.0 - longest)
     return [round(side / ratio) for side in batch.shape[-2:]]

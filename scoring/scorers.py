@@ -1,4 +1,4 @@
-"""The protocol of a scorer, the registry of scorers, and opening the ones that a sweep asks for."""
+"""The protocol of a scorer, the registry of scorers, and opening those that a sweep names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scoring a batch: one embedding for each picture, handed to every scorer, gathered into columns."""
+"""Scoring a batch: one embedding per image, passed to every scorer, collected into columns."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _DTYPES = {"float32": np.float32, "int32": np.int32, "bool": np.bool_}
 def score_images(
     images: Sequence[RGB], captions: Sequence[Caption], encoder: Encoder, scorers: Sequence[Scorer]
 ) -> Scores:
-    """Embed each picture (uint8 [H, W, 3], any sizes) once and let every scorer work on the embeddings.
+    """Embed each image (uint8 [H, W, 3], any sizes) once and let every scorer work on the embeddings.
 
     Raises ScoringError when a scorer fails or does not fill its columns; the message names the scorer.
     """
     if len(images) != len(captions):
-        raise ScoringError(f"{len(images)} pictures came with {len(captions)} captions")
+        raise ScoringError(f"{len(images)} images came with {len(captions)} captions")
     batch = Batch(images, encoder.images(images), captions)
     columns: dict[str, npt.NDArray[Any]] = {}
     facts = encoder_facts(encoder)
@@ -65,6 +65,6 @@ def _run(scorer: Scorer, batch: Batch) -> dict[str, npt.NDArray[Any]]:
         if values.shape != (len(batch.images),):
             raise ScoringError(
                 f"the scorer {scorer.name!r} filled {name!r} with shape {list(values.shape)}, "
-                f"not one value for each of {len(batch.images)} pictures"
+                f"not one value for each of {len(batch.images)} images"
             )
     return {name: values.astype(_DTYPES[declared[name]]) for name, values in columns.items()}

@@ -1,4 +1,4 @@
-"""Where an encoder's weights are, and keeping the network shut unless it is asked for."""
+"""Where an encoder's weights are; nothing is downloaded unless the user allows it."""
 
 from __future__ import annotations
 

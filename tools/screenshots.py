@@ -100,7 +100,7 @@ def gallery_pages(original: Path) -> None:
 
 
 def show(driver: Any, address: str, wanted: str = "main") -> None:
-    """Open a page, and wait until its pictures and what is `wanted` are there."""
+    """Open a page, and wait until its images and what is `wanted` are there."""
     from selenium.webdriver.support.ui import WebDriverWait
 
     driver.get(address)

@@ -1,4 +1,4 @@
-"""Exports: a choice of the catalog's images as a folder that other tools load, one module for each format.
+"""Exports: a selection of the catalog's images as a folder that other tools load, one module per format.
 
 `nonesuch.catalogs.exports.run.export_catalog` writes one. Further formats register under the entry point group
 `nonesuch.exports`. Image files are copied bit for bit: any re-encoding would drop their credentials.

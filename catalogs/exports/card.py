@@ -1,4 +1,4 @@
-"""The data card of an export, README.md: front matter for the Hugging Face Hub, then what a reader asks."""
+"""The data card of an export, README.md: front matter for the Hugging Face Hub, then the answers readers look for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _HUB_LICENSES = {
 
 
 def data_card(job: ExportJob, layout: Layout, losses: Sequence[Loss] = ()) -> str:
-    """README.md of an export. Text from the catalog is escaped: prompts may come from strangers."""
+    """README.md of an export. Text from the catalog is escaped: prompts may be untrusted."""
     counts = count_rows(job.selection.table)
     sections = [
         "\n".join(_front_matter(job, layout, counts)),
@@ -221,12 +221,12 @@ def _provenance(counts: RowCounts) -> str:
         "",
         f"{counts.credentials:,} of {counts.images:,} images carry a signed content credential (C2PA), "
         f"{counts.watermarks:,} an invisible watermark with their 64-bit id. The files in this export are the "
-        "catalogued ones, bit for bit; whoever encodes them anew removes the credential.",
+        "catalogued ones, bit for bit; encoding them anew removes the credential.",
         "",
         "To check one:",
         "",
         "- `sha256sum FILE` gives its `sha256`;",
-        "- `nonesuch verify FILE` reads credential, watermark and metadata and says how sure that is;",
+        "- `nonesuch verify FILE` reads credential, watermark and metadata and says how certain that is;",
         "- any other C2PA reader, for example `c2patool FILE`, shows the same manifest. Its signer is only as "
         "trustworthy as the certificate: a local authority's proves that nobody changed the file, not who drew it.",
         "",

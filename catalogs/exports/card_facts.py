@@ -1,4 +1,4 @@
-"""The figures of a data card, counted from the rows of an export."""
+"""The statistics of a data card, counted from the rows of an export."""
 
 from __future__ import annotations
 

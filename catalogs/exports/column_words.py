@@ -1,4 +1,4 @@
-"""The catalog's columns in the words of other tools: JSON values, Hugging Face features, YAML."""
+"""The catalog's columns in other tools' formats: JSON values, Hugging Face features, YAML."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from nonesuch.catalogs.exports.export_job import Loss
 from nonesuch.catalogs.schema import role_of
 
-IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # how `datasets` stores a picture
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # how `datasets` stores an image
 PLACE = "file"  # the catalog's own path, which means nothing in an export
 
 # what YAML wants escaped and JSON does not
@@ -85,7 +85,7 @@ def hf_features(schema: pa.Schema) -> dict[str, Any]:
 
 
 def with_hf_metadata(schema: pa.Schema) -> pa.Schema:
-    """The schema with the metadata that makes `datasets` see pictures and vectors."""
+    """The schema with the metadata that makes `datasets` see images and vectors."""
     facts = json.dumps({"info": {"features": hf_features(schema)}})
     fields = [pa.field(field.name, field.type, metadata=field.metadata) for field in schema]
     return pa.schema(fields, metadata={"huggingface": facts})

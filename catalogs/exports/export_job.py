@@ -1,4 +1,4 @@
-"""What an export is asked for, what an exporter is given, and what it answers: plain data and one protocol."""
+"""An export's request, an exporter's input, and its result: plain data and one protocol."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ class Layout:
     loading: str  # Python or shell that reads it back
     language: str = "python"  # of `loading`
     data_files: Mapping[str, Sequence[str]] = field(default_factory=dict)  # split → patterns, for `datasets`
-    features: pa.Schema | None = None  # what `datasets` sees; fields of IMAGE type are pictures
-    columns: Mapping[str, str] | None = None  # column of the catalog → its name here; None: not told
+    features: pa.Schema | None = None  # what `datasets` sees; fields of IMAGE type are images
+    columns: Mapping[str, str] | None = None  # column of the catalog → its name here; None: left out
     losses: Sequence[Loss] = ()
 
 

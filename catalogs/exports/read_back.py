@@ -1,4 +1,4 @@
-"""Reading an export back by other code than wrote it: DuckDB, `datasets`, and what compares rows and bytes."""
+"""Reading an export back with other code than wrote it (DuckDB, `datasets`), and comparing rows and bytes."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _check_split(
         held = row if inside is None else row[inside]
         text = {name: picture.row[column] for column, name in names.items() if _is_text(picture.row, column)}
         expect_values(held, text, where)
-        # of several columns of pictures (one for each kind of file), one has it
+        # of several columns of images (one for each kind of file), one has it
         image = next((row[column] for column in pictures if row[column] is not None), None)
         expect(image is not None, f"{where}: the image of {picture.name} is missing")
         expect_bytes(image["bytes"] or Path(image["path"]), picture, where)  # type: ignore[index]

@@ -46,7 +46,7 @@ def export_catalog(
 ) -> Exported:
     """Write the selection to the folder `out` in the request's format; it appears whole or not at all.
 
-    An interrupted export goes on when it is called again with the same arguments. Raises InputError for an
+    Call it again with the same arguments to continue an interrupted export. Raises InputError for an
     unknown format, names that don't work, an `out` in an output folder or that the readers can't open, or one that holds anything (with
     `replace`: anything but an earlier export); CatalogError when an image file has changed, or what was
     written reads back otherwise; StorageError for a full disk.
@@ -133,7 +133,7 @@ def _left_out_columns(job: ExportJob, layout: Layout) -> list[Loss]:
 
 
 def _key(selection: Selection, request: ExportRequest) -> str:
-    """A digest over all that decides the files, so that only the same export goes on with a stage."""
+    """A digest over all that decides the files, so that only the same export continues with a stage."""
     rows = [selection.table[name].to_pylist() for name in ("recipe_id", "sha256")]
     settings = {
         name: getattr(request, name) for name in request.__dataclass_fields__ if name != "model_licenses"

@@ -1,4 +1,4 @@
-"""The rows of an export and their image files: chosen, checked, named, split, and read one after another."""
+"""The rows of an export and their image files: selected, checked, named, split, and read one after another."""
 
 from __future__ import annotations
 

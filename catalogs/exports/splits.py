@@ -32,7 +32,8 @@ def splits_of(table: pa.Table, column: str | None) -> tuple[dict[str, list[int]]
     names = split_names(values)
     if len(names) > MAX_SPLITS:
         raise InputError(
-            f"{column!r} has {len(names):,} values; a data set may have {MAX_SPLITS} splits", where="split_by"
+            f"{column!r} has {len(names):,} values; a data set may have at most {MAX_SPLITS} splits",
+            where="split_by",
         )
     splits: dict[str, list[int]] = {}
     for number, value in enumerate(values):

@@ -1,4 +1,4 @@
-"""The folder an export grows in: it appears whole or not at all, and an interrupted one goes on.
+"""The staging folder of an export: the export appears whole or not at all; run it again to continue.
 
 Beside PATH lies .PATH.partial while an export runs. The same export started again keeps what is there;
 another one begins anew. The folder itself is locked, so the lock goes with the process.
@@ -63,7 +63,7 @@ class Stage:
             raise storage_error(error, path) from error
 
     def spoil(self) -> None:
-        """Have the next export begin anew instead of going on with these files."""
+        """Have the next export begin anew instead of continuing with these files."""
         (self.root / _KEY).unlink(missing_ok=True)
 
     def files(self) -> list[Path]:

@@ -1,1 +1,1 @@
-"""What people said about a catalog's images, and what is learnt from it: log, rankings, agreement, taste."""
+"""Picks: people's choices, stars and notes, and what is learnt from them: log, rankings, agreement, taste."""

@@ -24,7 +24,7 @@ Numbers = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.float32]
 
 IMAGES = 1000  # in a group, drawn by a hash of the recipe id; an interval is about 0.06 to either side
-_FEWEST = 10  # images from which a correlation is told
+_FEWEST = 10  # images from which a correlation is reported
 _RESAMPLES = 400
 
 

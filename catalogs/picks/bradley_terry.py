@@ -49,17 +49,17 @@ class Ranking:
     images: tuple[Ranked, ...]
     comparisons: int
     groups: int  # more than 1: strengths of different groups can't be compared
-    settled: bool  # False: someone in a group never lost to the rest or never won, so the prior bounds the strengths
+    settled: bool  # False: a member of a group never lost to the rest or never won, so the prior bounds the strengths
 
 
 def ranking(pairs: Sequence[tuple[str, str]], *, confidence: float = 0.95) -> Ranking:
     """The ranking by (winner, loser) pairs of recipe ids, repeated ones counted each time.
 
     Intervals come from the curvature of the likelihood at its peak (the inverse Hessian). Raises
-    InputError when nothing was compared or the confidence is no share.
+    InputError when no images were compared or the confidence is no share.
     """
     if not pairs:
-        raise InputError("nothing was compared", where="ranking", hint="Compare with `nonesuch prefer`.")
+        raise InputError("no images were compared", where="ranking", hint="Compare with `nonesuch prefer`.")
     if not 0 < confidence < 1:
         raise InputError(f"a confidence of {confidence}", where="ranking", hint="Use a share such as 0.95.")
     names = sorted({name for pair in pairs for name in pair})

@@ -1,4 +1,4 @@
-"""What people said about images: events, the state they add up to, and what they may hold.
+"""Events of picks, stars and notes: the state they add up to, and what they may hold.
 
 An event is never changed or deleted; an undo is an event that names the one it takes back. What counts is
 what no counting undo names, so an undo of an undo brings its event back.

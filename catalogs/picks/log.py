@@ -1,4 +1,4 @@
-"""The log of picks: what people said about a catalog's images, in OUT/picks.sqlite beside the catalog.
+"""The log of picks: people's picks, stars and notes on a catalog's images, in OUT/picks.sqlite beside the catalog.
 
 Append-only: events are added and never changed, an undo is one more event. Several processes may write at
 once. Nothing of it goes into the image files, whose bytes are signed.
@@ -163,7 +163,7 @@ class PickLog:
         ]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()

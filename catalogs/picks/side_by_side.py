@@ -1,8 +1,8 @@
-"""Generators side by side: how each one scores, paired by prompt, what it takes, and which one people prefer.
+"""Generators side by side: scores paired by prompt, time and cost, and which one people prefer.
 
-A contender is one value of a column, by default the model (of imported pictures without one, the program that made
+A contender is one value of a column, by default the model (of imported images without one, the program that made
 them). Prompts count as the same when they differ only in case and in white space around them. Images of one prompt are
-no independent witnesses, so every interval is over prompts: each contender's mean score of a prompt is one number.
+not independent samples, so every interval is over prompts: each contender's mean score of a prompt is one number.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def _check_enough(catalog: Catalog, liked: list[bool]) -> None:
     kinds: Mapping[bool, int] = Counter(liked)
     if len(liked) < FEWEST or min(kinds[True], kinds[False]) < FEWEST_OF_A_KIND:
         raise InputError(
-            f"too few picks to learn a taste from: {kinds[True]} liked and {kinds[False]} disliked images",
+            f"too few picks to train a taste model: {kinds[True]} liked and {kinds[False]} disliked images",
             where=str(catalog.folder),
             hint=f"Pick and reject (or give stars to) at least {FEWEST} images, {FEWEST_OF_A_KIND} of each kind.",
         )

@@ -127,7 +127,7 @@ def read_model(folder: Path) -> TasteModel:
         ) from error
     features = len(model.scores) + model.dim
     if model.format != FORMAT or {len(model.means), len(model.scales), len(model.weights)} != {features}:
-        raise CatalogError("is a taste model of another form", where=str(path), hint="Train it again.")
+        raise CatalogError("is a taste model of another format", where=str(path), hint="Train it again.")
     return model
 
 

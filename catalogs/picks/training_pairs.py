@@ -106,7 +106,7 @@ def write_pairs(catalog: Catalog, log: PickLog, path: Path, *, images: bool = Fa
             found.append(_Preference(winner, loser, later.who, later.when, PICKED))
     if not found:
         raise InputError(
-            "there are no two images of one prompt of which one was preferred",
+            "there are no two images of one prompt with a preferred one among them",
             where=str(catalog.folder),
             hint="Compare images with `nonesuch prefer`, or pick some and reject some of the same prompt.",
         )

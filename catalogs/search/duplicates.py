@@ -1,4 +1,4 @@
-"""Duplicates: groups of images that are the same file, look nearly the same, or mean the same.
+"""Duplicates: groups of images that are the same file, look nearly the same, or have nearly the same embedding.
 
 In each group the best image comes first, and every other one is a duplicate of that first one: groups do
 not grow through chains of small differences.

@@ -1,4 +1,4 @@
-"""Likeness: the images whose stored embeddings are nearest to a vector, and the best that differ.
+"""Search by embedding: the images whose stored embeddings are nearest to a vector, and the best that differ.
 
 The search is exhaustive and exact: half-precision products find every candidate within their own error,
 and single precision decides among them. Merged parts are read through their raw embedding index, the
@@ -256,7 +256,7 @@ def _only_row(catalog: Catalog, recipe_id: str) -> dict[str, Any]:
     rows = by_recipe(catalog, recipe_id)
     if len(rows) != 1:
         raise InputError(
-            f"{len(rows)} images have a recipe id that begins so",
+            f"{len(rows)} images have a recipe id that begins like this",
             where=recipe_id,
             hint="Give more of its digits." if rows else "Take it from the recipe_id column.",
         )

@@ -38,7 +38,7 @@ class Engine:
         self._beside = beside(self.folder.parent)
         self._connection = _connect(self.folder, threads)
         self._schema: tuple[Stamp, pa.Schema] | None = None
-        self.schema  # noqa: B018  a missing catalog is told at once
+        self.schema  # noqa: B018  a missing catalog is reported at once
 
     @property
     def schema(self) -> pa.Schema:

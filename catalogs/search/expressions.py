@@ -1,4 +1,4 @@
-"""SQL expressions from people: parsed, checked and quoted before they reach the query engine.
+"""SQL expressions from users: parsed, checked and quoted before they reach the query engine.
 
 Only single expressions over the catalog's columns pass: no statements, subqueries or file functions.
 """

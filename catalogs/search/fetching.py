@@ -1,4 +1,4 @@
-"""Fetching chosen rows: which places a choice means, and the whole rows at those places."""
+"""Fetching selected rows: the positions that a query selects, and the whole rows at those positions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Perceptual hashes: 64-bit fingerprints that stay near each other when a picture is re-encoded or resized.
+"""Perceptual hashes: 64-bit fingerprints that stay near each other when an image is re-encoded or resized.
 
-The hashes are imagehash's, taken from a 128x128 box reduction of the picture: fifty times cheaper than
+The hashes are imagehash's, taken from a 128x128 box reduction of the image: fifty times cheaper than
 from 1024x1024 and within a few bits of it (docs/catalog.md has the figures).
 """
 
@@ -19,14 +19,14 @@ NAMES = ("phash", "dhash", "whash", "colorhash")
 
 
 def perceptual_hashes(image: RGB) -> dict[str, int]:
-    """The four hashes of a picture, uint8 [H, W, 3], as whole numbers below 2**64, first bit highest.
+    """The four hashes of an image, uint8 [H, W, 3], as whole numbers below 2**64, first bit highest.
 
     phash      64 bits, signs of the low DCT frequencies against their median (Zauner 2010)
     dhash      64 bits, signs of horizontal differences
     whash      64 bits, Haar wavelet approximation against its median
     colorhash  42 bits, shares of black, grey and six hues, faint and bright
 
-    A hash of 0 means "none" in the catalog; only pictures without any feature have it.
+    A hash of 0 means "none" in the catalog; only images without any feature have it.
     """
     import imagehash
     from PIL import Image
@@ -72,7 +72,7 @@ _SATURATION_BIN: Final = np.repeat([0, 6, 18, 12], [256 // 3, 256 * 2 // 3 - 256
 
 
 def distance(a: int, b: int) -> int:
-    """How many bits differ, 0 to 64; for phash up to about 8 means the same picture."""
+    """How many bits differ, 0 to 64; for phash up to about 8 means the same image."""
     return (a ^ b).bit_count()
 
 

@@ -1,4 +1,4 @@
-"""Columns that lie beside the catalog and not in its parts: what people said of an image, its predicted taste.
+"""Columns that lie beside the catalog and not in its parts: picks, stars and notes, and the predicted taste.
 
 Queries see them as columns of their own; a statement that names none of them does not pay for them.
 """

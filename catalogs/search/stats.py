@@ -1,4 +1,4 @@
-"""Statistics of a sweep: how each facet value scores, alone and together with another, and how surely.
+"""Statistics of a sweep: the mean scores per facet value, alone and with another, and how certain they are.
 
 A row of the result speaks of one score and one facet value, over all images or within one value of a
 second facet. `lift` is its mean minus the mean of the other values of the same facet there, with Welch's

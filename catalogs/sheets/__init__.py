@@ -1,1 +1,1 @@
-"""Contact sheets and X/Y grids, as pictures and as HTML."""
+"""Contact sheets and X/Y grids, as images and as HTML."""

@@ -50,7 +50,7 @@ def write_captions(
     lines: list[list[str]],
     look: Look,
 ) -> None:
-    """Write a row's caption lines below its picture."""
+    """Write a row's caption lines below its image."""
     for number, names in enumerate(lines):
         values = [(name, row[name]) for name in names if not missing(row[name])]
         if any(isinstance(value, str) for _, value in values):

@@ -1,4 +1,4 @@
-"""The X/Y grid of two facets: one image for each pair of values, on as many tiles as it takes."""
+"""The X/Y grid of two facets: one image per pair of values, on as many tiles as necessary."""
 
 from __future__ import annotations
 
@@ -119,11 +119,11 @@ def xy_grid(
     captions: Sequence[str] = (),
     title: str = "",
 ) -> Image.Image:
-    """grid_pages as a single picture. Raises InputError when it would pass MAX_SIDE."""
+    """grid_pages as a single image. Raises InputError when it would pass MAX_SIDE."""
     pages = list(grid_pages(rows, image_root, x=x, y=y, thumb=thumb, captions=captions, title=title, limit=2))
     if len(pages) > 1:
         raise InputError(
-            "the grid is too large for one picture", hint="Use smaller images, fewer values, or grid_pages."
+            "the grid is too large for one image", hint="Use smaller images, fewer values, or grid_pages."
         )
     return pages[0]
 

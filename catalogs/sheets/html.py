@@ -73,7 +73,7 @@ def write_html(
 
     `intro` is HTML that stands above them; what it shows must be escaped already.
     Light and dark as the reader's system is. Text from the catalog is escaped, and the page forbids itself
-    scripts and requests. An image that is missing or broken leaves a field that says so. One picture is in
+    scripts and requests. An image that is missing or broken leaves a field that says so. One image is in
     memory at a time. Raises InputError for unknown columns and when there are no rows.
     """
     if not rows:
@@ -132,7 +132,7 @@ def _figure(row: Mapping[str, Any], root: Path, lines: list[list[str]]) -> str:
 
 
 def inline_picture(row: Mapping[str, Any], root: Path) -> str:
-    """A row's picture as HTML that needs nothing else, at most THUMB px; a field that says why where there is none."""
+    """A row's image as HTML that needs nothing else, at most THUMB px; a field that says why where there is none."""
     try:
         image = thumbnail(image_file(root, row), THUMB)
     except InputError as error:

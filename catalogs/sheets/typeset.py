@@ -1,4 +1,4 @@
-"""What sheets and charts are made of: shrunk pictures, fonts, captions and their lengths."""
+"""Parts of sheets and charts: shrunk images, fonts, captions and their lengths."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Look:
 
 
 def thumbnail(file: Path, size: int) -> Image.Image:
-    """The picture shrunk to fit size x size, RGB; never enlarged. Raises InputError as nonesuch.foundation.images does."""
+    """The image shrunk to fit size x size, RGB; never enlarged. Raises InputError as nonesuch.foundation.images does."""
     image = Image.fromarray(decode_rgb(read_limited(file), where=str(file)))
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     return image
@@ -51,7 +51,7 @@ def thumbnail(file: Path, size: int) -> Image.Image:
 def paste(
     canvas: Image.Image, place: tuple[int, int], row: Mapping[str, Any], root: Path, look: Look
 ) -> None:
-    """Put the row's picture into a square cell, or a grey field that says why there is none."""
+    """Put the row's image into a square cell, or a grey field that says why there is none."""
     x, y = place
     try:
         image = thumbnail(image_file(root, row), look.thumb)
@@ -61,7 +61,7 @@ def paste(
         says = reason if isinstance(reason, str) else error.message
         write(canvas, (x, y + look.thumb // 2 - look.text), says, look.text, SOFT, look.thumb, centre=True)
         return
-    if max(image.size) < look.thumb:  # small pictures keep hard pixels when they are enlarged
+    if max(image.size) < look.thumb:  # small images keep hard pixels when they are enlarged
         factor = look.thumb / max(image.size)
         image = image.resize(
             (max(1, round(image.width * factor)), max(1, round(image.height * factor))),

@@ -1,4 +1,4 @@
-"""Compaction: many small parts become few large ones, sorted so that conditions on facets skip most rows.
+"""Compaction: merges many small parts into a few large ones, sorted so that conditions on facets skip most rows.
 
 The new folder is built beside the old one and takes its place in one exchange, so a reader sees the rows
 of before or of after, never both and never a part of them. Killed at any point, it leaves at worst a
@@ -60,7 +60,7 @@ def compact(out: Path, *, everything: bool = False, rows_per_part: int = ROWS_PE
     """Merge the small parts of a catalog, or with `everything` sort all of it anew; returns what was done.
 
     Rows are sorted by the facets, those with few values first, then by sweep and plan. Publishing and
-    reading go on meanwhile. Raises CatalogError for damaged parts or when another compaction is at work,
+    reading continue meanwhile. Raises CatalogError for damaged parts or when another compaction is running,
     StorageError when the disk is full (it needs as much room again as the merged parts take).
     """
     folder = catalog_folder(out).resolve()

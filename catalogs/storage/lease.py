@@ -1,7 +1,7 @@
-"""Who draws into an output at a URL: one small object that its holder renews, since storages have no locks.
+"""The lease on an output at a URL: one small object that the running sweep renews, since storages have no locks.
 
-Clocks of several machines are never compared to take a lease over: whoever wants one that is there watches it
-with a clock of its own, and takes it over when it has not changed for WATCH seconds.
+Clocks of several machines are never compared to take over a lease: a run that finds one watches it with
+its own clock, and takes it over when it has not changed for WATCH seconds.
 """
 
 from __future__ import annotations
@@ -40,16 +40,14 @@ class Lease:
         """Hold the lease for the length of the block, renewing it from a thread that also calls `beat`.
 
         `left_by` is a holder of which it is known that it has ended. Waits up to WATCH seconds where a run of
-        another machine left its lease behind. Raises StorageError when another run is at work.
+        another machine left its lease behind. Raises StorageError when another run is drawing there.
         """
         self._acquire(left_by)
         ended = threading.Event()
 
         def renew() -> None:
             while not ended.wait(RENEW):
-                with suppress(
-                    StorageError
-                ):  # who lost the lease is told by check_holder before the next write
+                with suppress(StorageError):  # a lost lease is reported by check_holder before the next write
                     self._renew()
                     beat()
 
@@ -115,18 +113,18 @@ class Lease:
 
 
 def check_holder(store: Store, holder: str) -> None:
-    """Raise StorageError when somebody else holds the lease, or nobody."""
+    """Raise StorageError when another run holds the lease, or none does."""
     found = _read(store)
     if found is None or found.get("holder") != holder:
         raise StorageError(
-            "another run has taken this place over, because this one was silent for too long",
+            "another run has taken over this output, because this run did not report for too long",
             where=store.url,
-            hint="What is published stays. Wait until that run has ended, then run the same command to go on.",
+            hint="What is published stays. Wait until that run has ended, then run it again to continue.",
         )
 
 
 def is_leased(store: Store) -> bool:
-    """Whether a run seems to be at work there: its lease was renewed within the last minute."""
+    """Whether a run seems to be running there: its lease was renewed within the last minute."""
     found = _read(store)
     try:
         at = datetime.fromisoformat(found["renewed_at"]) if found else None

@@ -1,7 +1,7 @@
-"""Who may change a catalog's folder when: advisory locks, and the swap of the whole folder.
+"""Locks of a catalog's folder: advisory locks for changes, and the swap of the whole folder.
 
-Publishers share OUT/.catalog.lock while they rename a part in; whoever replaces what is there holds it
-alone. The operating system lets go of a lock when its process ends, however it ends.
+Publishers share OUT/.catalog.lock while they rename a part in; a process that replaces the folder holds it
+alone. The operating system releases a lock when its process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2), RENAME_SWAP of renamex_np(2)
 
 @contextmanager
 def catalog_lock(folder: Path, *, exclusive: bool) -> Iterator[None]:
-    """Hold the lock of a catalog folder, which is made if need be: shared to add a part, exclusive to replace."""
+    """Hold the lock of a catalog folder, which is made if it is missing: shared to add a part, exclusive to replace."""
     if folder.name == NEXT:
         folder = folder.with_name("catalog")
     path = folder.parent / ".catalog.lock"

@@ -1,4 +1,4 @@
-"""Mending parts: what of a damaged one can still be read, new rows in the place of old ones, a lost schema file."""
+"""Repairing parts: reading what is left of a damaged one, replacing rows, restoring a lost schema file."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def push(
     """Copy an output folder to a URL; what is there already with the same size (parts: digest) is not sent again.
 
     Images and sidecars go first, then the parts, then the list that makes them visible; parts that a
-    compaction has merged away are removed last. `told` hears (files sent, files to send). Raises InputError
+    compaction has merged away are removed last. `told` is called with (files sent, files to send). Raises InputError
     when there is no catalog in `out`, or when runs draw into the URL itself; StorageError while one does.
     """
     target = url_of(url)
@@ -125,7 +125,7 @@ def _free_folder(catalog: Path, target: Path) -> str:
     listed = read_list(Store(unquote(url))).parts
     if any(path.name not in listed for path in part_files(there)):
         raise InputError(
-            "there is a catalog that was not pushed here; a folder pushed over it would mix the two",
+            "a catalog is there that was not pushed; pushing a folder over it would mix the two",
             where=url,
             hint="Push to an empty folder.",
         )

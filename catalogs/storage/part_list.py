@@ -1,4 +1,4 @@
-"""The list of the parts that belong together, catalog/_parts.json at a URL: what readers there go by.
+"""The list of the parts that belong together, catalog/_parts.json at a URL, which readers there use.
 
 It is written after the parts that it names, in one object write, so a reader has the old state or the new one,
 whatever a writer is doing.
@@ -60,7 +60,7 @@ def write_list(store: Store, listed: PartList) -> None:
 
 
 def part_entry(path: Path) -> Entry:
-    """What the list says of a part."""
+    """The list's entry for a part."""
     return path.stat().st_size, file_digest(path)
 
 
@@ -89,7 +89,7 @@ def list_and_clear(store: Store, parts: Mapping[str, Entry], there: PartList, *,
 def send(
     store: Store, waiting: Iterable[tuple[Path, str]], told: Callable[[int], None] = lambda size: None
 ) -> int:
-    """Send files over several connections; their bytes. `told` hears the size of each."""
+    """Send files over several connections; their bytes. `told` is called with the size of each."""
     sent = 0
     with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="push") as pool:
         for size in pool.map(lambda one: store.upload(*one), waiting):

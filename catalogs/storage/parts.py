@@ -66,7 +66,7 @@ def check_part_name(part_name: str) -> None:
         raise InputError(f"{part_name!r} can't be the name of a catalog part", hint="Rename the sweep.")
     if _MERGED_NAME.fullmatch(part_name):
         raise InputError(
-            f"{part_name!r} can't be the name of a catalog part: merged parts are called so",
+            f"{part_name!r} can't be the name of a catalog part: merged parts have such names",
             hint="Rename the sweep.",
         )
     if f"{part_name}.parquet" <= SCHEMA_FILE:
@@ -114,7 +114,7 @@ def _schema_of_parts(out: Path) -> pa.Schema | None:
 
 
 def part_schema(path: Path) -> pa.Schema:
-    """The columns of a part, with what is said of each. Raises CatalogError when it is damaged, OSError when it is away."""
+    """The columns of a part, with the metadata of each. Raises CatalogError when it is damaged, OSError when it is away."""
     try:
         schema = pq.read_schema(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,6 +1,6 @@
 """An output that lives at a URL while runs draw into it.
 
-Whoever draws a shard finishes it in a local folder, uploads its files, and puts its Parquet part last, in one
+A worker that draws a shard finishes it in a local folder, uploads its files, and puts its Parquet part last, in one
 object write: the moment at which the shard exists. The run itself keeps the catalog's parts in a local folder
 (reports and scores are read there) and writes the list of parts that readers go by. Parts that were put but not
 listed, because a run was killed in between, are taken in by the next one, less the rows that are known already.
@@ -85,7 +85,7 @@ def remote_output(url: str, folder: Path) -> Iterator[RemoteOutput]:
                 store.write(PROGRESS, progress)
                 sent = progress
 
-    # Whoever calls holds the folder's lock, so the run that was started here before has ended.
+    # The caller holds the folder's lock, so the run that was started here before has ended.
     with lease.held(left_by=ran.read_text() if ran.is_file() else None, beat=tell_progress):
         atomic_write(ran, lease.holder.encode())
         output = RemoteOutput(store, folder, lease.holder)
@@ -119,7 +119,7 @@ class RemoteOutput:
         self._list()
 
     def arrived(self, part_name: str) -> None:
-        """A shard was published by whoever drew it."""
+        """A shard was published by the worker that drew it."""
         path = self._fetched(f"{part_name}.parquet", here=True)
         self._parts[path.name] = part_entry(path)
         if time.monotonic() - self._listed_at > LIST_EVERY:

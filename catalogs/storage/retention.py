@@ -1,6 +1,6 @@
-"""Retention: the files of images that meet a condition go, their rows stay with the status `removed`.
+"""Retention: deletes the files of images that meet a condition; their rows stay with the status `removed`.
 
-What people said anything of (a pick, stars, tags, a note) is never touched, nor what another kept image was drawn
+An image with a pick, stars, tags or a note is never deleted, nor one that another kept image was drawn
 from, nor a file that lies outside the output folder. Rows, scores, embeddings, credentials' copies and the
 recipe stay, so nothing is drawn again and a copy that turns up elsewhere is still recognised.
 
@@ -43,14 +43,14 @@ class Policy:
         """Raises InputError for a policy that says nothing, or numbers that are none."""
         if not each_condition(self.where) and self.older_than is None and self.keep_top is None:
             raise InputError(
-                "no condition is given, so every image would go",
+                "no condition is given, so every image would be deleted",
                 where="retention",
                 hint="Use a condition, an age, or how many of the best stay.",
             )
         if self.older_than is not None and self.older_than < 0:
             raise InputError(f"an age of {self.older_than:g} days", where="older_than", hint="Use 0 or more.")
         if self.keep_per is not None and self.keep_top is None:
-            raise InputError("needs keep_top, how many of each stay", where="keep_per")
+            raise InputError("needs keep_top, how many images of each to keep", where="keep_per")
 
     def told(self) -> str:
         """The policy in words, for the rows' `reason`."""

@@ -40,7 +40,7 @@ def rewrite_parts(out: Path, schema: pa.Schema, update: Callable[[Path], pa.Tabl
     update  for a part: a table with ROW (int64) and the changed columns, dictionaries as plain text; or None
             when the part stays as it is. A column whose type differs from the part's loses the other rows' values.
 
-    Merged parts keep their indexes. Raises CatalogError for damaged parts, while a compaction is at work, or
+    Merged parts keep their indexes. Raises CatalogError for damaged parts, while a compaction is running, or
     when parts were replaced meanwhile; StorageError for a full disk (it needs the catalog's room once more).
     """
     folder = catalog_folder(out).resolve()

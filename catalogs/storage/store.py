@@ -30,7 +30,7 @@ class Store:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except ImportError as error:
             raise DependencyError(
-                f"this kind of storage needs a further package ({error})",
+                f"this kind of storage needs another package ({error})",
                 where=url,
                 hint="For S3: pip install 'nonesuch[s3]'.",
             ) from error

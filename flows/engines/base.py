@@ -1,4 +1,4 @@
-"""What an engine is, and what the workers of one tell it."""
+"""The protocol of an engine, and what its workers report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Engine(Protocol):
         """Draw and publish every shard; `shards` is asked for the next one when a device is free.
 
         What was handed out is brought to its end when `shards` ends. Raises what a shard raised. Asked again
-        for further shards of the same run, it goes on with the same workers.
+        for further shards of the same run, it continues with the same workers.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Handing shards to whichever worker is free, and doing again what a dead or hanging worker had.
+"""Handing shards to free workers, and redrawing the shard of a worker that died or hangs.
 
 A shard whose worker was lost is looked for in the catalog first: it may have been published. Otherwise it is
 drawn again, once as it is, then in halves, so that one recipe that kills or hangs its worker ends as a failed
@@ -30,7 +30,7 @@ class _Held:
 
     shard: Shard
     heard: float  # monotonic seconds of its last news
-    counted: list[Ended] = field(default_factory=list)  # told so far
+    counted: list[Ended] = field(default_factory=list)  # reported so far
     task_run: str | None = None  # id of the shard's Prefect task run
     dismissed: bool = False
 
@@ -115,7 +115,7 @@ class Handing:
             yield news.value
 
     def dismiss_silent(self, patience: float) -> None:
-        """End the workers that have told nothing for too long."""
+        """End the workers that have reported nothing for too long."""
         for worker, held in self._busy.items():
             if monotonic() - held.heard > patience and not held.dismissed:
                 held.dismissed = True

@@ -17,7 +17,7 @@ from nonesuch.generators.sweepfile.run_engine import RunEngine
 class Here:
     """Draws in the flow's own process: the next shard while the last one's images are being finished.
 
-    It has one device, whatever the sweep's choice says of others.
+    It has one device; the sweep's choice of others has no effect.
     """
 
     devices = 1

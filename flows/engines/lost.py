@@ -1,4 +1,4 @@
-"""What becomes of a shard whose worker was lost: published after all, or rows that say that it can't be drawn."""
+"""A shard whose worker was lost: published after all, or rows that say that it can't be drawn."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def publish_lost(job: Job, shard: Shard, reason: str) -> tuple[ShardReport, list
 
 
 def crashed(task_run: str, why: str) -> None:
-    """Tell Prefect that a shard's task run has no worker any more; the run goes on if it can't be told."""
+    """Report to Prefect that a shard's task run has no worker any more; if that fails, the run continues."""
     with suppress(Exception), get_client(sync_client=True) as client:
         client.set_task_run_state(UUID(task_run), Crashed(message=f"The worker was lost: {why}"), force=True)

@@ -1,4 +1,4 @@
-"""The engine `processes`: one worker process for each device of this machine.
+"""The engine `processes`: one worker process per device of this machine.
 
 A process of its own is also what makes a hanging backend harmless: it is killed and another one takes the
 shard. Workers end with the process that started them, however that ends: their pipe closes.
@@ -79,12 +79,12 @@ class LocalCrew:
         return len(self._workers)
 
     def give(self, worker: int, shard: Shard) -> None:
-        """Hand over a shard; a worker that has just died tells so by its loss."""
+        """Hand over a shard; a worker that has just died is reported as lost."""
         with suppress(OSError):
             self._workers[worker].pipe.send(shard)
 
     def news(self, seconds: float) -> list[News]:
-        """What the workers have told, and which have ended."""
+        """What the workers have reported, and which have ended."""
         by_pipe = {worker.pipe: number for number, worker in self._workers.items()}
         heard: list[News] = []
         for pipe in wait(list(by_pipe), timeout=seconds):
@@ -156,7 +156,7 @@ def _environments(devices: int | list[str] | None) -> list[dict[str, str]]:
     else:
         if names and devices > len(names):
             raise InputError(
-                f"{devices} devices are asked for, {len(names)} are here", where="engine.devices"
+                f"the run asks for {devices} devices; this machine has {len(names)}", where="engine.devices"
             )
         chosen = [f"cuda:{number}" if names else "cpu" for number in range(devices)]
     return [_environment(device, names, len(chosen)) for device in chosen]
@@ -174,7 +174,9 @@ def _environment(device: str, cards: list[str], workers: int) -> dict[str, str]:
         return {}
     if kind != "cuda" or not (number or "0").isdecimal() or int(number or 0) >= len(cards):
         here = ", ".join([*(f"cuda:{place}" for place in range(len(cards))), "cpu"])
-        raise InputError(f"there is no device {device!r}", where="engine.devices", hint=f"Here are: {here}.")
+        raise InputError(
+            f"there is no device {device!r}", where="engine.devices", hint=f"This machine has: {here}."
+        )
     return {"CUDA_VISIBLE_DEVICES": cards[int(number or 0)]}
 
 

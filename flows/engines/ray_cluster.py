@@ -1,7 +1,7 @@
-"""The engine `ray`: one long Ray task for each GPU of a cluster, through prefect-ray.
+"""The engine `ray`: one long Ray task per GPU of a cluster, through prefect-ray.
 
 Each task keeps its model loaded and takes shards from the counter of one small actor beside the runner, so
-whoever is free draws the next. Ray knows which tasks died with their node; their shards are done again
+a free task draws the next one. Ray knows which tasks died with their node; their shards are drawn again
 elsewhere, and nodes that join later get workers too. All machines must see the output folder under one path,
 and Prefect's server.
 """
@@ -118,7 +118,7 @@ class RayCrew:
         self._shelf.give.remote(worker, shard)
 
     def news(self, seconds: float) -> list[News]:
-        """What the workers have told, and which are lost."""
+        """What the workers have reported, and which are lost."""
         heard: list[News] = [News(*told) for told in ray.get(self._shelf.heard.remote(seconds))]
         self._ready |= {news.worker for news in heard if news.kind == "ready"}
         by_reference = {future.wrapped_future: number for number, future in self._workers.items()}
@@ -163,7 +163,7 @@ class RayCrew:
 
 
 class Shelf:
-    """The actor beside the runner: shards lie here for each worker, news for the runner."""
+    """The actor beside the runner: shards for each worker, reports for the runner."""
 
     def __init__(self) -> None:
         self._shards: dict[int, asyncio.Queue[Shard]] = {}
@@ -278,7 +278,7 @@ def _check_reach(api: str) -> None:
     addresses = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
     if host.startswith(_LOOPBACK) and len(addresses) > 1:
         raise InputError(
-            f"{len(addresses)} machines are in the Ray cluster, and Prefect's server can't be reached from them",
+            f"the Ray cluster has {len(addresses)} machines, and they can't reach Prefect's server",
             where=api,
             hint="Start one with `prefect server start --host 0.0.0.0` and set PREFECT_API_URL to its address.",
         )

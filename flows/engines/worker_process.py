@@ -1,4 +1,4 @@
-"""A worker process of the engine `processes`: shards in, news out, over one pipe.
+"""A worker process of the engine `processes`: shards in, reports out, over one pipe.
 
 Started by nonesuch.flows.engines.processes with the number of the pipe's file descriptor. When the pipe closes, the
 process that handed out the shards is gone, and this one ends at once, in the middle of whatever it does.
@@ -23,7 +23,7 @@ def main(descriptor: int) -> None:
     """Serve until the pipe closes."""
     children.begin()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
-    os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"  # errors are told to the runner, which prints them
+    os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"  # errors are reported to the runner, which prints them
     os.set_inheritable(descriptor, False)
     desk = _PipeDesk(Connection(descriptor))
     greeting = desk.pipe.recv_bytes()

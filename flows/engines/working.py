@@ -1,4 +1,4 @@
-"""What a worker does, wherever it runs: take a shard, draw it, tell of it."""
+"""What a worker does, wherever it runs: take a shard, draw it, report on it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Desk(Protocol):
 
 
 def work(desk: Desk, job: Job) -> None:
-    """Draw shards until there are no more, inside the context of the flow's run. An error is told, and ends it."""
+    """Draw shards until there are no more, inside the context of the flow's run. An error is reported, and ends it."""
     try:
         if job.url is not None:
             here = staging(job.url)
@@ -68,7 +68,7 @@ class _Telling:
             self.flush()
 
     def flush(self) -> None:
-        """Tell what has not been told."""
+        """Report what has not been reported yet."""
         if self._ends:
             self._desk.tell("counted", self._ends)
             self._ends = []

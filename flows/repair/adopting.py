@@ -1,6 +1,6 @@
 """Rows made from image files: a file whose credential or watermark names its recipe needs no new drawing.
 
-Scores and hashes are computed from the finished picture, watermark included, so they may differ in their last digits
+Scores and hashes are computed from the finished image, watermark included, so they may differ in their last digits
 from those of the drawing; when and on what it was drawn is no longer known and stays empty.
 """
 
@@ -36,9 +36,9 @@ from nonesuch.provenance.request import MarkedFile, MarkSeconds
 from nonesuch.provenance.signing.stamping import timestamp_state
 from nonesuch.provenance.watermark.chosen import OWN, open_algorithm
 
-BATCH: Final = 32  # pictures that are decoded and scored together
+BATCH: Final = 32  # images that are decoded and scored together
 _FLAT: Final = (
-    16  # levels between darkest and lightest: such a picture may have been blank before it was marked
+    16  # levels between darkest and lightest: such an image may have been blank before it was marked
 )
 
 

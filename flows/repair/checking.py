@@ -65,7 +65,7 @@ class Checked:
 def check_output(out: Path, *, signatures: bool = True, told: Told | None = None) -> Checked:
     """Read everything in an output folder, or at a URL. Nothing is changed.
 
-    `signatures` also validates every credential; `told` hears (files read, files to read). At a URL, catalog and
+    `signatures` also validates every credential; `told` is called with (files read, files to read). At a URL, catalog and
     images are looked at. Raises InputError when there is no catalog, StorageError when the URL can't be reached.
     """
     files, place = _Files(out), out

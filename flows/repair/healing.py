@@ -1,4 +1,4 @@
-"""The command lines that heal a checked folder, one for each sweep that has lost something, ready for a shell."""
+"""The command lines that repair a checked folder, one per sweep that has lost something, ready for a shell."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def healing(
 
 
 def _not_drawn(job: Job, sweep: str, lost: Set[int]) -> list[str]:
-    """What to say of lost recipes that the sweep's kept file does not hold."""
+    """The message about lost recipes that the sweep's kept file does not hold."""
     left = set(lost)
     for recipe in job.matrix if left else ():
         left.discard(recipe.watermark_id)

@@ -45,7 +45,7 @@ def mend_beside(job: Job, rows: Sequence[Mapping[str, Any]], aside: Aside) -> tu
     mended, beyond = _mend_manifests(job, rows, aside)
     files = {row["recipe_id"]: row["file"] for row in rows if row["file"]}
     for path in damage_found.damaged_thumbnails(job.out):
-        path.unlink()  # derived: whoever needs one that is missing makes it again
+        path.unlink()  # derived: a missing one is made again when it is needed
         mended += 1
         if path.stem in files:
             image = decode_rgb(read_limited(job.out / files[path.stem]), where=files[path.stem])

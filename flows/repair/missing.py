@@ -45,7 +45,7 @@ def lost_images(job: Job, sweep: str | None = None) -> int:
 
 
 def tell_lost(job: Job, sweep_file: Path) -> int:
-    """How many catalogued images of the sweep are gone; the watchers are told, with the command that heals."""
+    """How many catalogued images of the sweep are gone; reported to the watchers, with the command that repairs."""
     lost = lost_images(job)
     if lost:
         command = f"nonesuch run {quote(str(sweep_file))} --out {quote(job.place)} --repair"

@@ -50,7 +50,7 @@ class Repairs:
         int  # of these, as the old row describes them: all hashes, and the watermark's PSNR to the last digit
     )
     alike: int  # of these, with a perceptual hash within a few bits
-    different: int  # of these, other pictures
+    different: int  # of these, other images
     failed: int  # images that could not be drawn again; their rows stay
     left: int  # images that the budget did not allow
     beside: int  # manifests, thumbnails and indexes that were made again or taken away
@@ -176,7 +176,7 @@ class Repair:
         )
 
     def _own_rows(self) -> dict[str, dict[str, Any]]:
-        """The rows of the job's sweep by recipe id, without pictures that other programs made."""
+        """The rows of the job's sweep by recipe id, without images that other programs made."""
         rows = [
             row
             for path in part_files(self._out)

@@ -1,1 +1,1 @@
-"""What a run says of itself: progress, metrics, summary, report page, notifications."""
+"""What a run reports: progress, metrics, summary, report page, notifications."""

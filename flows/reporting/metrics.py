@@ -1,7 +1,7 @@
-"""Live figures of the runs in this process: images, queue depths, time at work. Cheap to set, read by exporters.
+"""Live metrics of the runs in this process: images, queue depths, busy time. Cheap to set, read by exporters.
 
-Whoever draws, scores and marks calls `queue` and `worked`; nonesuch.running.monitoring offers what is here to
-Prometheus and OpenTelemetry. Nothing is kept but numbers, so the calls cost nothing when nobody reads.
+The steps that draw, score and mark call `queue` and `worked`; nonesuch.running.monitoring offers what is here to
+Prometheus and OpenTelemetry. Only numbers are kept, so the calls cost almost nothing when no exporter reads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Kind = Literal["counter", "gauge"]
 # name → (kind, label, what it says); counters only grow within a process
 DESCRIBED: Final[Mapping[str, tuple[Kind, str, str]]] = {
     "nonesuch_images": ("counter", "status", "recipes that have ended: ok, flagged or failed"),
-    "nonesuch_images_fetched": ("counter", "sweep", "pictures that a server or a stopped run had already"),
+    "nonesuch_images_fetched": ("counter", "sweep", "images that a server or a stopped run had already"),
     "nonesuch_images_planned": ("gauge", "sweep", "recipes that the run has to draw"),
     "nonesuch_images_left": ("gauge", "sweep", "of these, recipes that have not ended yet"),
     "nonesuch_images_per_second": (
@@ -63,7 +63,7 @@ def queue(name: str, depth: int, capacity: int | None = None) -> None:
 
 
 def worked(stage: str, seconds: float, images: int = 1) -> None:
-    """A stage (draw, score, mark, write) was at work for `seconds` on `images` images; from any thread."""
+    """A stage (draw, score, mark, write) worked for `seconds` on `images` images; from any thread."""
     with _lock:
         _add("nonesuch_stage_seconds", stage, seconds)
         _add("nonesuch_stage_images", stage, images)
@@ -76,7 +76,7 @@ def published(sweep: str) -> None:
 
 
 def samples() -> list[Sample]:
-    """Every figure as it is now, by name and label."""
+    """Every metric as it is now, by name and label."""
     with _lock:
         return [Sample(*key, value) for key, value in sorted(_values.items())]
 
@@ -99,8 +99,8 @@ class Rate:
         return (ended - count) / (now - since) if now > since else 0.0
 
 
-class RunFigures:
-    """A nonesuch.flows.reporting.progress.Watcher that keeps the figures of one run of a sweep."""
+class RunMetrics:
+    """A nonesuch.flows.reporting.progress.Watcher that keeps the metrics of one run of a sweep."""
 
     def __init__(self, sweep: str) -> None:
         self._sweep = sweep

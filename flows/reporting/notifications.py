@@ -1,4 +1,4 @@
-"""Telling someone when runs end: a Prefect automation that sends through a block which the person has made.
+"""Notifications when runs end: a Prefect automation that sends through a block of the user's.
 
 The server sends, so nothing has to run here; it must be one with automations (a started server, or Prefect
 Cloud), not the one that is embedded in a single run.

@@ -1,4 +1,4 @@
-"""What a running sweep tells whoever watches: the command line's bar, a log, a test."""
+"""What a running sweep reports while it runs: to the command line's bar, a log, a test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Tally:
     done: int  # of these, images drawn or fetched, scored, marked and written
     failed: int  # of these, recipes without an image
     flagged: int  # of the done ones, black or otherwise suspicious
-    fetched: int = 0  # of the done ones, pictures that a server or a stopped run had already
+    fetched: int = 0  # of the done ones, images that a server or a stopped run had already
 
     @property
     def worked(self) -> int:
@@ -55,7 +55,7 @@ def tell_planned(total: int, already: int) -> None:
 
 
 Ended: TypeAlias = tuple[str, bool]
-"""The end of one recipe as `Counting.count` takes it: its status, and whether its picture was fetched."""
+"""The end of one recipe as `Counting.count` takes it: its status, and whether its image was fetched."""
 
 
 @runtime_checkable
@@ -81,7 +81,7 @@ class Counting(Protocol):
         ...
 
     def count(self, status: str, fetched: bool = False) -> None:
-        """One recipe has ended as `ok`, `flagged` or `failed`; `fetched`: its picture was there already."""
+        """One recipe has ended as `ok`, `flagged` or `failed`; `fetched`: its image was there already."""
         ...
 
 
@@ -101,7 +101,7 @@ class Counter:
         """Nothing is counted yet."""
 
     def count(self, status: str, fetched: bool = False) -> None:
-        """One recipe has ended as `ok`, `flagged` or `failed`; `fetched`: its picture was there already."""
+        """One recipe has ended as `ok`, `flagged` or `failed`; `fetched`: its image was there already."""
         self._add(status, fetched, 1)
 
     def forget(self, status: str, fetched: bool = False) -> None:

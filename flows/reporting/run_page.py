@@ -1,4 +1,4 @@
-"""A run's report as one HTML file in the output folder, for whoever opens it without server or network.
+"""A run's report as one HTML file in the output folder, readable without server or network.
 
 OUT/reports/SWEEP-DATE-TIME.html: thumbnails inside, no scripts, everything from sweep and catalog escaped,
 no folder of this machine named.

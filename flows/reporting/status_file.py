@@ -1,4 +1,4 @@
-"""How a run stands, for other terminals: a small file in the output folder, and reading it.
+"""The status file: the status of a run, for other terminals, as a small file in the output folder; and reading it.
 
 OUT/.progress.json is renewed about once a second while a run holds the folder. Whether the run is alive is
 read from its lock, which the operating system drops with the process, not from the file. At a URL the file is
@@ -30,11 +30,11 @@ State = Literal["running", "ended", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How the last run in an output folder stands."""
+class RunStatus:
+    """The status of the last run in an output folder."""
 
     sweep: str  # its name
-    state: State  # "stopped": it was killed or interrupted; the same command goes on
+    state: State  # "stopped": it was killed or interrupted; run it again to continue
     total: int  # recipes that it had to draw
     already: int  # recipes that the catalog had before
     done: int  # images drawn or fetched, and finished, so far
@@ -44,10 +44,10 @@ class Standing:
     updated_at: str  # ISO 8601, UTC
     images_per_second: float  # drawn since its first images
     seconds_left: float | None  # estimate; None when nothing is drawn yet, or nothing is left
-    fetched: int = 0  # of the done ones, pictures that a server or a stopped run had already
+    fetched: int = 0  # of the done ones, images that a server or a stopped run had already
 
 
-class StandingFile:
+class StatusFile:
     """A nonesuch.flows.reporting.progress.Watcher that keeps OUT/.progress.json. Never ends a run: what can't be written is left."""
 
     def __init__(self, out: Path, sweep: str) -> None:
@@ -83,7 +83,7 @@ class StandingFile:
         tally = self._tally
         rate = self._speed
         left = tally.total - tally.done - tally.failed
-        standing = Standing(
+        status = RunStatus(
             sweep=self._sweep,
             state="ended" if ended else "running",
             total=tally.total,
@@ -98,20 +98,20 @@ class StandingFile:
             fetched=tally.fetched,
         )
         try:
-            atomic_write(self._path, json.dumps(asdict(standing)).encode())
+            atomic_write(self._path, json.dumps(asdict(status)).encode())
         except StorageError:
-            return  # the run's own writes tell the person of a full disk
+            return  # the run's own writes report a full disk
 
 
-def read_standing(out: Path) -> Standing:
-    """How the last run in `out`, a folder or a URL, stands. Raises InputError when no run has been there."""
+def read_status(out: Path) -> RunStatus:
+    """The status of the last run in `out`, a folder or a URL. Raises InputError when no run has been there."""
     url, out = url_of(out), local_path(out)
     store = None if url is None else Store(url)
     try:
         data = (out / PROGRESS).read_bytes() if store is None else store.read(PROGRESS)
         if data is None:
             raise FileNotFoundError
-        told = Standing(**json.loads(data))
+        told = RunStatus(**json.loads(data))
     except FileNotFoundError as error:
         raise InputError(
             "no sweep has run here",
@@ -122,5 +122,5 @@ def read_standing(out: Path) -> Standing:
         raise InputError(f"can't be read ({error})", where=f"{out}/{PROGRESS}") from error
     alive = is_held(out / LOCK) if store is None else is_leased(store)
     if told.state == "running" and not alive:
-        return Standing(**{**asdict(told), "state": "stopped", "seconds_left": None})
+        return RunStatus(**{**asdict(told), "state": "stopped", "seconds_left": None})
     return told

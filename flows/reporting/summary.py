@@ -1,4 +1,4 @@
-"""What a run has to say at its end, from the catalog it wrote."""
+"""The summary at the end of a run, from the catalog it wrote."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Summary:
     currency: str = ""
     page: str | None = None  # the same as an HTML file, relative to the output folder
     cost: float = 0.0  # US dollars that services took in this run: the sum of the catalog's column
-    fetched: int = 0  # of the done ones, pictures that a server or a stopped run had already
+    fetched: int = 0  # of the done ones, images that a server or a stopped run had already
     # catalogued images of the sweep that were gone at the start, where the run repairs nothing
     missing: int = 0
     repaired: Repairs | None = None  # what `--repair` mended
@@ -54,7 +54,7 @@ class Summary:
 
     @property
     def fetched_told(self) -> str:
-        """The fetched pictures, to be put after the drawn ones in a list; empty when there are none."""
+        """The fetched images, to be put after the drawn ones in a list; empty when there are none."""
         return f", {self.fetched} fetched ({FETCHED})" if self.fetched else ""
 
     @property

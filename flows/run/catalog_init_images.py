@@ -1,4 +1,4 @@
-"""Pictures to start from that lie in a catalog: a facet's query answered with files."""
+"""Init images from a catalog: a facet's query answered with files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run's output lies: the folder it draws into, or a URL that what it draws goes on to."""
+"""The destination of a run's output: the folder it draws into, and the URL that the output is uploaded to."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nonesuch.flows.run.job import Job
 from nonesuch.flows.run.output_folder import hold
 
 
-class Place(Protocol):
-    """What a run tells of its output, so that all of it comes to lie where it belongs."""
+class Destination(Protocol):
+    """What a run reports about its output, so that all of it reaches its destination."""
 
     def arrived(self, part_name: str) -> None:
         """A shard was published."""
@@ -39,7 +39,7 @@ class _Folder:
 
 
 @contextmanager
-def held_place(job: Job) -> Iterator[tuple[Job, Place]]:
+def held_destination(job: Job) -> Iterator[tuple[Job, Destination]]:
     """Hold a job's output for one run; the job as its shards are to be drawn.
 
     Raises StorageError when it can't be written or another run holds it.

@@ -1,4 +1,4 @@
-"""When a run ends early: its budget is spent, or its best images have settled. Looked at between two shards."""
+"""Ending a run early: its budget is spent, or its best images no longer change. Checked between two shards."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Ending:
         return self._allowance.spent
 
     def within(self, recipes: Iterable[Recipe]) -> Iterator[Recipe]:
-        """The recipes that what is left of the budgets of images and money allows; asked again, it goes on.
+        """The recipes that what is left of the budgets of images and money allows; asked again, it continues from there.
 
-        Raises InputError for a recipe whose price nobody knows.
+        Raises InputError for a recipe whose price is not known.
         """
         return self._allowance.of(recipes)
 
@@ -75,7 +75,7 @@ class Ending:
             yield shard
 
     def reason(self, tally: Tally) -> str | None:
-        """Why the run should end before its next shard, None to go on."""
+        """Why the run should end before its next shard, None to continue."""
         hours = (monotonic() - self._begun) / 3600
         for limit, spent, unit in (
             (self._budget.hours, hours, "hours"),
@@ -161,9 +161,9 @@ class _Allowance:
         price = price_of(recipe, self._job.facts(recipe))
         if price is None:
             raise InputError(
-                f"nobody knows what an image of {recipe.model} costs, so a budget of money can't be kept",
+                f"no price is known for an image of {recipe.model}, so a budget of money can't be kept",
                 where=self._job.sweep.source.where(("budget",)),
-                hint=f'Say it: connections: {{"{recipe.model}": {{price: 0.05}}}}.',
+                hint=f'Set one: connections: {{"{recipe.model}": {{price: 0.05}}}}.',
             )
         return price
 

@@ -1,4 +1,4 @@
-"""A sweep made ready to run: the file read, the models known, the columns named."""
+"""A sweep ready to run: the file is read, the models are known, the columns are named."""
 
 from __future__ import annotations
 

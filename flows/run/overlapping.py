@@ -49,7 +49,7 @@ def overlapped(
 
 
 class _Running(threading.Thread):
-    """A shard that is being drawn or finished, in the context (Prefect's flow run) of whoever started it."""
+    """A shard that is being drawn or finished, in the context (Prefect's flow run) of its caller."""
 
     def __init__(self, shard: Shard, run: RunShard, change: threading.Condition) -> None:
         super().__init__(name=f"shard {shard.index}", daemon=True)

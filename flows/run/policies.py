@@ -1,4 +1,4 @@
-"""Which policies a sweep must satisfy: its own, the command's, the environment's and this home's; and checking them."""
+"""Which policies a sweep must meet (its own, the command's, the environment's, this home's), and checking them."""
 
 from __future__ import annotations
 

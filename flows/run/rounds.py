@@ -1,6 +1,6 @@
 """Which recipes a run draws, round by round: all that are pending, or with `adaptive` what the scores suggest.
 
-A round depends on the sweep file, the scores of the rounds before it and its number alone. So a run that goes on
+A round depends on the sweep file, the scores of the rounds before it and its number alone. So a run that continues
 after a stop first walks through the rounds that the catalog has, comes to the one that was broken off, and draws
 what it lacks: the same catalog gives the same set.
 """
@@ -26,7 +26,7 @@ from nonesuch.generators.matrix.space import sample_ranks
 from nonesuch.generators.matrix.thompson import Seen, choose, gather, generator
 from nonesuch.generators.recipe import Recipe
 
-MOST_ARMS = 200_000  # combinations; each is looked at for each image
+MOST_ARMS = 200_000  # combinations; each is considered for each image
 
 
 def rounds(job: Job, published: npt.NDArray[np.uint64]) -> Iterator[Iterable[Recipe]]:

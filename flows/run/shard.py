@@ -1,4 +1,4 @@
-"""One shard: draw it, let the line behind score, mark and write, and publish its rows in one step."""
+"""One shard: draw it, let the pipeline score, mark and write, and publish its rows in one step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nonesuch.flows.reporting.progress import Counting
 from nonesuch.flows.run import loaded_models
 from nonesuch.flows.run.job import Job
 from nonesuch.flows.run.publishing import publish
-from nonesuch.flows.run.steps.pipeline import Line
+from nonesuch.flows.run.steps.pipeline import Pipeline
 from nonesuch.foundation.files import flush_files
 from nonesuch.generators.backends import BackendStopped, Spooling
 from nonesuch.generators.matrix.plan import record_speed
@@ -21,7 +21,7 @@ from nonesuch.generators.matrix.shards import Shard
 
 @dataclass(frozen=True, slots=True)
 class ShardReport:
-    """What became of a shard."""
+    """The result of a shard."""
 
     name: str  # of its part in the catalog
     done: int  # rows with an image
@@ -44,22 +44,22 @@ def run_shard(
     if shard.index == 0:
         backend.check(shard.recipes[0])  # what no recipe of the sweep can draw ends it here
     stopped: BackendStopped | None = None
-    line = None
+    pipeline = None
     try:
-        line = Line(shard, job, counter)
+        pipeline = Pipeline(shard, job, counter)
         try:
             for drawing in backend.draw(shard.recipes):
                 metrics.worked("fetch" if drawing.origin.drawn is False else "draw", drawing.seconds)
-                line.put(drawing)
+                pipeline.put(drawing)
         except BackendStopped as error:
             stopped = error
         seconds = perf_counter() - begun
         if stopped is None:
             drawn()
-        finished = line.end()
+        finished = pipeline.end()
     except BaseException:
-        if line is not None:
-            line.abandon()
+        if pipeline is not None:
+            pipeline.abandon()
         raise
     if stopped is not None and not finished:
         raise stopped

@@ -16,7 +16,7 @@ from nonesuch.generators.sweepfile.connections import Connection
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Whether a picture was drawn when it was asked for, and how that is known."""
+    """Whether an image was drawn when it was asked for, and how that is known."""
 
     drawn: bool | None  # False: it lay ready somewhere; None: what it came from does not say
     evidence: str  # how that is known, as words for a report
@@ -100,14 +100,14 @@ class RemoteKind(BackendKind, Protocol):
     def describe_remote(
         self, model: str, revision: str | None, *, folder: Path, network: bool, connection: Connection
     ) -> ModelFacts:
-        """As describe, with what the sweep says of the engine. An engine on this machine is asked in any case,
+        """As describe, with the sweep's settings of the engine. An engine on this machine is asked in any case,
         another one only where `network` allows it."""
         ...
 
 
 @runtime_checkable
 class Anew(Protocol):
-    """A backend whose `draw` may bring a picture that lies ready: an engine's history, a kept answer."""
+    """A backend whose `draw` may bring an image that lies ready: an engine's history, a kept answer."""
 
     def draw_anew(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
         """As `draw`, past everything that is kept here or there, as far as the engine allows; each drawing's
@@ -125,5 +125,5 @@ class Spooling(Protocol):
 
 
 def draw_anew(backend: Backend, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
-    """The recipes' drawings, none of them a picture that lay ready where the backend can avoid it."""
+    """The recipes' drawings, none of them an image that lay ready where the backend can avoid it."""
     return backend.draw_anew(recipes) if isinstance(backend, Anew) else backend.draw(recipes)

@@ -69,7 +69,9 @@ class Passes:
         needed = [form]
         if recipe.refiner is not None:
             if "denoising_end" not in signature(form.__call__).parameters:
-                raise InputError(f"{type(form).__name__} hands its latents to no refiner", where="refiner")
+                raise InputError(
+                    f"{type(form).__name__} can't pass its latents to a refiner", where="refiner"
+                )
             needed.append(self._refining(recipe.refiner)[0])
         if recipe.hires is not None:
             needed.append(self.forms.of("image", recipe.controls or ()))
@@ -81,7 +83,7 @@ class Passes:
         return form
 
     def draw(self, batch: Prompted) -> list[torch.Tensor]:
-        """The pictures of recipes that share a group, float [3, H, W] in 0 … 1 on the device, before upscaling."""
+        """The images of recipes that share a group, float [3, H, W] in 0 … 1 on the device, before upscaling."""
         first = batch.recipes[0]
         with torch.inference_mode():
             images = self._first(batch)
@@ -90,7 +92,7 @@ class Passes:
         return list(images)
 
     def upscaled(self, recipe: Recipe, picture: RGB) -> RGB:
-        """The finished picture at the recipe's size."""
+        """The finished image at the recipe's size."""
         if recipe.upscale is None:
             return picture
         return self.enlargers.enlarged(
@@ -180,7 +182,9 @@ class Passes:
             if "denoising_start" not in signature(pipe.__call__).parameters:
                 pipe = Forms(pipe, device=self._device, dtype=self._dtype, network=self._network).of("image")
             if "denoising_start" not in signature(pipe.__call__).parameters:
-                raise InputError(f"{type(pipe).__name__} refines no other model's latents", where="refiner")
+                raise InputError(
+                    f"{type(pipe).__name__} can't refine another model's latents", where="refiner"
+                )
             self._refiner = (refiner.digest, pipe, PromptEncoder(pipe, self._device))
         return self._refiner[1], self._refiner[2]
 

@@ -1,5 +1,5 @@
 """Keeping what lies outside a mask while any pipeline draws: after each step the latents there are replaced by
-the picture's own, noised as far as the step has come.
+the image's own, noised as far as the step has come.
 
 Avrahami, Lischinski, Fried, "Blended Diffusion", CVPR 2022, and "Blended Latent Diffusion", SIGGRAPH 2023; the
 known part of RePaint (Lugmayr et al., CVPR 2022) without its jumps back.
@@ -22,18 +22,18 @@ from nonesuch.generators.recipe import Recipe
 def blending_arguments(form: Any, recipes: Sequence[Recipe], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The form's arguments that keep what lies outside the recipes' masks.
 
-    Raises InputError for a pipeline that lets nobody see its latents.
+    Raises InputError for a pipeline that does not show its latents.
     """
     keeper = _Keeper(form, recipes)
     if "callback_on_step_end" in parameters:
         return {"callback_on_step_end": keeper.on_step_end, "callback_on_step_end_tensor_inputs": ["latents"]}
-    if "callback" in parameters:  # the older form, which sees the very tensor that goes on
+    if "callback" in parameters:  # the older form, which sees the very tensor that is used next
         return {"callback": keeper.in_place, "callback_steps": 1}
-    raise InputError(f"{type(form).__name__} can't fill a mask: it shows its latents to nobody", where="mask")
+    raise InputError(f"{type(form).__name__} can't fill a mask: it does not show its latents", where="mask")
 
 
 class _Keeper:
-    """The batch's pictures in latents, encoded at the first step."""
+    """The batch's images in latents, encoded at the first step."""
 
     def __init__(self, form: Any, recipes: Sequence[Recipe]) -> None:
         self._form = form
@@ -55,7 +55,7 @@ class _Keeper:
         known = self._encoded(latents)
         scheduler = self._form.scheduler
         steps = scheduler.timesteps
-        # forms that start from a picture leave out the first ones
+        # forms that start from an image leave out the first ones
         following = len(steps) - getattr(self._form, "num_timesteps", len(steps)) + step + 1
         if following < len(steps):
             known = _noised(scheduler, known, self._noise, steps[following : following + 1])
@@ -68,7 +68,7 @@ class _Keeper:
             known = encoded(self._form.vae, pictures)
             if latents.shape != known.shape:
                 raise InputError(
-                    f"{type(self._form).__name__} can't fill a mask: its latents are no picture of the picture",
+                    f"{type(self._form).__name__} can't fill a mask: its latents are not of the shape of the image",
                     where="mask",
                 )
             # A latent is drawn when any pixel of it is: those outside the mask are laid over at the end.
@@ -85,7 +85,7 @@ class _Keeper:
 
 
 def encoded(vae: Any, pictures: np.ndarray) -> torch.Tensor:
-    """The latents of pictures (uint8 [B, H, W, 3]) as the denoiser sees them: the likeliest, not a sample."""
+    """The latents of images (uint8 [B, H, W, 3]) as the denoiser sees them: the likeliest, not a sample."""
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(vae.device, vae.dtype) / 127.5 - 1
     latents = torch.cat([retrieve_latents(vae.encode(one[None]), sample_mode="argmax") for one in pixels])
     mean, std = (getattr(vae.config, name, None) for name in ("latents_mean", "latents_std"))
@@ -99,7 +99,7 @@ def encoded(vae: Any, pictures: np.ndarray) -> torch.Tensor:
 
 
 def decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """Pictures (float [B, 3, H, W] in 0 … 1) of latents as the denoiser sees them; the inverse of `encoded`."""
+    """Images (float [B, 3, H, W] in 0 … 1) of latents as the denoiser sees them; the inverse of `encoded`."""
     mean, std = (getattr(vae.config, name, None) for name in ("latents_mean", "latents_std"))
     latents = latents.to(vae.dtype)
     if mean is not None and std is not None:

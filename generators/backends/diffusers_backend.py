@@ -59,7 +59,7 @@ class DiffusersBackend:
         self._network = network
         self._working: dict[tuple[Any, ...], int] = {}  # batch sizes that memory has allowed, by group
         self._pipe: Any = None
-        self._form: Any = None  # what draws first: the pipeline, or its form that starts from a picture
+        self._form: Any = None  # what draws first: the pipeline, or its form that starts from an image
         self._passes: Any = None
         self._dtype: torch.dtype | None = None
         self._speed: Speed | None = None
@@ -119,7 +119,7 @@ class DiffusersBackend:
             raise DrawingError(
                 "the model is not on this machine",
                 where=self.facts.model,
-                hint="Describe it again with leave to use the network.",
+                hint="Describe it again with permission to use the network.",
             )
         self.close()
         self._pipe = load_pipeline(self.facts, device=self._device, dtype=wanted, network=self._network)
@@ -168,7 +168,7 @@ class DiffusersBackend:
                     torch.cuda.empty_cache()
                 continue
             if drawings is None:
-                drawings = [self._failed(batch[0], "out of memory even alone", 0.0, 1)]
+                drawings = [self._failed(batch[0], "out of memory even with one image", 0.0, 1)]
             yield from drawings
             position += len(batch)
 
@@ -188,7 +188,9 @@ class DiffusersBackend:
                 return [self._failed(batch[0], reason, time.perf_counter() - start, 1)]
             alone = [self._draw_batch([recipe]) for recipe in batch]
             return [
-                self._failed(recipe, "out of memory even alone", 0.0, 1) if drawn is None else drawn[0]
+                self._failed(recipe, "out of memory even with one image", 0.0, 1)
+                if drawn is None
+                else drawn[0]
                 for recipe, drawn in zip(batch, alone, strict=True)
             ]
         seconds = (time.perf_counter() - start) / len(batch)

@@ -18,7 +18,7 @@ class DiffusersKind:
             if not (EMBEDDED_FOLDER / "model_index.json").is_file():
                 raise DependencyError(
                     "the embedded model's weights are missing", where=str(EMBEDDED_FOLDER),
-                    hint="Install nonesuch anew, or train them: see training/.",
+                    hint="Install nonesuch again, or train them: see training/.",
                 )  # fmt: skip
             return folder_facts("embedded", EMBEDDED_FOLDER)
         path = (folder / Path(model).expanduser()).resolve()

@@ -1,4 +1,4 @@
-"""Making pictures larger: Lanczos, networks of the ESRGAN kind through spandrel, upscaling pipelines of diffusers."""
+"""Making images larger: Lanczos, networks of the ESRGAN kind through spandrel, upscaling pipelines of diffusers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nonesuch.generators.backends.pipelines import first_line, load_pipeline
 from nonesuch.generators.recipe import Recipe
 from nonesuch.generators.ways.recipe_extras import Upscaler
 
-TILE: Final = 512  # px; larger pictures go through a network in tiles
+TILE: Final = 512  # px; larger images go through a network in tiles
 OVERLAP: Final = 32  # px that a tile sees of its neighbours
 
 
@@ -43,7 +43,7 @@ class Enlargers:
         size: tuple[int, int],
         recipes: Sequence[Recipe],
     ) -> list[RGB]:
-        """The pictures (uint8 [H, W, 3]) at `size`, width and height in px.
+        """The images (uint8 [H, W, 3]) at `size`, width and height in px.
 
         A network or pipeline enlarges by its own factor; Lanczos brings its result to the size.
         """
@@ -59,7 +59,7 @@ class Enlargers:
         return [_resized(picture, size) for picture in pictures]
 
     def _drawn(self, pipe: Any, picture: RGB, recipe: Recipe) -> RGB:
-        """One picture through an upscaling pipeline, by the recipe's own prompt and seed."""
+        """One image through an upscaling pipeline, by the recipe's own prompt and seed."""
         part = recipe.upscale
         arguments = {
             "prompt": recipe.prompt,
@@ -83,7 +83,7 @@ class Enlargers:
             facts, device=self._device, dtype=self._dtype, network=self._network, as_it_is=True
         )
         if "Upscale" not in type(pipe).__name__:
-            raise InputError(f"{type(pipe).__name__} enlarges no picture", where="upscaler")
+            raise InputError(f"{type(pipe).__name__} does not enlarge images", where="upscaler")
         return pipe
 
     def _open_network(self, upscaler: Upscaler) -> Any:
@@ -110,14 +110,14 @@ class Enlargers:
                 f"is no upscaling network that can be used: {first_line(error)}", where=str(path)
             ) from error
         if not isinstance(network, spandrel.ImageModelDescriptor) or network.scale < 2:
-            raise InputError("enlarges no picture", where=str(path))
+            raise InputError("does not enlarge images", where=str(path))
         if (network.input_channels, network.output_channels) != (3, 3):
-            raise InputError("is not for pictures of three channels", where=str(path))
+            raise InputError("is not for images of three channels", where=str(path))
         return network.eval()
 
 
 def _through(network: Any, picture: RGB, device: str) -> RGB:
-    """The picture through a network, in overlapping tiles where it is large: only each tile's middle is kept."""
+    """The image through a network, in overlapping tiles where it is large: only each tile's middle is kept."""
     height, width = picture.shape[:2]
     scale = int(network.scale)
     made = np.empty((height * scale, width * scale, 3), np.uint8)

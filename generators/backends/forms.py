@@ -1,4 +1,4 @@
-"""The forms of one pipeline: from text, from a picture, into a mask, each with ControlNets or without.
+"""The variants of one pipeline: text to image, image to image, inpainting, each with or without ControlNets.
 
 Forms share their weights; what differs is the code that runs them.
 """
@@ -25,7 +25,7 @@ _AUTO: Final = {
 }
 _CANT: Final = {
     "text": "can't draw from text",
-    "image": "can't start from a picture",
+    "image": "can't start from an image",
     "inpaint": "can't fill a mask",
 }
 _LATENTS_INPAINTED: Final = (4, 9)  # channels that diffusers' inpainting of UNets knows: SD 1.x to SDXL
@@ -57,7 +57,7 @@ class Forms:
         """The form that a recipe's first pass needs, and whether a mask is kept by blending latents instead.
 
         Masks are filled by diffusers' own inpainting where it knows the pipeline, else by blending on the form
-        that starts from a picture, or from text at a strength of 1. Raises InputError when none of them is there.
+        that starts from an image, or from text at a strength of 1. Raises InputError when none of them is there.
         """
         controls = recipe.controls or ()
         if recipe.init_image_digest is None:

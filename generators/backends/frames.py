@@ -52,7 +52,7 @@ def embeddings_between(one: Embeddings | None, other: Embeddings | None, at: flo
     Raises InputError for a pipeline that takes prompts as text, or encodes the two to different lengths.
     """
     if one is None or other is None or shape_of(one) != shape_of(other):
-        raise InputError("this model encodes its prompts so that none lies between two", where="between")
+        raise InputError("this model's encoded prompts can't be interpolated", where="between")
     found: dict[str, Any] = {}
     for name, value in one.items():
         if isinstance(value, torch.Tensor):
@@ -78,7 +78,7 @@ def noise_between(form: Any, recipes: Sequence[Recipe]) -> Iterator[None]:
         return
     original = getattr(form, "prepare_latents", None)
     if original is None:
-        raise InputError(f"{type(form).__name__} shows nobody how it makes its noise", where="between")
+        raise InputError(f"{type(form).__name__} does not show how it makes its noise", where="between")
     others = [
         torch.Generator("cpu").manual_seed(end.seed if end else recipe.seed)
         for end, recipe in zip(ends, recipes, strict=True)

@@ -1,4 +1,4 @@
-"""Pictures as prompts, through IP-Adapter (Ye et al., arXiv:2308.06721) as diffusers loads it."""
+"""Images as prompts, through IP-Adapter (Ye et al., arXiv:2308.06721) as diffusers loads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures that a batch of recipes starts from or is guided by, as arguments of a pipeline."""
+"""The images that a batch of recipes starts from or is guided by, as arguments of a pipeline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nonesuch.generators.ways.recipe_extras import Control
 
 
 def start_of(recipe: Recipe) -> RGB:
-    """The picture that a recipe starts from, uint8 [H, W, 3] at the first pass's size, margins filled."""
+    """The image that a recipe starts from, uint8 [H, W, 3] at the first pass's size, margins filled."""
     path, digest, fit = Path(str(recipe.init_image)), str(recipe.init_image_digest), recipe.fit or DEFAULT_FIT
     if recipe.extend is not None:
         return extended(path, digest, *recipe.first_size, fit, recipe.extend)[0]
@@ -52,7 +52,7 @@ def start_arguments(recipes: Sequence[Recipe], parameters: Mapping[str, Any]) ->
 def control_arguments(
     recipes: Sequence[Recipe], size: tuple[int, int], parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A form's arguments for the pictures that guide ControlNets at this size; none without ControlNets.
+    """A form's arguments for the images that guide ControlNets at this size; none without ControlNets.
 
     Raises InputError when the pipeline has no such arguments.
     """
@@ -77,9 +77,9 @@ def control_arguments(
 
 
 def control_map(control: Control, size: tuple[int, int], fit: str | None) -> RGB:
-    """The control picture at `size`, by the rule of the init image; with "canny", its edges white on black.
+    """The control image at `size`, by the rule of the init image; with "canny", its edges white on black.
 
-    Canny, IEEE PAMI 8(6), 1986, as OpenCV does it on the grey picture with thresholds `low` and `high`.
+    Canny, IEEE PAMI 8(6), 1986, as OpenCV does it on the grey image with thresholds `low` and `high`.
     """
     picture = start_picture(Path(control.image), control.image_digest, *size, fit or DEFAULT_FIT)
     if control.preprocess == "none":

@@ -110,7 +110,7 @@ def use_scheduler(pipe: Any, name: str, original: Any) -> None:
     if not _compatible(choice.cls, original):
         known = sorted(key for key, one in SCHEDULERS.items() if _compatible(one.cls, original))
         raise InputError(
-            f"the scheduler {name} does not go with this model's {type(original).__name__}",
+            f"the scheduler {name} does not work with this model's {type(original).__name__}",
             where="scheduler",
             hint=f"Use one of: {', '.join([DEFAULT, *known])}.",
         )

@@ -117,7 +117,7 @@ class Accelerated:
     def _see_timestep(self, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         found = kwargs.get("timestep", args[1] if len(args) > 1 else None)
         now = float(found.flatten()[0]) if isinstance(found, torch.Tensor) else float(found or 0.0)
-        if now > self._timestep:  # a second pass over the same picture
+        if now > self._timestep:  # a second pass over the same image
             self.begin()
         self._timestep = now
 
@@ -157,7 +157,7 @@ def _compile(denoiser: Any) -> None:
 
     # A block that can't be compiled here (no compiler, an odd shape) runs as it is.
     torch._dynamo.config.suppress_errors = True
-    # Each size of picture and batch has its own graphs; past torch's limit of 8 a block would run uncompiled, unsaid.
+    # Each size of image and batch has its own graphs; past torch's limit of 8 a block would run uncompiled, unsaid.
     torch._dynamo.config.recompile_limit = max(_GRAPHS, torch._dynamo.config.recompile_limit)
     if getattr(denoiser, "_repeated_blocks", None):
         denoiser.compile_repeated_blocks(dynamic=False)

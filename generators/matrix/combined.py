@@ -1,4 +1,4 @@
-"""What a cell's settings come to: the sweep's own, then those of its facet values, one after another."""
+"""The settings of one cell: the sweep's own, overridden by those of its facet values, one after another."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def check_able(fields: Mapping[str, Any], facts: ModelFacts, *, where: str) -> N
     for name in EXTRAS:
         if fields.get(name) and name not in facts.remote.starts_from:
             raise InputError(
-                f"{facts.model} can't be asked for {name}",
+                f"{facts.model} does not take {name}",
                 where=where,
                 hint="Leave it out for this model, or say it the engine's own way: <lora:name:1> in A1111's prompt, "
                 "a node of ComfyUI's workflow."

@@ -280,7 +280,9 @@ class Matrix:
             lengths = {facet: len(facets[facet]) for facet in group}
             if len(set(lengths.values())) != 1:
                 counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
-                raise InputError(f"zipped facets need as many values each; they have: {counts}", where=where)
+                raise InputError(
+                    f"zipped facets need the same number of values each; they have: {counts}", where=where
+                )
             in_step.update({facet: tuple(group) for facet in group})
         groups = dict.fromkeys(in_step.get(facet, (facet,)) for facet in facets)
         order = list(facets)
@@ -344,6 +346,4 @@ class Matrix:
                 hint="Take a `sample:` of it, or raise `limit:`.",
             )
         if self._all > _MAX_INDEX:
-            raise InputError(
-                f"the matrix has {self._all:,} cells, too many to number", where=source.where(())
-            )
+            raise InputError(f"the matrix has {self._all:,} cells, too many to count", where=source.where(()))

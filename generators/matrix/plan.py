@@ -24,7 +24,7 @@ from nonesuch.generators.sweepfile.sweep import Sweep
 FIRST_PROMPTS: Final = 5
 PRICED: Final = 20_000  # cells whose price is looked up
 SERVICE_SECONDS: Final = 10.0  # an image of a hosted service, several asked for at once
-# Bytes a pixel on disk for pictures with much texture, and what the credential, XMP and thumbnail add.
+# Bytes per pixel on disk for images with much texture, and what the credential, XMP and thumbnail add.
 BYTES_PER_PIXEL: Final = {"png": 1.7, "jpeg": 0.35, "webp": 0.2}
 BYTES_PER_IMAGE: Final = 20_000
 # Seconds for each step and megapixel of an SD 1.5 sized model, where nothing was measured yet.

@@ -58,7 +58,7 @@ class Space:
         return tuple(positions)
 
     def _completions(self, axis: int, mask: int) -> int:
-        """How many ways there are to go on from `axis` with the clauses in `mask` still matching."""
+        """How many ways there are to continue from `axis` with the clauses in `mask` still matching."""
         if axis == len(self._lengths):
             kept = not mask & self._exclude and (not self._only or mask & self._only)
             return 1 if kept else 0

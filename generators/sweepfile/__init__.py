@@ -1,1 +1,1 @@
-"""The sweep file: one strict model of all that it may say, and reading it with its lines."""
+"""The sweep file: one strict model of all that it may hold, and reading it with line numbers."""

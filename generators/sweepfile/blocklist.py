@@ -71,7 +71,7 @@ def words(text: str) -> list[str]:
 
 
 def read_blocklist(path: Path, *, where: str) -> dict[str, str]:
-    """The terms of a text file, one a line, with their places; blank lines and lines from # on are left out.
+    """The terms of a text file, one per line, with their places; blank lines and lines from # on are left out.
 
     Raises InputError when the file is missing or is not UTF-8.
     """

@@ -1,4 +1,4 @@
-"""What a run spends and on what: its budget, when its best images have settled, where later images go."""
+"""Budget, early stopping and adaptive sampling: what a run may spend, when it may end, where later images go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a sweep file, said once, at its line, with what to do."""
+"""Pydantic's errors about a sweep file as InputErrors: each reported once, with its line and what to do."""
 
 from __future__ import annotations
 

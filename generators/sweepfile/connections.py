@@ -1,4 +1,4 @@
-"""Other programs and services that draw: where a sweep says how to reach each one and what it may cost.
+"""The sweep file's `engines` section: how to reach other programs and services that draw, and what they may cost.
 
 A key is named, never written: `env:NAME` reads an environment variable, `prefect:BLOCK` a Prefect Secret block.
 """
@@ -39,7 +39,7 @@ class Connection(Strict):
     )
     per_minute: Annotated[float, Field(gt=0, description="requests a minute at most")] | None = None
     price: (
-        Annotated[float, Field(ge=0, description="US dollars an image; the price table's when left out")]
+        Annotated[float, Field(ge=0, description="US dollars per image; the price table's when left out")]
         | None
     ) = None
     bind: Annotated[
@@ -90,7 +90,7 @@ class Connection(Strict):
 
 
 def connection_of(model: str, connections: Mapping[str, Connection]) -> Connection:
-    """The settings of a model's engine: those of its kind ("comfyui"), overruled by those of the very model."""
+    """The settings of a model's engine: those of its kind ("comfyui"), overridden by those of that model."""
     kind = connections.get(model.split(":", 1)[0], Connection())
     own = connections.get(model, Connection())
     chosen = {name: getattr(one, name) for one in (kind, own) for name in one.model_fields_set}

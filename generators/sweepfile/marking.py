@@ -1,4 +1,4 @@
-"""What the sweep file says of marks: watermark, credential, whose key signs, who vouches for the time."""
+"""The sweep file's `marking` section: watermark, credential, signing key, timestamp authority."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Timestamp(Strict):
     url: Annotated[str, Field(pattern=r"^https?://\S+$", description="address of the authority")]
     policy: Annotated[
         Literal["fail", "queue", "continue"],
-        Field(description="when it is away: fail the image, sign and stamp later, or go on without"),
+        Field(description="when it is away: fail the image, sign and stamp later, or continue without"),
     ] = "fail"
 
 

@@ -47,7 +47,7 @@ class RunEngine(Strict):
     @model_validator(mode="after")
     def _devices_fit(self) -> RunEngine:
         if isinstance(self.devices, int) and self.devices < 1:
-            raise ValueError("devices: at least one has to draw")
+            raise ValueError("devices: at least one is needed")
         if isinstance(self.devices, list) and not self.devices:
             raise ValueError("devices: the list is empty")
         if self.chosen == "here" and (self.timeout or self.devices or self.address):

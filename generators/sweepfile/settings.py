@@ -48,13 +48,11 @@ class Settings(WaySettings):
         | None
     ) = None
     init_image: (
-        Annotated[str, Field(min_length=1, description="picture to start from, relative to the sweep file")]
+        Annotated[str, Field(min_length=1, description="image to start from, relative to the sweep file")]
         | None
     ) = None
     mask: (
-        Annotated[
-            str, Field(min_length=1, description="picture of the init image's size; white is drawn anew")
-        ]
+        Annotated[str, Field(min_length=1, description="image of the init image's size; white is drawn anew")]
         | None
     ) = None
     strength: (

@@ -1,4 +1,4 @@
-"""The sweep file: one strict model of everything a sweep may say, and loading it with clear complaints."""
+"""The sweep file: one strict model of everything a sweep may hold, and loading it with clear errors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Scoring(Strict):
     ) = None
     unsafe: Annotated[
         Literal["keep", "blur", "discard"],
-        Field(description="what becomes of an image whose safety is below the threshold"),
+        Field(description="what happens to an image whose safety is below the threshold"),
     ] = "keep"
 
 

@@ -1,4 +1,4 @@
-"""Reading a YAML file so that every later complaint can name its line: plain data plus a map of places."""
+"""Reading a YAML file so that every later error can name its line: plain data plus a map of positions."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
-"""Ways of making a picture beyond one drawing from text: as a recipe holds them, as a sweep file says them,
-and what is checked of them before anything is drawn."""
+"""Ways of drawing beyond text to image: as a recipe holds them, as a sweep file states them,
+and the checks before anything is drawn."""

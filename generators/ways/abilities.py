@@ -1,4 +1,4 @@
-"""Which ways go with which diffusers pipeline, as far as that is known from its class before it is loaded.
+"""Which ways each diffusers pipeline supports, as far as its class shows before it is loaded.
 
 A class that is not listed is asked when it is loaded. tests/generators/test_ways_planning.py holds this table
 against the installed diffusers.
@@ -11,7 +11,7 @@ from typing import Final
 from nonesuch.foundation.errors import InputError
 from nonesuch.generators.models import ModelFacts
 
-# What each class can do: start from a picture ("image"), be guided by ControlNets ("control") or an image prompt
+# What each class can do: start from an image ("image"), be guided by ControlNets ("control") or an image prompt
 # ("image_prompt"), and hand its latents to a refiner ("refiner").
 ABILITIES: Final[dict[str, frozenset[str]]] = {
     "StableDiffusionPipeline": frozenset({"image", "control", "image_prompt"}),
@@ -27,10 +27,10 @@ ABILITIES: Final[dict[str, frozenset[str]]] = {
 }
 
 _WORDS: Final = {
-    "image": "can't start from a picture",
+    "image": "can't start from an image",
     "control": "takes no ControlNet",
     "image_prompt": "takes no image prompt",
-    "refiner": "hands its latents to no refiner",
+    "refiner": "can't pass its latents to a refiner",
 }
 
 

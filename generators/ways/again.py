@@ -1,4 +1,4 @@
-"""The settings that bring a recipe's start and ways back: from plain data, as credentials and catalogs tell them."""
+"""The settings that repeat a recipe's init image and ways, from plain data as credentials and catalogs hold it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MISSING: Final = "picture-{0}.png"
 def start_and_ways(recipe: Mapping[str, Any], find: FindFile) -> tuple[dict[str, Any], list[str]]:
     """The settings of what a recipe starts from and of its ways, and a sentence for each file that is not found.
 
-    A picture that is not found stands under a name made from its digest; sizes are those of the first pass.
+    An image that is not found stands under a name made from its digest; sizes are those of the first pass.
     """
     return _Writer(find).settings(recipe)
 
@@ -30,7 +30,7 @@ class _Writer:
         found: dict[str, Any] = {}
         digest = recipe.get("init_image_digest")
         if digest:
-            found["init_image"] = self._picture(digest, "the picture it starts from")
+            found["init_image"] = self._picture(digest, "the image it starts from")
             found |= {
                 name: recipe[name] for name in ("strength", "fit", "parent") if recipe.get(name) is not None
             }
@@ -66,12 +66,12 @@ class _Writer:
             "end",
             *(("low", "high") if part["preprocess"] == "canny" else ()),
         )
-        image = self._picture(part["image_digest"], "the picture of a ControlNet")
+        image = self._picture(part["image_digest"], "the image of a ControlNet")
         return {**self._model(part), "image": image, **{name: part[name] for name in kept}}
 
     def _image_prompt(self, part: Mapping[str, Any]) -> dict[str, Any]:
         found = {
-            "image": self._picture(part["image_digest"], "the picture of the image prompt"),
+            "image": self._picture(part["image_digest"], "the image of the image prompt"),
             "adapter": self._find(part["adapter_digest"], part["adapter"]) or part["adapter"],
             "scale": part["scale"],
         }

@@ -1,4 +1,4 @@
-"""Frames between two prompts or two seeds: what the settings say, and the recipe of one frame."""
+"""Frames between two prompts or two seeds: their settings, and the recipe of one frame."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def other_ends(sweep: Sweep) -> dict[str, Template]:
 def check_between(between: Mapping[str, Any], *, where: str) -> None:
     """Raise InputError for frames that lead nowhere, or of which nothing says how far they have come."""
     if "prompt" not in between and "seed" not in between:
-        raise InputError("between needs a prompt, a seed, or both: where the frames lead to", where=where)
+        raise InputError("between needs a prompt, a seed, or both: the end of the frames", where=where)
     if "at" not in between:
         raise InputError(
-            "nothing says how far the frames are between the two ends",
+            "the position of the frames between the two ends is missing",
             where=where,
             hint="Add a facet: facets: {frame: {frames: 24}}, or between: {at: 0.5}.",
         )

@@ -1,4 +1,4 @@
-"""From the ways of a cell's settings to the fields of its recipe: pictures and weights by digest, all checked."""
+"""From the ways of a cell's settings to the fields of its recipe: images and weights by digest, all checked."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ DEFAULT_CONTROL: Final = {
 }  # fmt: skip
 DEFAULT_IMAGE_SCALE: Final = 0.6
 NETWORKS: Final = (".safetensors", ".pth", ".pt", ".ckpt")  # files of upscaling networks
-# Classes of diffusers that enlarge a picture, each by the one factor that it was trained for.
+# Classes of diffusers that enlarge an image, each by the one factor that it was trained for.
 UPSCALERS: Final = {"StableDiffusionLatentUpscalePipeline": 2, "StableDiffusionUpscalePipeline": 4}
-_SMALLEST: Final = 8  # px; least side of a picture within margins
+_SMALLEST: Final = 8  # px; least side of an image within margins
 
 
 class WayPlanner:
@@ -73,7 +73,7 @@ class WayPlanner:
         if (hires := combined.get("hires")) is not None:
             if "mask" in combined or extend is not None:
                 raise InputError(
-                    "a high-resolution pass draws all of the picture again, also what a mask keeps",
+                    "a high-resolution pass draws all of the image again, also what a mask keeps",
                     where=self._where(("settings", "hires")),
                     hint="Let a second sweep enlarge the result: facets: {image: {catalog: …}}.",
                 )
@@ -107,15 +107,15 @@ class WayPlanner:
         return self._source.where(place)
 
     def _start(self, combined: Mapping[str, Any], facts: ModelFacts) -> dict[str, Any]:
-        """The fields of the picture that a recipe starts from; empty for text alone."""
+        """The fields of the image that a recipe starts from; empty for text alone."""
         init_image, mask = combined.get("init_image"), combined.get("mask")
         if init_image is None:
             for name in ("mask", "strength", "fit", "parent", "extend"):
                 if name in combined:
                     raise InputError(
-                        f"{name} says nothing without an init_image",
+                        f"{name} has no effect without an init_image",
                         where=self._where(("settings", name)),
-                        hint="Name the picture to start from: settings: {init_image: picture.png}.",
+                        hint="Name the image to start from: settings: {init_image: image.png}.",
                     )
             return {}
         folder, where = self._source.folder, self._where(("settings", "init_image"))
@@ -134,20 +134,20 @@ class WayPlanner:
             check_mask(folder / mask, folder / init_image, where=where)
             start |= {"mask": str(folder / mask), "mask_digest": self._digest(folder / mask, where)}
         if start["strength"] < 1 or (mask is None and "extend" not in combined):
-            # a mask is filled from pure noise by any pipeline; all else needs its form that starts from a picture
+            # a mask is filled from pure noise by any pipeline; all else needs its form that starts from an image
             check_ability(facts, "image", where=self._where(("settings", "init_image")))
         if "between" in combined and combined["between"].get("seed") is not None:
             raise InputError(
                 "frames between two seeds start from noise, not from an init_image",
                 where=self._where(("settings", "between")),
-                hint="Leave the seed out of between; frames between two prompts may start from a picture.",
+                hint="Leave the seed out of between; frames between two prompts may start from an image.",
             )
         return start
 
     def _first_size(
         self, combined: Mapping[str, Any], facts: ModelFacts, start: Mapping[str, Any]
     ) -> tuple[int, int]:
-        """Width and height of the first drawing: as set, the extended picture's own, or the model's default."""
+        """Width and height of the first drawing: as set, the extended image's own, or the model's default."""
         extend = combined.get("extend")
         if extend is None or "width" in combined or "height" in combined:
             return combined.get("width", facts.defaults.width), combined.get("height", facts.defaults.height)
@@ -174,9 +174,9 @@ class WayPlanner:
         inside = (width - margins.left - margins.right, height - margins.top - margins.bottom)
         if min(inside) < _SMALLEST:
             raise InputError(
-                f"the margins leave no room for the picture in {width}x{height} pixels",
+                f"the margins leave no room for the image in {width}x{height} pixels",
                 where=where,
-                hint="Set a larger width and height, or leave both out: then they follow from picture and margins.",
+                hint="Set a larger width and height, or leave both out: then they follow from image and margins.",
             )
         return margins
 
@@ -195,7 +195,7 @@ class WayPlanner:
     def _control(self, given: Mapping[str, Any], facts: ModelFacts) -> Control:
         place = ("settings", "control")
         model = self._needed(given, "model", place, "the folder or hub id of a ControlNet")
-        image = self._source.folder / self._needed(given, "image", place, "the picture that guides it")
+        image = self._source.folder / self._needed(given, "image", place, "the image that guides it")
         settings: dict[str, Any] = {**DEFAULT_CONTROL, **given}
         where = self._where(place)
         path, digest = self._component(model, given.get("revision"), facts, where)
@@ -210,7 +210,7 @@ class WayPlanner:
 
     def _image_prompt(self, given: Mapping[str, Any]) -> ImagePrompt:
         place = ("settings", "image_prompt")
-        image = self._source.folder / self._needed(given, "image", place, "the picture")
+        image = self._source.folder / self._needed(given, "image", place, "the image")
         adapter = self._source.folder / self._needed(
             given, "adapter", place, "the IP-Adapter's safetensors file"
         )

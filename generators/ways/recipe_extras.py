@@ -1,4 +1,4 @@
-"""What a recipe may hold beyond one drawing from text: frozen parts, their identity, and what of them is told.
+"""What a recipe may hold beyond text to image: frozen parts, their identity, and what of them is published.
 
 A part's fields marked `local` say where a file lies. They are no part of the identity, which has digests.
 """
@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Final, TypeAlias
 
-PICTURE: Final = {"local": "picture"}  # where a picture lies: it may name a person, so it is never told
-MODEL: Final = {"local": "model"}  # where weights lie: their file's name is told
+PICTURE: Final = {"local": "picture"}  # where an image lies: it may name a person, so it is never published
+MODEL: Final = {"local": "model"}  # where weights lie: their file's name is published
 NOTE: Final = {"local": "note"}  # as the sweep said it; the sizes before and after are what counts
 
 
 @dataclass(frozen=True, slots=True)
 class Extend:
-    """Outpainting: margins around the picture, in px of the picture that is drawn."""
+    """Outpainting: margins around the image, in px of the image that is drawn."""
 
     left: int
     top: int
@@ -47,7 +47,7 @@ class Refiner:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A ControlNet and the picture that guides it."""
+    """A ControlNet and the image that guides it."""
 
     model: str = field(metadata=MODEL)  # hub id or folder
     digest: str
@@ -63,7 +63,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class ImagePrompt:
-    """A picture as a prompt, through an IP-Adapter."""
+    """An image as a prompt, through an IP-Adapter."""
 
     adapter: str = field(metadata=MODEL)  # safetensors file
     adapter_digest: str
@@ -76,7 +76,7 @@ class ImagePrompt:
 
 @dataclass(frozen=True, slots=True)
 class Upscaler:
-    """What makes a picture larger."""
+    """What makes an image larger."""
 
     kind: str  # "lanczos", "latent" (the latents, before decoding), "network" (ESRGAN and its kin) or "pipeline"
     model: str | None = field(default=None, metadata=MODEL)
@@ -85,7 +85,7 @@ class Upscaler:
 
 @dataclass(frozen=True, slots=True)
 class Hires:
-    """High-resolution pass: the picture enlarged, then drawn again from itself."""
+    """High-resolution pass: the image enlarged, then drawn again from itself."""
 
     width: int  # px before
     height: int
@@ -97,7 +97,7 @@ class Hires:
 
 @dataclass(frozen=True, slots=True)
 class Upscale:
-    """The finished picture made larger."""
+    """The finished image made larger."""
 
     width: int  # px before
     height: int
@@ -135,7 +135,7 @@ def identity(part: Any) -> Any:
 
 
 def told(part: Any, *, paths: bool) -> Any:
-    """A part as catalogs (`paths`) and credentials (file names alone) tell it; pictures by their digest."""
+    """A part as catalogs (`paths`) and credentials (file names alone) tell it; images by their digest."""
     if isinstance(part, tuple):
         return [told(one, paths=paths) for one in part]
     if not dataclasses.is_dataclass(part):
@@ -154,7 +154,7 @@ def told(part: Any, *, paths: bool) -> Any:
 
 
 def part_from(name: str, data: Any) -> Any:
-    """The part of a recipe's field that JSON holds; pictures' places that were not told are "".
+    """The part of a recipe's field that JSON holds; images' paths that were not published are "".
 
     Raises TypeError, KeyError or ValueError for data that is none.
     """

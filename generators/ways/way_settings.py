@@ -1,4 +1,4 @@
-"""The ways as a sweep file says them. Every key may be left out in one place and set in another: facet values
+"""The ways as a sweep file states them. Every key may be left out in one place and set in another: facet values
 merge into the sweep's own; what must be there is asked for when a recipe is made."""
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class RefinerSetting(Strict):
 
 
 class ControlSetting(Strict):
-    """A ControlNet and its picture."""
+    """A ControlNet and its image."""
 
     model: Model | None = None
     revision: Annotated[str, Field(min_length=1)] | None = None
@@ -69,7 +69,7 @@ class ControlSetting(Strict):
 
 
 class ImagePromptSetting(Strict):
-    """A picture as a prompt, through an IP-Adapter."""
+    """An image as a prompt, through an IP-Adapter."""
 
     image: Annotated[str, Field(min_length=1, description="relative to the sweep file")] | None = None
     adapter: Annotated[str, Field(min_length=1, description="safetensors file")] | None = None
@@ -89,7 +89,7 @@ class HiresSetting(Strict):
 
 
 class UpscaleSetting(Strict):
-    """The finished picture made larger."""
+    """The finished image made larger."""
 
     scale: Annotated[float, Field(gt=1, le=16, description="of the side")] | None = None
     upscaler: UpscalerName | None = None
@@ -139,7 +139,7 @@ class WaySettings(Strict):
         for name in WAY_SETTINGS:
             way = getattr(self, name)
             if isinstance(way, Strict) and not way.model_fields_set:
-                raise ValueError(f"{name} says nothing; give it its keys")
+                raise ValueError(f"{name} is empty; give it its keys")
         return self
 
     def chosen_ways(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What the assertions of one manifest say: the software, source types, soft bindings, the recipe.
+"""Reading the assertions of one manifest: the software, source types, soft bindings, the recipe.
 
-The input is the SDK's JSON of a stranger's manifest: every type is checked before it is used.
+The input is the SDK's JSON of an untrusted manifest: every type is checked before it is used.
 """
 
 from __future__ import annotations

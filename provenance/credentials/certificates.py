@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from nonesuch.foundation.errors import InputError
 from nonesuch.provenance.signing.keys import KeyPair
 
-# emailProtection, documentSigning and C2PA claim signing; the SDK is told the same three.
+# emailProtection, documentSigning and C2PA claim signing; the SDK gets the same three.
 SIGNING_USES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1")
 _FORBIDDEN_USES = ("2.5.29.37.0",)  # anyExtendedKeyUsage
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}

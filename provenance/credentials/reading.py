@@ -64,7 +64,7 @@ class ManifestReport:
 
 @dataclass(frozen=True, slots=True)
 class CredentialReport:
-    """What a file's credential says of itself; `manifests` starts with the active one."""
+    """The report on a file's credential; `manifests` starts with the active one."""
 
     integrity: Integrity
     manifests: tuple[ManifestReport, ...]

@@ -1,4 +1,4 @@
-"""Whom to believe: the pinned C2PA trust lists, or the user's file instead, and the user's own anchors."""
+"""Whom to trust: the pinned C2PA trust lists, or the user's file instead, and the user's own anchors."""
 
 from __future__ import annotations
 

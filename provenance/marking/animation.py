@@ -1,4 +1,4 @@
-"""An animated WebP made of marked pictures: lossless, so that each frame keeps its own watermark, and signed with
+"""An animated WebP made of marked images: lossless, so that each frame keeps its own watermark, and signed with
 every frame's file as an ingredient."""
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def animate(
 
     Without a `quality` it is lossless: the frames' pixels, and with them their watermarks, are those of the files.
     The credential names each file once as an ingredient, its own credential checked and kept. Without a signer it
-    has none. Raises InputError for pictures of different sizes, too few or too many, and ProvenanceError
+    has none. Raises InputError for images of different sizes, too few or too many, and ProvenanceError
     when signing fails.
     """
     if not 2 <= len(frames) <= MAX_FRAMES:

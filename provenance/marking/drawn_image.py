@@ -22,10 +22,10 @@ __all__ = ["MarkRequest", "MarkSeconds", "MarkedFile", "ParentCheck", "mark_imag
 
 
 def mark_image(image: RGB, request: MarkRequest, signer: Signer | None = None) -> MarkedFile:
-    """The picture (uint8 [H, W, 3]) as a finished file with the marks that `request` asks for.
+    """The image (uint8 [H, W, 3]) as a finished file with the marks that `request` asks for.
 
     `signer` may be None only when `request.credentials` is False. Safe to call from many threads with one
-    signer. Raises InputError for a bad request or picture, ProvenanceError when signing fails.
+    signer. Raises InputError for a bad request or image, ProvenanceError when signing fails.
     """
     _check(image, request, signer)
     started = time.perf_counter()
@@ -66,7 +66,7 @@ def mark_image(image: RGB, request: MarkRequest, signer: Signer | None = None) -
 
 def _check(image: RGB, request: MarkRequest, signer: Signer | None) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise InputError(f"a picture must be uint8 [H, W, 3], not {image.dtype} {list(image.shape)}")
+        raise InputError(f"an image must be uint8 [H, W, 3], not {image.dtype} {list(image.shape)}")
     if not 0 <= request.watermark_payload < 1 << 64:
         raise InputError(f"the watermark payload {request.watermark_payload} does not fit 64 bits")
     if request.credentials and signer is None:

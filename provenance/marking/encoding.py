@@ -1,4 +1,4 @@
-"""Encoding a picture with its XMP packet: PNG bit-exactly, JPEG and WebP at a stated quality.
+"""Encoding an image with its XMP packet: PNG bit-exactly, JPEG and WebP at a stated quality.
 
 The packet is put in as the formats want it: PNG iTXt `XML:com.adobe.xmp`, JPEG APP1, WebP chunk `XMP `.
 """
@@ -29,7 +29,7 @@ _SEGMENT_MAX = 65_533  # bytes of payload in one JPEG segment
 def encode_image(
     image: RGB, format: Format, *, quality: int | None = None, xmp: bytes | None = None
 ) -> bytes:
-    """The uint8 [H, W, 3] picture as a file of `format`.
+    """The uint8 [H, W, 3] image as a file of `format`.
 
     PNG ignores `quality` and gives the same pixels back. JPEG's default is 95 (4:2:0). WebP without a
     quality is lossless. Raises InputError for an unknown format, a quality outside 1–100, a WebP over
@@ -81,7 +81,7 @@ def _encode_cv2(image: RGB, suffix: str, parameters: list[int]) -> bytes:
 
     done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
     if not done:
-        raise ProvenanceError(f"could not encode a {image.shape[1]}x{image.shape[0]} picture as {suffix}")
+        raise ProvenanceError(f"could not encode a {image.shape[1]}x{image.shape[0]} image as {suffix}")
     return bytes(np.asarray(encoded).tobytes())
 
 
@@ -113,5 +113,5 @@ def _insert_jpeg_xmp(jpeg: bytes, xmp: bytes | None) -> bytes:
 
 
 def one_pixel_png() -> bytes:
-    """A black picture of one pixel, for trying a signer out."""
+    """A black image of one pixel, for trying a signer out."""
     return _encode_png(np.zeros((1, 1, 3), np.uint8), None)

@@ -1,4 +1,4 @@
-"""Marking pictures that other programs made: watermark and credential, with the original as the parent.
+"""Marking images that other programs made: watermark and credential, with the original as the parent.
 
 The file keeps its format, its metadata, colour profile and transparency; its pixels change by the watermark
 alone (JPEG and lossy WebP are encoded anew).
@@ -31,7 +31,7 @@ from nonesuch.provenance.watermark.payloads import without_origin
 _FORMATS: dict[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 _LONGEST_COMMENT = 0xFFFF - 2  # bytes of a JPEG's segment
 _BITS_PER_SAMPLE = 258  # TIFF tag
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits a channel
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits per channel
 _METADATA = "c2pa.metadata"
 
 
@@ -48,15 +48,15 @@ def mark_file(
     watermark_key: bytes | None = None,
     training_use: TrainingUse = "notAllowed",
 ) -> MarkedFile:
-    """The picture at `path` with a watermark and a credential.
+    """The image at `path` with a watermark and a credential.
 
-    A picture that has a credential keeps it as the parent ingredient, also a broken one, which
-    `MarkedFile.parents` then says. `payload` (64 bits) defaults to the first bits of the file's SHA-256; of a
-    picture that nobody says a model made, its last 20 bits become a digest, see nonesuch.provenance.watermark.payloads.
-    `source_type`, an IPTC name or URI, is what the user says of a picture's origin. `format` defaults to the
+    An image that has a credential keeps it as the parent ingredient, also a broken one, which
+    `MarkedFile.parents` then says. `payload` (64 bits) defaults to the first bits of the file's SHA-256; of an
+    image without a statement that a model made it, its last 20 bits become a digest, see nonesuch.provenance.watermark.payloads.
+    `source_type`, an IPTC name or URI, is the user's statement of an image's origin. `format` defaults to the
     file's own, else PNG. `watermark` is a name of the registry of watermarks; of nonesuch's own, `watermark_key` makes
     a mark that only its holder can read, None uses the public key.
-    Raises InputError for files that can't be read or would lose something: animations, 16-bit pictures.
+    Raises InputError for files that can't be read or would lose something: animations, 16-bit images.
     """
     data = read_limited(path)
     mime = sniff_mime(data)
@@ -73,7 +73,7 @@ def mark_file(
     encoded = time.perf_counter()
     actions, assertions, ingredients = _story(check.integrity != "unsigned", data, mime, source_type)
     definition = manifest.assemble(
-        f"image {number:016x}",  # not the file's name, which may be somebody's
+        f"image {number:016x}",  # not the file's name, which may be a person's
         actions,
         assertions,
         binding=(algorithm, number),
@@ -101,7 +101,7 @@ def mark_file(
 def _story(
     has_credential: bool, data: bytes, mime: str, source_type: str | None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[Ingredient]]:
-    """Actions, assertions and ingredients: what is known of how the picture came about."""
+    """Actions, assertions and ingredients: what is known of how the image came about."""
     uri = None if source_type is None else vocabulary.source_type_uri(source_type)
     if uri is not None and not has_credential:
         # No history to keep: the user's word on the origin is where it begins.
@@ -120,16 +120,16 @@ def _story(
 
 def _open(data: bytes, path: Path) -> Image.Image:
     image = open_image(data, where=str(path))
-    # of a phone's MPO, whose further pictures are a gain map or a depth map, the first is the picture
+    # of a phone's MPO, whose further images are a gain map or a depth map, the first is the image
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         what = "has several pages" if image.format == "TIFF" else "is an animation"
-        raise InputError(what, where=str(path), hint="Only single still pictures can be marked.")
+        raise InputError(what, where=str(path), hint="Only single still images can be marked.")
     deep = _bits(image, data) > 8
     if image.mode not in _MODES or deep:
         raise InputError(
-            "has more than 8 bits a channel" if deep else f"has pixels of kind {image.mode}",
+            "has more than 8 bits per channel" if deep else f"has pixels of kind {image.mode}",
             where=str(path),
-            hint="Save it with 8 bits a channel first: marking would lose the rest.",
+            hint="Save it with 8 bits per channel first: marking would lose the rest.",
         )
     try:
         image.load()
@@ -182,8 +182,8 @@ def _encode(
     payload: int,
     source_type: str | None,
 ) -> bytes:
-    """The marked picture in `target`, with the original's profile, EXIF, text and XMP."""
-    # An XMP packet that is there already stays as it is: it is part of what the picture came with.
+    """The marked image in `target`, with the original's profile, EXIF, text and XMP."""
+    # An XMP packet that is there already stays as it is: it is part of what the image came with.
     xmp = source.xmp or xmp_packet(
         XmpFields(
             source_type=None if source_type is None else vocabulary.source_type_uri(source_type),

@@ -1,6 +1,6 @@
 """Private keys and certificates on disk: the local authority made on first use, and a user's own by path.
 
-The local authority lives in `<config>/keys` (folder 0700): `authority.pem` and `signer.pem` each hold one
+The local authority lies in `<config>/keys` (folder 0700): `authority.pem` and `signer.pem` each hold one
 private key and its certificate (0600, so that the pair is replaced in one rename), `anchors/` holds the
 public certificates of every authority this user has had, so that rotation never orphans older images.
 """

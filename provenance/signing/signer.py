@@ -1,4 +1,4 @@
-"""The signer: it turns encoded bytes and a manifest definition into a file with a credential.
+"""The signer: turns encoded bytes and a manifest definition into a file with a credential.
 
 One Signer serves all threads of a process (measured: c2pa-python releases the interpreter lock).
 """
@@ -133,7 +133,7 @@ class Signer:
                 raise CertificateTimeError(
                     f"the signing certificate is valid from {self.not_before:%Y-%m-%d %H:%M} to {self.not_after:%Y-%m-%d %H:%M} "
                     f"UTC, and this machine's clock says {now:%Y-%m-%d %H:%M}",
-                    hint="Set the clock, renew the certificate or run `nonesuch keys rotate`; the same command goes on.",
+                    hint="Set the clock, renew the certificate or run `nonesuch keys rotate`; then run it again to continue.",
                 ) from error
             timed = native is self._timed
             reason = self._external_errors.pop() if self._external_errors else error
@@ -173,7 +173,7 @@ def open_signer(
         )
     if timestamp_url is None and timestamp_policy != "fail":
         raise InputError(
-            f"the timestamp policy {timestamp_policy!r} speaks of an authority that is not named",
+            f"the timestamp policy {timestamp_policy!r} needs a timestamp authority, and none is named",
             hint="Name its address, or leave the policy out.",
         )
     timestamps = (timestamp_url, timestamp_policy)
@@ -310,7 +310,7 @@ _SMALLEST: dict[str, Any] = {  # a manifest for trying a signer out
 
 
 def check_signer(signer: Signer) -> None:
-    """Sign a one-pixel picture, without a timestamp: whatever the SDK refuses is refused here, not mid-sweep.
+    """Sign a one-pixel image, without a timestamp: whatever the SDK refuses is refused here, not mid-sweep.
 
     Raises InputError with the SDK's reason.
     """

@@ -1,4 +1,4 @@
-"""Late timestamps: what was signed while the authority was away gets its timestamp by an update manifest.
+"""Late timestamps: a file signed while the authority was unreachable gets its timestamp by an update manifest.
 
 C2PA specification 2.4, "Update manifests" and "Time-stamp assertion": the update refers to the manifest that was
 the active one as its parent, changes nothing else, and carries a timestamp over that manifest's signature. It
@@ -25,7 +25,7 @@ TimestampState = Literal["authority", "queued"]
 
 
 def timestamp_state(signed: bool, timestamped: bool, policy: TimestampPolicy) -> TimestampState | None:
-    """What a catalog's `timestamp` column says of a file: from the authority, waiting for it, or None."""
+    """The value of a catalog's `timestamp` column for a file: from the authority, waiting for it, or None."""
     if not signed:
         return None
     if timestamped:
@@ -36,8 +36,8 @@ def timestamp_state(signed: bool, timestamped: bool, policy: TimestampPolicy) ->
 def stamp_file(data: bytes, signer: Signer, trust: TrustSet) -> SignedFile | None:
     """The file with an update manifest that timestamps its credential; None when it has a timestamp already.
 
-    The picture and everything else in the file stay as they are. `trust` says which signers are one's own.
-    Raises ProvenanceError when the file has no sound credential, was signed by someone else, can't be updated,
+    The image and everything else in the file stay as they are. `trust` says which signers are one's own.
+    Raises ProvenanceError when the file has no sound credential, was signed by another signer, can't be updated,
     or when the authority does not answer.
     """
     mime = sniff_mime(data)
@@ -53,7 +53,7 @@ def stamp_file(data: bytes, signer: Signer, trust: TrustSet) -> SignedFile | Non
     if active.trust != "own" and leaf_fingerprint(report.store, active.label) != signer.fingerprint:
         raise ProvenanceError(
             f"was signed by {active.signed_by or 'someone else'}",
-            hint="Only who signed a file adds to its credential; give the same certificate and key.",
+            hint="Only the signer of a file can add to its credential; give the same certificate and key.",
         )
     if mime not in STAMPABLE:
         raise ProvenanceError(

@@ -1,4 +1,4 @@
-"""Whether a timestamp authority answers: one that did not is left alone for a while, so that a sweep goes on."""
+"""Whether a timestamp authority answers: one that did not is not asked for a while, so that a sweep continues."""
 
 from __future__ import annotations
 

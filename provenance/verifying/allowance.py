@@ -1,4 +1,4 @@
-"""The time that a child process may spend on one file: seconds of a core, not of the clock.
+"""The time that a child process may spend on one file: seconds of CPU time, not of the clock.
 
 While other programs have the cores a file may take PATIENCE times as long on the clock. A process that neither runs
 nor waits for a core or a disk hangs, and is not given that long.
@@ -25,7 +25,7 @@ class Allowance:
         self._seen: tuple[float, float] | None = None  # processor time, and when it was last seen to work
 
     def over(self) -> str | None:
-        """Why the process may not go on, as a phrase; None as long as it may. Ask a few times a second."""
+        """Why the process may not continue, as a phrase; None as long as it may. Call it a few times per second."""
         now = time.monotonic()
         if now - self._begun <= self._seconds:
             return None

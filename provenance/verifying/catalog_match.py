@@ -1,11 +1,11 @@
-"""Finding an image in a catalog, and catching a watermark that was copied onto another picture.
+"""Finding an image in a catalog, and catching a watermark that was copied onto another image.
 
-Several rows may know one image: the file itself, imported without a word on its origin, and the row that drew it.
-All of them are heard and the one that tells most counts, so that a row which knows nothing hides nothing.
+Several rows may match one image: the file itself, imported without a statement of its origin, and the row that
+drew it. All are read and the one that says most counts, so that a row which knows nothing hides nothing.
 
 A 64-bit watermark can be lifted from one image and laid on another; the perceptual hash of the row that it was made
 for then disagrees. A hash also disagrees after a deep crop, so the original, where it still lies, is searched for the
-picture before the verdict is "conflict".
+image before the verdict is "conflict".
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from nonesuch.provenance import vocabulary
 from nonesuch.provenance.evidence import Evidence, Says
 from nonesuch.provenance.verifying.catalog_protocol import CatalogLookup, CatalogRecord
 
-# Of 64 bits. Re-encoding and resizing move an image's own hash by 0 to 8; unrelated pictures differ by 32 ± 6.
+# Of 64 bits. Re-encoding and resizing move an image's own hash by 0 to 8; unrelated images differ by 32 ± 6.
 SAME_DISTANCE = 6  # a match by fingerprint alone
-DIFFERENT_DISTANCE = 16  # beyond this a watermark's record shows another picture
-_MOST_SEARCHED = 4  # originals that are searched for one picture, of the rows that bear one watermark
+DIFFERENT_DISTANCE = 16  # beyond this a watermark's record shows another image
+_MOST_SEARCHED = 4  # originals that are searched for one image, of the rows that bear one watermark
 
 Way = Literal["digest", "watermark", "fingerprint"]
 _WAYS: tuple[Way, ...] = ("digest", "watermark", "fingerprint")
@@ -110,14 +110,14 @@ def find(catalog: CatalogLookup, digest: str, payloads: Iterable[int], image: RG
     if copied is None:
         return Match(tuple(hits), tuple(evidence))
     why = (
-        f"The watermark leads to {copied.record.path}, which shows another picture "
+        f"The watermark leads to {copied.record.path}, which shows another image "
         f"(fingerprints differ in {copied.distance} of 64 bits)."
     )
     return Match((copied, *hits), (*evidence, Evidence("catalog", "conflict", "strong", why)), why)
 
 
 def showing(bearers: Sequence[Hit], image: RGB, known: Iterable[str] = ()) -> list[Hit]:
-    """Those of the rows with one watermark that show the picture, or of which it is a part; `known` ids do.
+    """Those of the rows with one watermark that show the image, or of which it is a part; `known` ids do.
 
     A row without a hash can't be compared and is taken at its word.
     """
@@ -152,7 +152,7 @@ def makers(bearers: Sequence[Hit]) -> list[Hit]:
 
 
 def bearing(catalog: CatalogLookup, payload: int, phash: int) -> list[Hit]:
-    """The rows with that watermark, each with its distance from the picture whose hash is `phash`."""
+    """The rows with that watermark, each with its distance from the image whose hash is `phash`."""
     return [
         Hit(one, "watermark", None if one.phash is None else (one.phash ^ phash).bit_count())
         for one in catalog.by_watermark(payload)
@@ -160,7 +160,7 @@ def bearing(catalog: CatalogLookup, payload: int, phash: int) -> list[Hit]:
 
 
 def says(record: CatalogRecord) -> Says:
-    """What a row says of its image's origin."""
+    """A row's statement of its image's origin."""
     origin = vocabulary.origin_of(record.source_type or "")
     if origin in ("generated", "partly-generated"):
         return "ai-generated" if origin == "generated" else "ai-edited"
@@ -192,7 +192,7 @@ def _one_of_each_way(hits: Iterable[Hit]) -> list[Hit]:
 
 def _evidence(hit: Hit) -> Evidence:
     said = says(hit.record)
-    # a catalog's word on a camera is somebody's, as metadata's is
+    # a catalog's statement about a camera is a claim, as metadata's is
     grade = {"nothing": "none", "captured": "claimed"}.get(said, "strong")
     return Evidence("catalog", said, grade, f"The catalog's {hit.record.path} {_how(hit)}.")  # type: ignore[arg-type]
 
@@ -202,7 +202,7 @@ def _how(hit: Hit) -> str:
         return "is this very file"
     if hit.found_by == "fingerprint":
         return f"looks the same ({hit.distance} of 64 bits differ)"
-    return "has this watermark" + ("" if hit.distance is None else " and shows this picture")
+    return "has this watermark" + ("" if hit.distance is None else " and shows this image")
 
 
 def _contradiction(hits: Sequence[Hit]) -> list[Evidence]:

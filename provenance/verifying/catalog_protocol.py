@@ -1,4 +1,4 @@
-"""What verify asks of a catalog: a protocol and a record, so that provenance need not know catalogs."""
+"""What verification asks of a catalog: a protocol and a record, so that provenance need not import catalogs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 # What ties a watermark to a row: the image was drawn or marked here; of imported files, a sound credential names the
-# mark, or it was found in the pixels, where it may be a copy's or may have been copied.
+# watermark, or it was found in the pixels, where it may be a copy's or may have been copied.
 MarkFrom = Literal["own", "credential", "pixels"]
 
 
@@ -30,7 +30,7 @@ class CatalogRecord:
     recipe: dict[str, Any] | None = None
     generator: str | None = None
     manifest_digest: str | None = None
-    source_type: str | None = "trainedAlgorithmicMedia"  # IPTC name or URI; None when nobody said
+    source_type: str | None = "trainedAlgorithmicMedia"  # IPTC name or URI; None when not stated
     mark_from: MarkFrom = "own"
 
     @property

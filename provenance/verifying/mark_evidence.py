@@ -1,6 +1,6 @@
-"""What the watermarks of a picture say, in the light of its credential and a catalog.
+"""What the watermarks of an image mean, given its credential and a catalog.
 
-Pictures of any origin can be marked. A mark of nonesuch says by its own form whether it stands for a generated image
+Images of any origin can be marked. A watermark of nonesuch says by its own form whether it stands for a generated image
 (nonesuch.provenance.watermark.payloads). The credential that names it, or the catalog's record of the image that it was made for, can
 add to that and say that it stands for generated parts; what knows nothing of it takes nothing away.
 """
@@ -36,7 +36,7 @@ def marks_evidence(marks: Marks, credential: CredentialReport, match: Match | No
             f"watermark:{mark.name}",
             "ai-generated",
             "strong",
-            f"The image carries the mark {mark.name} of {mark.generator} ({mark.matched} of {mark.length} bits).",
+            f"The image carries the watermark {mark.name} of {mark.generator} ({mark.matched} of {mark.length} bits).",
         )
         for mark in marks.foreign
     ]
@@ -48,7 +48,7 @@ def marks_evidence(marks: Marks, credential: CredentialReport, match: Match | No
 
 
 def marks_json(marks: Marks) -> dict[str, Any] | None:
-    """What a verdict's `watermark` says: nonesuch's mark, else the first foreign one, else another algorithm's."""
+    """What a verdict's `watermark` says: nonesuch's watermark, else the first foreign one, else another algorithm's."""
     if marks.own is not None:
         transform = dataclasses.asdict(marks.own.transform)
         return {
@@ -103,7 +103,7 @@ def _own_evidence(detection: Any, credential: CredentialReport, match: Match | N
 
 
 def _other_evidence(mark: Mark, credential: CredentialReport, match: Match | None) -> Evidence:
-    """Pictures of any origin bear it, and its own check may be weak: only credential or catalog give it a meaning."""
+    """Images of any origin bear it, and its own check may be weak: only credential or catalog give it a meaning."""
     words = _words(mark.payload, _bound(credential, mark.algorithm).get(mark.payload, ()), match)
     said = {word.says for word in words}
     meaning: Says = next((says for says in _BY_MODEL if says in said), "nothing")
@@ -112,21 +112,21 @@ def _other_evidence(mark: Mark, credential: CredentialReport, match: Match | Non
         detail = f"The image carries the {told} that {words[0].who} names."
     else:
         odds = round(1.0 / max(mark.false_alarm, 1e-30))
-        detail = f"The image seems to carry the {told}; so does one unmarked picture in some {odds:,}."
+        detail = f"The image seems to carry the {told}; so does one unmarked image in some {odds:,}."
     return Evidence(f"watermark:{mark.name}", meaning, "strong" if meaning != "nothing" else "none", detail)
 
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """What one who knows a mark says of the image that it was made for."""
+    """What one who knows a watermark says of the image that it was made for."""
 
     who: str
     says: Says
-    sound: bool  # believed when it says less than the mark itself
+    sound: bool  # believed when it says less than the watermark itself
 
 
 def _words(payload: int, manifests: Sequence[ManifestReport], match: Match | None) -> list[_Word]:
-    """What the manifests that name a mark, and the catalog's row of the image that it was made for, say."""
+    """What the manifests that name a watermark, and the catalog's row of the image that it was made for, say."""
     words = [
         _Word("the credential", _meaning(one), one.integrity == "intact" and one.trust in ("listed", "own"))
         for one in manifests
@@ -140,7 +140,7 @@ def _words(payload: int, manifests: Sequence[ManifestReport], match: Match | Non
 def _bound(credential: CredentialReport, algorithm: str) -> dict[int, list[ManifestReport]]:
     """The payloads that a credential names, with the manifests that do.
 
-    A picture that was marked twice may show either mark, so every manifest of its history counts.
+    An image that was marked twice may show either watermark, so every manifest of its history counts.
     """
     found: dict[int, list[ManifestReport]] = {}
     for manifest in credential.manifests:

@@ -1,4 +1,4 @@
-"""Durable credentials: from an image that lost everything back to its manifest, recipe and original file.
+"""Durable credentials: from an image that lost its metadata back to its manifest, recipe and original file.
 
 The watermark leads to the catalog's record, else the fingerprint does (C2PA 2.4, "Durable Content Credentials").
 """
@@ -47,7 +47,7 @@ def recover(
     `manifest_of` reads a record's manifest store from the sidecar (see nonesuch.provenance.sidecar). `watermark_key`, a
     secret one, is looked for besides the public key.
     Raises InputError for a file that can't be read, ProvenanceError when its watermark leads to another
-    picture: that mark was copied; DependencyError when nothing was found and an installed watermark could not be
+    image: that watermark was copied; DependencyError when nothing was found and an installed watermark could not be
     looked for.
     """
     data = read_limited(path)

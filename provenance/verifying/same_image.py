@@ -1,7 +1,7 @@
-"""Whether one picture is part of another, turned, scaled, cropped or mirrored.
+"""Whether one image is part of another, turned, scaled, cropped or mirrored.
 
 ORB features (Rublee et al., ICCV 2011) matched with Lowe's ratio test, a similarity fitted by RANSAC, and the
-correlation of the pictures where that similarity lays them on one another.
+correlation of the images where that similarity lays them on one another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MIN_CORRELATION = 0.7
 def part_of(image: RGB, original: RGB) -> bool:
     """True when `image` (uint8 [H, W, 3]) lies on `original` with a correlation of at least 0.7.
 
-    Pictures with hardly any structure have no features and give False.
+    Images with hardly any structure have no features and give False.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""A verdict that comes step by step, so that what was found is kept when the rest can't be had.
+"""A verdict that is built step by step, so that what was found is kept when the rest fails.
 
 A worker process writes each step as one JSON line; its parent keeps the last one and, when the worker dies or runs
 over its time, makes the verdict of it, with an error that names what was not looked at.

@@ -130,7 +130,7 @@ def weigh(evidence: Sequence[Evidence]) -> tuple[Answer, Confidence]:
 def contradiction(evidence: Sequence[Evidence]) -> Evidence | None:
     """The conflict of a camera's proven credential with what says that a generative model was at work; None without.
 
-    A credential that tells how a camera's picture was edited with a model is none: that must be signed, too.
+    A credential that tells how a camera's image was edited with a model is none: that must be signed, too.
     """
     artificial = [item for item in evidence if _of_model(item)]
     if not artificial or not _proven_capture(evidence) or any(_vouched(item) for item in artificial):

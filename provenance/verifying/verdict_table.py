@@ -1,4 +1,4 @@
-"""Verdicts as Parquet: one row a file, the keys of the JSON object as columns, nested values as JSON text."""
+"""Verdicts as Parquet: one row per file, the keys of the JSON object as columns, nested values as JSON text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questioning an image: credential, foreign metadata, watermark and catalog, weighed into a verdict.
+"""Verifying an image: credential, foreign metadata, watermark and catalog, weighed into a verdict.
 
 `verify_file` never raises for what a file holds: what can't be read becomes the verdict's `error`.
 `nonesuch.provenance.verifying.worker_pool.verify_paths` does the same for many files, in processes that may be killed.
@@ -110,7 +110,7 @@ def verify_steps(data: bytes, path: str, options: VerifyOptions, trust: TrustSet
         try:
             match = catalog_match.find(options.catalog, digest, known.marks.payloads, pixels.view())
             known = replace(known, match=match)
-        except Exception as error:  # a damaged catalog, or someone else's: the file's own evidence stands
+        except Exception as error:  # a damaged catalog, or another program's: the file's own evidence counts
             trouble = plain(f"the catalog can't be read: {_without_folders(error)}")
             known = replace(known, trouble=trouble)
     yield Step(known.verdict(), "")
@@ -172,7 +172,7 @@ def _findings(source: Source) -> tuple[Finding, ...]:
 
 
 def told_evidence(credential: CredentialReport, findings: Iterable[Finding]) -> list[Evidence]:
-    """What a file says of itself: its credential, then its metadata."""
+    """A file's own statements: its credential, then its metadata."""
     claims = (Evidence(f"metadata:{f.kind}", f.says, f.confidence, f"{f.detail}.") for f in findings)
     return [*credential_evidence(credential), *claims]
 
@@ -185,7 +185,7 @@ def is_settled(evidence: Sequence[Evidence]) -> bool:
 
 
 def _without_folders(error: Exception) -> str:
-    """An error without the folders of this machine: a server tells verdicts to strangers."""
+    """An error without the folders of this machine: a server shows verdicts to anyone."""
     if isinstance(error, NonesuchError):
         return f"{Path(error.where).name}: {error.message}" if error.where else error.message
     return type(error).__name__

@@ -1,4 +1,4 @@
-"""How to question an image. Light to import: whoever only hands files to other processes needs no more."""
+"""The options of verification. Light to import: code that only hands files to other processes needs no more."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class VerifyOptions:
     catalog: CatalogLookup | None = None
     online: bool = False  # fetch manifests that lie elsewhere, from `online_hosts` only
     online_hosts: tuple[str, ...] = ONLINE_HOSTS
-    search: Search = "full"  # for the watermark: over scale, rotation and flip, or as the picture stands
+    search: Search = "full"  # for the watermark: over scale, rotation and flip, or as the image stands
     watermark_key: bytes | None = field(default=None, repr=False)  # a secret one, besides the public key
-    max_pixels: int = MAX_PIXELS  # larger pictures are not decoded: credential and metadata speak alone
+    max_pixels: int = MAX_PIXELS  # larger images are not decoded: credential and metadata speak alone
 
     def load_trust(self) -> TrustSet:
         """The trust set that these options name. Raises InputError for a trust file that can't be used."""

@@ -1,6 +1,6 @@
-"""The watermarks in a picture: nonesuch's own, the other algorithms that are installed, and programs' defaults.
+"""The watermarks in an image: nonesuch's own, the other algorithms that are installed, and programs' defaults.
 
-Whoever looks an image up by its watermark goes through here: `search_marks` for a verdict, `Payloads` for a look-up.
+All look-ups of an image by its watermark are here: `search_marks` for a verdict, `Payloads` for a look-up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from nonesuch.provenance.watermark import trustmark
 from nonesuch.provenance.watermark.algorithms import ALGORITHMS
 from nonesuch.provenance.watermark.chosen import OWN, open_algorithm
 
-_FULL_SEARCH_PIXELS = 16_000_000  # larger pictures are searched as they stand, and for nonesuch's mark only
+_FULL_SEARCH_PIXELS = (
+    16_000_000  # larger images are searched as they stand, and for nonesuch's watermark only
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Mark:
     name: str  # in the registry of watermarks
     algorithm: str  # in C2PA soft bindings
     payload: int
-    false_alarm: float  # upper bound on the probability that a check reports an unmarked picture
+    false_alarm: float  # upper bound on the probability that a check reports an unmarked image
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The watermarks found in a picture."""
+    """The watermarks found in an image."""
 
     own: Any = None  # watermark.Detection | None
     others: tuple[Mark, ...] = ()
@@ -50,18 +52,18 @@ class Marks:
 
     @property
     def payloads(self) -> tuple[int, ...]:
-        """The 64 bits of each mark that can lead to a catalog's image, nonesuch's first."""
+        """The 64 bits of each watermark that can lead to a catalog's image, nonesuch's first."""
         own = () if self.own is None else (int(self.own.payload),)
         return (*own, *(mark.payload for mark in self.others))
 
     @property
     def generator(self) -> str | None:
-        """The software that a foreign mark names."""
+        """The software that a foreign watermark names."""
         return str(self.foreign[0].generator) if self.foreign else None
 
 
 class Payloads:
-    """What a picture's watermarks say, 64 bits each, nonesuch's first: read one by one, as far as they are asked for.
+    """What an image's watermarks say, 64 bits each, nonesuch's first: read one by one, as far as they are asked for.
 
     `algorithm`, a name of C2PA soft bindings, limits them to one. `unread` fills as they are read.
     """
@@ -107,7 +109,7 @@ def search_marks(
 
 
 def find_own(rgb: RGB, *, key: bytes | None, search: Search) -> Any:
-    """The watermark.Detection of nonesuch's mark in uint8 [H, W, 3], by a secret key, else by the public one, or None.
+    """The watermark.Detection of nonesuch's watermark in uint8 [H, W, 3], by a secret key, else by the public one, or None.
 
     Its bound on false alarms counts every key that was looked for.
     """
@@ -124,7 +126,7 @@ def find_own(rgb: RGB, *, key: bytes | None, search: Search) -> Any:
 def find_others(
     rgb: RGB, algorithms: frozenset[str] | None = None
 ) -> tuple[tuple[Mark, ...], tuple[Unread, ...]]:
-    """The marks of the installed algorithms but nonesuch's own in uint8 [H, W, 3], and what could not be looked for.
+    """The watermarks of the installed algorithms but nonesuch's own in uint8 [H, W, 3], and what could not be looked for.
 
     `algorithms`, names of C2PA soft bindings, limits them; None looks for all. Never raises for what a package does.
     """
@@ -142,7 +144,7 @@ def find_others(
             found = opened.detect(rgb)
         except DependencyError as error:
             unread.append(Unread(name, str(error)))
-        except Exception as error:  # another package's code, over a stranger's picture
+        except Exception as error:  # another package's code, on an untrusted image
             unread.append(Unread(name, f"The watermark {name} could not be looked for: {error}."))
         else:
             if found is not None:

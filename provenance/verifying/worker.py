@@ -1,4 +1,4 @@
-"""A process that verifies the files its parent names: one JSON path a line in, JSON lines out.
+"""A process that verifies the files its parent names: one JSON path per line in, JSON lines out.
 
 For each file out come its steps (nonesuch.provenance.verifying.steps) as they are made; the last one's `left` is empty, or a line
 {"failed": why} stands in its place. Started by nonesuch.provenance.verifying.worker_pool; the first line in is the pickled options, the first
@@ -33,7 +33,7 @@ def main() -> None:
     """Serve until the parent closes the pipe."""
     children.end_with_parent()
     children.begin()
-    warnings.simplefilter("ignore")  # libraries remark on every oddity of a stranger's file
+    warnings.simplefilter("ignore")  # libraries remark on every oddity of an untrusted file
     # Native code that prints must not end up between the verdicts.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

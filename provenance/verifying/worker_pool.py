@@ -1,7 +1,7 @@
 """Verifying many files on all cores, in processes that are killed when a file hangs or breaks them.
 
 A file that crashes its worker, takes too long or eats too much memory costs one verdict with an `error`, which
-tells what had been found until then, and nothing else. Verdicts come in the order of the paths.
+reports what had been found until then, and nothing else. Verdicts come in the order of the paths.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The invisible watermark: 64 bits in luma, found again after compression, cropping, scaling and turning.
+"""The invisible watermark: 64 bits in luma, detected after compression, cropping, scaling and rotation.
 
 `embed` and `detect` are all that others need; what they import is loaded at their first use.
 """

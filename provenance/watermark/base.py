@@ -1,4 +1,4 @@
-"""What an algorithm for watermarks is, and what it finds."""
+"""The protocol of a watermark algorithm, and what it finds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Found:
     """A payload that a watermark's reader believes in."""
 
     payload: int  # 64 bits
-    false_alarm: float  # upper bound on the probability that a check reports an unmarked picture
+    false_alarm: float  # upper bound on the probability that a check reports an unmarked image
 
 
 class Algorithm(Protocol):

@@ -1,4 +1,4 @@
-"""Putting the chosen watermark into pixels, and what a soft binding says of it."""
+"""Embedding the chosen watermark into pixels, and its soft binding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _opening = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Watermarked:
-    """A picture with its watermark."""
+    """An image with its watermark."""
 
     image: RGB
     algorithm: str  # its name in C2PA soft bindings
@@ -49,7 +49,7 @@ def put_watermark(
 ) -> Watermarked:
     """uint8 [H, W, 3] with `payload`, 64 bits, in the watermark registered as `name`.
 
-    Raises InputError for a strength or key that it doesn't take, and for pictures that it can't mark;
+    Raises InputError for a strength or key that it doesn't take, and for images that it can't mark;
     DependencyError when its package or weights are missing.
     """
     import cv2

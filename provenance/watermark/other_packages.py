@@ -1,9 +1,9 @@
-"""Reading the marks that other programs' defaults leave: SD 1.x's scripts and diffusers' SDXL pipelines.
+"""Reading the watermarks that other programs embed by default: SD 1.x's scripts and diffusers' SDXL pipelines.
 
 Both use the dwtDct method of the package invisible-watermark (ShieldMnt, MIT): one level of a Haar
 transform of the U plane, and in each 4 x 4 block of its low band the value of largest magnitude,
 the corner excepted, moved to a quarter or three quarters of a step of 36. Blocks take the message's
-bits in turn, row by row, so that a crop or a new size destroys the mark.
+bits in turn, row by row, so that a crop or a new size destroys the watermark.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HAAR = 0.7071067811865476
 _BLOCK = 4
 _STRIP = 8  # rows of blocks at a time: memory that stays in the cache
 _LEAST_PIXELS = 256 * 256  # the package marks nothing smaller
-TARGET = 1e-9  # false alarms a check of one picture for one mark
+TARGET = 1e-9  # false alarms a check of one image for one watermark
 
 RGB = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
@@ -43,8 +43,8 @@ class ForeignMark:
     generator: str
     matched: int  # bits that agree
     length: int  # bits of the message
-    false_alarm: float  # upper bound on the chance that an unmarked picture agrees as well
-    channels: Literal["rgb", "bgr"]  # colour order that the writer took the picture to have
+    false_alarm: float  # upper bound on the chance that an unmarked image agrees as well
+    channels: Literal["rgb", "bgr"]  # colour order that the writer took the image to have
 
 
 def _bits_of(data: bytes) -> tuple[int, ...]:
@@ -62,7 +62,7 @@ KNOWN_MARKS = (
 
 
 def read_foreign(image: RGB) -> list[ForeignMark]:
-    """The known marks found in uint8 [H, W, 3], each with its own bound; most often an empty list."""
+    """The known watermarks found in uint8 [H, W, 3], each with its own bound; most often an empty list."""
     if image.shape[0] * image.shape[1] < _LEAST_PIXELS:
         return []
     found = []
@@ -112,8 +112,8 @@ def _agreement(votes: Doubles, mark: KnownMark, channels: Literal["rgb", "bgr"])
 def chance_agreement(means: Doubles, agreement: float) -> float:
     """Chernoff's bound on P(sum of +-means >= agreement) for fair and independent signs.
 
-    The signs are the message's: whatever the picture says in `means`, a message that was not
-    chosen with this picture in mind agrees so well no more often than this.
+    The signs are the message's: whatever the image says in `means`, a message that was not
+    chosen with this image in mind agrees so well no more often than this.
     """
     if agreement <= 0.0:
         return 1.0

@@ -1,8 +1,8 @@
-"""Watermark payloads that claim nothing: how a photograph can be marked without being called generated for it.
+"""Watermark payloads that claim nothing: how a photograph can be watermarked without being called AI-generated.
 
-A payload is an image's id, 64 bits. One whose origin nobody said keeps the first 44 of them; the other 20 are a
-digest of those, so that the mark alone, without credential and catalog, tells that it says nothing. A generated
-image's id looks like one by chance once in a million, and then its mark alone is no evidence.
+A payload is an image's id, 64 bits. One whose origin is not stated keeps the first 44 of them; the other 20 are a
+digest of those, so that the watermark alone, without credential and catalog, tells that it says nothing. A generated
+image's id looks like one by chance once in a million, and then its watermark alone is no evidence.
 """
 
 from __future__ import annotations

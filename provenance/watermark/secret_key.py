@@ -1,6 +1,6 @@
 """The watermark's secret key: read from a file or an environment variable, made by `nonesuch keys watermark`.
 
-Without one, marks are made with the public key (nonesuch.provenance.watermark.pattern.layout.PUBLIC_KEY), which everyone can read.
+Without one, watermarks are made with the public key (nonesuch.provenance.watermark.pattern.layout.PUBLIC_KEY), which everyone can read.
 A key is never logged, and never stands in a recipe, a catalog or a credential.
 """
 
@@ -48,7 +48,9 @@ def make_watermark_key(path: Path) -> None:
     """
     if path.exists():
         raise InputError(
-            "is there already", where=str(path), hint="Choose another name; marks need the key they have."
+            "is there already",
+            where=str(path),
+            hint="Choose another name; watermarks can only be read with the key that made them.",
         )
     atomic_write(path, f"{secrets.token_hex(32)}\n".encode(), mode=0o600)
 

@@ -61,7 +61,7 @@ class TrustMark:
         return np.asarray(marked, dtype=np.uint8)
 
     def detect(self, image: RGB) -> Found | None:
-        """What uint8 [H, W, 3] bears, or None; one unmarked picture in five thousand seems to bear something."""
+        """What uint8 [H, W, 3] bears, or None; one unmarked image in five thousand seems to bear something."""
         from PIL import Image
 
         bits, present, version = self.model.decode(Image.fromarray(image), MODE="binary")

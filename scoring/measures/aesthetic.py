@@ -1,4 +1,4 @@
-"""Aesthetic: how much people liked pictures whose embeddings were like this one's, by a linear head."""
+"""Aesthetic: how much people liked images whose embeddings were like this one's, by a linear head."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Aesthetic:
-    """The head's answer for the picture's embedding.
+    """The head's answer for the image's embedding.
 
     LAION's linear heads (trained on ratings 1 to 10 of Simulacra) and the improved predictor (on Simulacra,
     AVA and logos; Schuhmann 2022) answer roughly 1 to 10, without bounds; higher is better liked. The
-    embedded head was trained to prefer clean pictures over damaged ones and knows nothing of taste; its
+    embedded head was trained to prefer clean images over damaged ones and knows nothing of taste; its
     scale is its own. Scores of different heads can't be compared, so every row names its head.
     """
 

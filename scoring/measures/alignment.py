@@ -1,4 +1,4 @@
-"""Alignment: how near the picture's embedding is to the full prompt's."""
+"""Alignment: how near the image's embedding is to the full prompt's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Alignment:
-    """Cosine of picture and prompt, the quantity behind CLIPScore (Hessel et al. 2021, arXiv:2104.08718).
+    """Cosine of image and prompt, the quantity behind CLIPScore (Hessel et al. 2021, arXiv:2104.08718).
 
     CLIPScore itself is 2.5 × max(cosine, 0); the plain cosine keeps the sign and every other tool's scale.
     """
@@ -28,7 +28,7 @@ class Alignment:
 
     @staticmethod
     def columns(facets: Sequence[str]) -> tuple[Column, ...]:
-        return (Column("alignment", "float32", "cosine of the picture and the full prompt, -1 to 1"),)
+        return (Column("alignment", "float32", "cosine of the image and the full prompt, -1 to 1"),)
 
     def score(self, batch: Batch) -> dict[str, Floats]:
         prompts = self._encoder.texts([caption.prompt for caption in batch.captions])

@@ -1,4 +1,4 @@
-"""Zero-shot attributes of stored image embeddings: which of a few words an encoder finds nearest to each image.
+"""Zero-shot attributes of stored image embeddings: which of a few words is nearest to each image.
 
 The answer is the encoder's, learnt from captions of the web: it says how images look to that model, never who or
 what is shown. Zero-shot classification: Radford et al. 2021 (arXiv:2103.00020), section 3.1; its biases: section 7.1.

@@ -2,7 +2,7 @@
 
 Each candidate value is put where it stood in the prompt: for "a painting of a fox by Hokusai" the
 candidates of the facet artist are "a painting of a fox by …" with every artist of the sweep. That asks
-whether this fox is a Hokusai, not whether the picture resembles the bare word, and is the prompt
+whether this fox is a Hokusai, not whether the image resembles the bare word, and is the prompt
 template of zero-shot classification (Radford et al. 2021, arXiv:2103.00020, section 3.1.4).
 """
 
@@ -23,7 +23,7 @@ from nonesuch.scoring.base import Column, Floats
 if TYPE_CHECKING:
     from nonesuch.scoring.base import Batch, Caption, Setting
 
-# All combinations of the facets' values are candidates of some picture. Above so many texts (about 20 s
+# All combinations of the facets' values are candidates of some image. Above so many texts (about 20 s
 # of a GPU's or 10 min of a core's work with ViT-L-14) the bare values are compared instead.
 MAX_CONTEXTS = 10_000
 
@@ -31,7 +31,7 @@ MAX_CONTEXTS = 10_000
 class Facets:
     """Rank and probability of the right value of each facet in `facet_texts`.
 
-    For a facet with V values and a picture with embedding e, the candidates' text embeddings t_1 … t_V give
+    For a facet with V values and an image with embedding e, the candidates' text embeddings t_1 … t_V give
     cosines e·t_v; rank is 1 + the number of values with a larger cosine than the right one's (1 is best),
     probability the softmax of logit_scale × cosine at the right value. A facet that the template does not
     name (it appears in the negative prompt only, say) and sweeps over MAX_CONTEXTS combinations use the bare
@@ -80,7 +80,7 @@ class Facets:
         return columns
 
     def _cosines(self, facet: str, batch: Batch) -> Floats:
-        """float32 [N, V]: each picture against every value of `facet` in that picture's own context."""
+        """float32 [N, V]: each image against every value of `facet` in that image's own context."""
         groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for place, caption in enumerate(batch.captions):
             groups[self._candidates(facet, caption)].append(place)

@@ -1,4 +1,4 @@
-"""Safety: a zero-shot guess whether a picture shows what many people do not want to meet unasked.
+"""Safety: a zero-shot estimate of whether an image shows what many people do not want to see unasked.
 
 It flags and keeps; nothing is deleted. It is a coarse filter for sorting, no moderation: it misses what
 its prompts do not name, errs on art and medicine, carries the biases of its encoder's training data, and
@@ -50,8 +50,8 @@ _THRESHOLD = 0.5  # as likely harmless as not
 class Safety:
     """Share of the softmax over all prompts above that falls on the SAFE ones: 1 looks safe, 0 does not.
 
-    A picture is flagged when its safety is below the sweep's threshold; without one, below 0.5, and never on
-    the embedded encoder, which would flag three harmless pictures of four. Zero-shot concepts on CLIP for
+    An image is flagged when its safety is below the sweep's threshold; without one, below 0.5, and never on
+    the embedded encoder, which would flag three harmless images of four. Zero-shot concepts on CLIP for
     this purpose: Schramowski et al. 2022, arXiv:2202.06675; for the limits of such filters: Rando et al.
     2022, arXiv:2210.04610.
     """

@@ -19,9 +19,9 @@ _FLAT = 2.0  # standard deviation in bytes up to which a cell is empty: compress
 
 
 class Technical:
-    """Four figures from the pixels, none of which knows what the picture shows.
+    """Four figures from the pixels, none of which knows what the image shows.
 
-    Luma is Rec. 601, 0 to 255. Sharpness depends on the picture's size; compare pictures of one size.
+    Luma is Rec. 601, 0 to 255. Sharpness depends on the image's size; compare images of one size.
     """
 
     name = "technical"
@@ -50,7 +50,7 @@ class Technical:
 
 
 def _measure(image: RGB) -> tuple[float, float, float, float]:
-    """Sharpness, contrast, clipping and blankness of one uint8 [H, W, 3] picture.
+    """Sharpness, contrast, clipping and blankness of one uint8 [H, W, 3] image.
 
     - Sharpness: variance of the 4-neighbour Laplacian (Pech-Pacheco et al. 2000, "Diatom autofocusing in
       brightfield microscopy: a comparative study", ICPR). Noise raises it as detail does.

@@ -264,7 +264,7 @@ def test_an_empty_condition_is_not_every_row(shared: Catalog) -> None:
             shared.count(where)
         with pytest.raises(InputError, match="empty"):
             retain(shared.folder, Policy(where=where))
-    with pytest.raises(InputError, match="every image would go"):
+    with pytest.raises(InputError, match="every image would be deleted"):
         retain(shared.folder, Policy(where=[]))
 
 

@@ -148,7 +148,7 @@ def test_a_folder_is_pushed_to_a_file_url_and_read_there(demo: Callable[..., Pat
         with pytest.raises(InputError, match=message):
             push(out, wrong)
     publish_shard(there, "drawn-0", [make_row(99)], SCHEMA)
-    with pytest.raises(InputError, match="not pushed here"):
+    with pytest.raises(InputError, match="was not pushed"):
         push(out, url)
 
 

@@ -92,7 +92,7 @@ def test_one_more_win_never_lowers_and_names_do_not_matter(games: list[tuple[int
 
 
 def test_nothing_to_rank_is_told() -> None:
-    with pytest.raises(InputError, match="nothing was compared"):
+    with pytest.raises(InputError, match="no images were compared"):
         ranking([])
     with pytest.raises(InputError, match="confidence"):
         ranking([("a", "b")], confidence=95)

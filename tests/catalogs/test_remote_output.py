@@ -92,9 +92,9 @@ def test_a_part_is_never_put_by_a_run_that_lost_the_place(
     with remote_output(URL, tmp_path / "another machine") as second:
         publish(second.holder, "demo-a", range(5), tmp_path / "another machine")
         second.arrived("demo-a")
-        with pytest.raises(StorageError, match="taken this place over"):
+        with pytest.raises(StorageError, match="taken over this output"):
             publish(first.holder, "demo-b", range(5))
-    with pytest.raises(StorageError, match="taken this place over"):
+    with pytest.raises(StorageError, match="taken over this output"):
         run.__exit__(None, None, None)
     assert catalogued() == ids(range(5))
 

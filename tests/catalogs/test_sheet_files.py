@@ -98,7 +98,7 @@ def test_large_grids_come_in_tiles(gallery: Catalog, tmp_path: Path, monkeypatch
     assert len(tiles) == 2  # three lines of cells and two
     assert tiles[0].height - tiles[1].height == 64 + grid.GAP
     assert all(max(tile.size) <= 400 for tile in tiles)
-    with pytest.raises(InputError, match="too large for one picture"):
+    with pytest.raises(InputError, match="too large for one image"):
         xy_grid(chosen, gallery.folder, x="subject", y="strokes", thumb=64)
     written = write_sheet(chosen, gallery.folder, tmp_path / "grid.png", grid=("strokes", "subject"))
     assert [path.name for path in written] == [f"grid-{n}.png" for n in range(1, len(written) + 1)]

@@ -30,7 +30,7 @@ from nonesuch.catalogs.storage.store import Store
 from nonesuch.cli.app import app
 from nonesuch.flows.repair.checking import check_output
 from nonesuch.flows.reporting.progress import Tally, watched_by
-from nonesuch.flows.reporting.status_file import read_standing
+from nonesuch.flows.reporting.status_file import read_status
 from nonesuch.foundation.errors import InputError, StorageError
 from nonesuch.generators.backends import BACKENDS
 from tests.s3_server import s3_server
@@ -138,7 +138,7 @@ def test_a_sweep_lies_in_the_bucket_as_it_would_in_a_folder(tmp_path: Path, buck
     assert kinds == {"catalog", "images", "manifests", "thumbnails", "sweeps", "reports", ".progress.json"}
     assert sum(name.startswith("thumbnails/") for name in there) == 8
     assert "data:image" in (Store(url).read(summary.page) or b"").decode()  # the report page has its pictures
-    assert read_standing(Path(url)).state == "ended"
+    assert read_status(Path(url)).state == "ended"
     assert not list(staging(url).rglob("*.png"))  # nothing stays but the catalog
     assert run(path, url).planned == 0
     grown = run(sweep_file(tmp_path, 6, width=352), url)
@@ -170,7 +170,7 @@ def test_a_killed_run_is_finished_by_the_next_one(tmp_path: Path, bucket: str) -
     listed = json.loads(Store(url).read(LIST) or b"")["parts"]
     there = set(Store(url).sizes(["catalog"]))  # the list is written after the parts, every five seconds
     assert {f"catalog/{name}" for name in listed} <= there
-    assert read_standing(Path(url)).state in ("running", "stopped")
+    assert read_status(Path(url)).state in ("running", "stopped")
     went_on = run(path, url)
     assert 0 < went_on.planned <= 80 - 3 * 5
     assert is_whole(url, 80)
@@ -201,7 +201,7 @@ def test_a_second_run_is_refused_and_one_that_was_frozen_for_too_long_gives_up(
     first.send_signal(signal.SIGCONT)
     _, errors = first.communicate()
     assert first.returncode == 1
-    assert "another run has taken this place over" in errors
+    assert "another run has taken over this output" in errors
     assert "Traceback" not in errors
     assert run(path, url).planned == 0
     checked = check_output(Path(url))

@@ -124,7 +124,7 @@ class TestServices:
     ) -> None:
         path = swept(tmp_path, server.url, '"openai:gpt-image-9"', more="budget: {cost: 1}")
         monkeypatch.setattr(server, "answer", lambda request: as_json({"id": "model"}))
-        with pytest.raises(InputError, match="nobody knows what an image"):
+        with pytest.raises(InputError, match="no price is known for an image"):
             run(path)
         assert not server.drawn()
 

@@ -130,7 +130,7 @@ def test_every_scheduler_name_draws_or_says_why_not(pipelines: Pipelines) -> Non
 
 def test_a_flow_matching_model_keeps_to_its_schedulers(pipelines: Pipelines) -> None:
     backend = open_backend(str(pipelines("flux")), device="cpu")
-    with pytest.raises(InputError, match="does not go with"):
+    with pytest.raises(InputError, match="does not work with"):
         backend.check(recipes_for(pipelines("flux"), 1, scheduler="ddim")[0])
     with pytest.raises(InputError, match="unknown scheduler"):
         backend.check(recipes_for(pipelines("flux"), 1, scheduler="best")[0])
@@ -156,7 +156,7 @@ def test_one_recipe_s_failure_leaves_the_others(pipelines: Pipelines) -> None:
     drawings = list(backend.draw([*recipes[:5], scheduler_refused]))
     assert [one.status for one in drawings] == ["ok", "ok", "failed", "ok", "ok", "failed"]
     assert drawings[2].reason == "RuntimeError: this latent is cursed"
-    assert "does not go with" in drawings[5].reason
+    assert "does not work with" in drawings[5].reason
     assert drawings[2].image is None
     whole = draw(pipelines("sd1"), recipes, batch_size=6)
     assert difference(whole[3], drawings[3]) <= TOLERANCE
@@ -199,7 +199,9 @@ def test_out_of_memory_even_alone_is_a_status(pipelines: Pipelines) -> None:
 
     backend._pipe.unet.register_forward_pre_hook(full)  # type: ignore[attr-defined]
     drawings = list(backend.draw(recipes_for(pipelines("sd1"), 3)))
-    assert [(one.status, one.reason) for one in drawings] == [("failed", "out of memory even alone")] * 3
+    assert [(one.status, one.reason) for one in drawings] == [
+        ("failed", "out of memory even with one image")
+    ] * 3
 
 
 def test_broken_pictures_are_flagged_not_hidden(pipelines: Pipelines) -> None:

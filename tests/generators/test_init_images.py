@@ -158,9 +158,9 @@ class TestSweepFile:
         [
             ("{init_image: nowhere.png}", "no such file"),
             ("{init_image: text.png}", "not an image"),
-            ("{strength: 0.5}", "says nothing without an init_image"),
+            ("{strength: 0.5}", "has no effect without an init_image"),
             ("{init_image: a.png, strength: 0}", "greater than 0"),
-            ("{init_image: a.png, mask: small.png}", "32x32 pixels, its picture 96x64"),
+            ("{init_image: a.png, mask: small.png}", "32x32 pixels, its image 96x64"),
             ("{init_image: a.png, fit: fill}", "'crop', 'pad' or 'stretch'"),
         ],
     )
@@ -209,7 +209,7 @@ def test_pictures_to_start_from_do_not_depend_on_their_batch(
 def test_a_pipeline_without_that_form_says_so(pipelines: Pipelines, tmp_path: Path) -> None:
     start = picture(tmp_path / "start.png")
     recipe = recipe_for(pipelines("pixart"), start, options=(("use_resolution_binning", False),))
-    with pytest.raises(InputError, match="can't start from a picture"):
+    with pytest.raises(InputError, match="can't start from an image"):
         open_backend(str(pipelines("pixart")), device="cpu").check(recipe)
 
 

@@ -292,7 +292,7 @@ class TestComfyUI:
         ("silent", "careless", "said"),
         [
             (True, "", "does not say which nodes it ran"),
-            (False, "VAEDecode", "took the picture from its node cache"),
+            (False, "VAEDecode", "took the image from its node cache"),
             (False, "CheckpointLoaderSimple", "took 3 nodes from its node cache"),  # and both texts behind it
         ],
     )
@@ -371,7 +371,11 @@ class TestComfyUI:
             ("{", {}, "is not JSON"),
             ('{"nodes": [], "links": []}', {}, "workflow for the editor"),
             ("[]", {}, "no ComfyUI workflow"),
-            ('{"1": {"class_type": "SaveImage", "inputs": {}}}', {}, "where the prompt goes"),
+            (
+                '{"1": {"class_type": "SaveImage", "inputs": {}}}',
+                {},
+                "which input of the workflow takes the prompt",
+            ),
             (json.dumps(WORKFLOW), {"bind": {"prompt": "60.text"}}, "no node '60'"),
             (json.dumps(WORKFLOW), {"bind": {"cfg": "3.cgf"}}, "no input 'cgf'"),
             (json.dumps(WORKFLOW), {"output": "12"}, "no node that saves"),

@@ -305,5 +305,5 @@ def test_a_missing_ability_is_told_when_loading_too(pipelines: Pipelines, tmp_pa
     """Where planning does not know the pipeline's class."""
     picture(tmp_path / "start.png")
     (one, _) = recipes(pipelines("sd1"), tmp_path, {"refiner": None, "init_image": "start.png"})
-    with pytest.raises(InputError, match="start from a picture"):
+    with pytest.raises(InputError, match="start from an image"):
         open_backend(str(pipelines("pixart")), device="cpu").check(dataclasses.replace(one, options=()))

@@ -91,15 +91,15 @@ def test_a_picture_grows_by_its_margins(
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        ("{extend: {left: 8}}", "says nothing without an init_image"),
+        ("{extend: {left: 8}}", "has no effect without an init_image"),
         ("{init_image: start.png, mask: mask.png, extend: {left: 8}}", "a mask goes without extend"),
         ("{init_image: start.png, extend: {left: 60}, size: 64x64}", "leave no room"),
-        ("{init_image: start.png, mask: mask.png, hires: {scale: 2}}", "draws all of the picture again"),
+        ("{init_image: start.png, mask: mask.png, hires: {scale: 2}}", "draws all of the image again"),
         ("{init_image: start.png, between: {seed: 3, at: 0.5}}", "start from noise"),
         ("{between: {at: 0.5}}", "needs a prompt, a seed"),
-        ("{between: {seed: 3}}", "how far the frames are"),
+        ("{between: {seed: 3}}", "the position of the frames"),
         ("{hires: {scael: 2}}", "unknown key 'scael'"),
-        ("{hires: {}}", "says nothing"),
+        ("{hires: {}}", "hires is empty"),
         ("{hires: {upscaler: nowhere.pth}}", "there is no file"),
         ("{upscale: {upscaler: latent}}", "high-resolution pass only"),
         ("{upscale: {steps: 3}}", "of an upscaling pipeline"),
@@ -125,7 +125,7 @@ def test_bad_ways_are_told_with_their_line(
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        ({"refiner": {"model": "embedded"}}, "hands its latents to no refiner"),
+        ({"refiner": {"model": "embedded"}}, "can't pass its latents to a refiner"),
         ({"control": {"model": "net", "image": "start.png"}}, "for text of 2048 numbers"),
     ],
 )

@@ -109,7 +109,7 @@ class TestEnginesElsewhere:
         from typer.testing import CliRunner
 
         from nonesuch.cli.app import app
-        from nonesuch.flows.reporting.status_file import read_standing
+        from nonesuch.flows.reporting.status_file import read_status
         from nonesuch.flows.sweep import sweep
         from nonesuch.generators.matrix.plan import plan
         from nonesuch.generators.sweepfile.sweep import load_sweep
@@ -127,7 +127,7 @@ class TestEnginesElsewhere:
             in again.markdown()
         )
         assert "fetched, not drawn</dt><dd>1</dd>" in (tmp_path / "again" / str(again.page)).read_text()
-        assert read_standing(tmp_path / "again").fetched == 1
+        assert read_status(tmp_path / "again").fetched == 1
         rows = [pd.read_parquet(tmp_path / out / "catalog").iloc[0] for out in ("out", "again")]
         assert [bool(row["fetched"]) for row in rows] == [False, True]
         assert [pd.isna(row["draw_seconds"]) for row in rows] == [False, True]

@@ -43,7 +43,7 @@ def scraped(port: int) -> dict[tuple[str, str], float]:
 
 
 def test_prometheus_reads_the_figures_while_a_run_goes_on() -> None:
-    run = metrics.RunFigures("scraped")
+    run = metrics.RunMetrics("scraped")
     with monitored(port=0) as port:
         assert port
         run.planned(3, 0)

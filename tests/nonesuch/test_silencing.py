@@ -218,9 +218,9 @@ def test_importing_never_lowers_what_a_catalog_told(world: World) -> None:
 def test_a_mark_copied_onto_another_picture_stays_a_conflict_after_its_import(world: World) -> None:
     after = world.ask(world.files["copied mark"], world.catalogs["drawn and imported"])
     assert after.verdict == "conflict"
-    assert "shows another picture" in " ".join(item.detail for item in after.evidence)
+    assert "shows another image" in " ".join(item.detail for item in after.evidence)
     copied = world.folder / "in" / "copied mark.jpg"
-    with pytest.raises(ProvenanceError, match="another picture"):
+    with pytest.raises(ProvenanceError, match="another image"):
         recover_from(world.catalogs["drawn and imported"], copied)
 
 

@@ -102,7 +102,7 @@ def test_strangers_and_copied_marks_are_not_recovered(
     other.write_bytes(again(picture(8), "PNG"))
     assert recover(other, shelf(marked["png"]), home=home) is None
     other.write_bytes(again(mark_image(picture(8), request(credentials=False)).image, "PNG"))
-    with pytest.raises(ProvenanceError, match="another picture"):
+    with pytest.raises(ProvenanceError, match="another image"):
         recover(other, shelf(marked["png"]), home=home)
     other.write_bytes(b"no picture")
     with pytest.raises(InputError):

@@ -157,7 +157,7 @@ def test_a_mark_copied_onto_another_picture_is_a_conflict(
     for catalog in (shelf(marked["png"]), shelf(marked["png"], original)):
         verdict = ask(again(lifted, "PNG"), catalog=catalog)
         assert verdict.verdict == "conflict"
-        assert "another picture" in " ".join(e.detail for e in verdict.evidence)
+        assert "another image" in " ".join(e.detail for e in verdict.evidence)
 
 
 def test_a_deep_crop_of_the_original_is_no_conflict(

@@ -103,7 +103,7 @@ def test_nothing_in_nothing_out(encoder: Encoder) -> None:
     ],
 )
 def test_other_arrays_are_refused(encoder: Encoder, image: Any) -> None:
-    with pytest.raises(ScoringError, match="picture 1 is"):
+    with pytest.raises(ScoringError, match="image 1 is"):
         encoder.images([picture(0), image])
 
 
@@ -190,7 +190,7 @@ def test_weights_of_another_model(tmp_path: Path) -> None:
         ("ViT-L-41/openai", "no pretrained model 'ViT-L-41'"),
         ("ViT-L-14/closedai", "no weights 'closedai'"),
         ("hf-hub:justone", "owner/model"),
-        ("embedded:small", "nothing after its name"),
+        ("embedded:small", "no argument after its name"),
         ("some/folder/here", "local-dir:some/folder/here"),
     ],
 )

@@ -97,7 +97,7 @@ def test_an_empty_batch(encoder: Encoder, head: str) -> None:
 
 
 def test_pictures_and_captions_must_match(encoder: Encoder) -> None:
-    with pytest.raises(ScoringError, match="3 pictures came with 2 captions"):
+    with pytest.raises(ScoringError, match="3 images came with 2 captions"):
         score_images(IMAGES, CAPTIONS[:2], encoder, [])
 
 

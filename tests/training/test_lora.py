@@ -126,7 +126,7 @@ def test_a_training_that_was_stopped_ends_in_the_same_file(
 
 def test_what_can_not_be_trained_is_said(tmp_path: Path, pictures: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no picture that can be used"):
+    with pytest.raises(InputError, match="no image that can be used"):
         read_pictures(tmp_path / "empty", 64)
     with pytest.raises(InputError, match="is not a folder"):
         read_pictures(tmp_path / "nowhere", 64)

@@ -1,4 +1,4 @@
-"""The base model's parts as training uses them: latents of pictures, what a prompt conditions, low-rank additions."""
+"""The base model's parts as training uses them: latents of images, what a prompt conditions, low-rank additions."""
 
 from __future__ import annotations
 
@@ -125,10 +125,10 @@ class Parts:
         generator: torch.Generator,
         kept: Mapping[str, torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        """Mean squared error of each picture, float32 [n], at random noise levels drawn from `generator`.
+        """Mean squared error of each image, float32 [n], at random noise levels drawn from `generator`.
 
         DDPM's objective (Ho et al. 2020, eq. 14) or its v-prediction form (Salimans & Ho 2022), as the base was trained.
-        The last pictures, as many as `kept` conditions the base with, are held to what the base says instead.
+        The last images, as many as `kept` conditions the base with, are held to what the base says instead.
         """
         clean = latents.to(self.device)
         noise = torch.randn(clean.shape, generator=generator).to(self.device)

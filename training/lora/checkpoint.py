@@ -1,4 +1,4 @@
-"""The state of a training on disk: one safetensors file, renamed whole, from which it goes on bit for bit.
+"""The state of a training on disk: one safetensors file, renamed whole, from which it continues bit for bit.
 
 No state of a random generator is kept: each step draws from a generator seeded by the training's seed and the
 step's number, so a step is the same whether or not the process was stopped before it.
@@ -28,7 +28,7 @@ class State:
 
     step: int  # steps done
     digest: str  # LoraSettings.digest
-    losses: tuple[float, ...]  # of each step done, of the subject's pictures
+    losses: tuple[float, ...]  # of each step done, of the subject's images
     prior_losses: tuple[float, ...]  # of each step done, of the class images
     weights: Mapping[str, torch.Tensor]
     moments: Mapping[str, torch.Tensor]  # AdamW's, by "m1.NAME" and "m2.NAME"
@@ -47,7 +47,7 @@ def save_state(out: Path, state: State) -> None:
 def load_state(out: Path, digest: str) -> State | None:
     """The checkpoint of the folder `out`; None when there is none.
 
-    Raises InputError for one of a training with other settings, another base or other pictures, and for a broken file.
+    Raises InputError for one of a training with other settings, another base or other images, and for a broken file.
     """
     path = out / CHECKPOINT
     if not path.is_file():
@@ -64,7 +64,7 @@ def load_state(out: Path, digest: str) -> State | None:
         ) from error
     if told != digest:
         raise InputError(
-            "is the checkpoint of a training with other settings, another base or other pictures",
+            "is the checkpoint of a training with other settings, another base or other images",
             where=str(path),
             hint="Give this training another --out, or begin anew with --restart.",
         )

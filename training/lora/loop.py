@@ -59,7 +59,7 @@ def train_lora(
     network: bool = False,
     restart: bool = False,
 ) -> Trained:
-    """Train a LoRA into the folder `out`; goes on from the checkpoint there.
+    """Train a LoRA into the folder `out`; continues from the checkpoint there.
 
     On one machine and device, a training that was stopped at any point and started again gives the same
     file as one that was not. Raises InputError as load_state does, DrawingError when the base can't be
@@ -136,7 +136,7 @@ class _Trainer:
         self.prior_losses: list[float] = []
 
     def train_step(self) -> None:
-        """One step: its pictures, noise and noise levels are drawn from its own generator."""
+        """One step: its images, noise and noise levels are drawn from its own generator."""
         settings, data = self._settings, self._data
         generator = torch.Generator().manual_seed((settings.seed << 32) + self.step)
         mine = _chosen(len(data.latents), settings.batch, settings.seed, self.step)

@@ -41,12 +41,10 @@ _NOT_TOLD: Final = frozenset({"images", "base", "checkpoint_every", "samples", "
 class LoraSettings:
     """One training. What changes its result is in `digest`."""
 
-    subject: (
-        str  # the words that will stand for what the pictures show: a rare word and a class, "sks person"
-    )
-    images: Path  # folder of pictures, with a caption beside each where there is NAME.txt
+    subject: str  # the words that will stand for what the images show: a rare word and a class, "sks person"
+    images: Path  # folder of images, with a caption beside each where there is NAME.txt
     base: str  # model: embedded, a folder or a hub id
-    prompt: str = "a photo of {subject}"  # of pictures without a caption
+    prompt: str = "a photo of {subject}"  # of images without a caption
     prior: str = "base"  # what class images hold the model to: one of PRIORS
     class_prompts: tuple[str, ...] = ()  # what the base draws of itself, so that it keeps it; () for no prior
     class_images: int = 100  # of all class prompts together
@@ -55,12 +53,12 @@ class LoraSettings:
     layers: str = "attention"  # of the UNet: "attention" or "all"
     text_encoder: bool = False  # train the text encoders as well
     steps: int = 1000
-    batch: int = 1  # pictures of the subject in a step; as many class images go with them
+    batch: int = 1  # images of the subject in a step; as many class images go with them
     rate: float = 1e-4  # learning rate
     text_rate: float = 5e-5  # of the text encoders
     warmup: int = 50  # steps until the rate is reached
-    flip: bool = True  # mirror every other picture
-    resolution: int | None = None  # px a side; the model's own when left out
+    flip: bool = True  # mirror every other image
+    resolution: int | None = None  # px per side; the model's own when left out
     seed: int = 0
     checkpoint_every: int = 200  # steps
     samples: tuple[str, ...] = ()  # prompts drawn at each checkpoint; the subject's own when empty
@@ -98,7 +96,7 @@ class LoraSettings:
         facts.check_size(side, side, where="--resolution")
 
     def side(self, facts: ModelFacts) -> int:
-        """Pixels a side that pictures are trained at."""
+        """Pixels a side that images are trained at."""
         return self.resolution or min(facts.defaults.width, facts.defaults.height)
 
     @property

@@ -1,4 +1,4 @@
-"""What a training leaves: the LoRA as safetensors with its facts in the header, a card as JSON, the loss as SVG."""
+"""The result of a training: the LoRA as safetensors with metadata in the header, a card as JSON, the loss as SVG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures that a LoRA is trained on: found, read within limits, cropped square, with their captions."""
+"""The images that a LoRA is trained on: found, read within limits, cropped square, with their captions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_CAPTION: Final = 4096  # bytes
 
 @dataclass(frozen=True, slots=True)
 class TrainingPicture:
-    """One picture of the subject."""
+    """One image of the subject."""
 
     name: str  # of its file
     digest: str  # SHA-256 of its file
@@ -34,23 +34,23 @@ class Found:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """What decides a training: each picture's digest with its caption, in order."""
+        """What decides a training: each image's digest with its caption, in order."""
         return tuple(f"{one.digest}:{one.caption or ''}" for one in self.pictures)
 
 
 def read_pictures(folder: Path, side: int) -> Found:
-    """The pictures of a folder at side x side pixels: the middle square, upright as their EXIF says.
+    """The images of a folder at side x side pixels: the middle square, upright as their EXIF says.
 
-    A picture that can't be read, and the second of two equal files, is left out and named; the others train.
+    An image that can't be read, and the second of two equal files, is left out and named; the others train.
     Raises InputError when the folder is missing or holds none that can be used.
     """
     if not folder.is_dir():
         raise InputError(
-            "is not a folder", where=str(folder), hint="Give the folder of the subject's pictures."
+            "is not a folder", where=str(folder), hint="Give the folder of the subject's images."
         )
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     if len(files) > MAX_PICTURES:
-        raise InputError(f"holds {len(files):,} pictures; the limit is {MAX_PICTURES:,}", where=str(folder))
+        raise InputError(f"holds {len(files):,} images; the limit is {MAX_PICTURES:,}", where=str(folder))
     pictures: list[TrainingPicture] = []
     left_out: list[tuple[str, str]] = []
     for path in files:
@@ -67,7 +67,7 @@ def read_pictures(folder: Path, side: int) -> Found:
     if not pictures:
         why = f" ({left_out[0][0]}: {left_out[0][1]})" if left_out else ""
         raise InputError(
-            f"holds no picture that can be used{why}",
+            f"holds no image that can be used{why}",
             where=str(folder),
             hint=f"Known endings: {', '.join(sorted(SUFFIXES))}.",
         )
@@ -75,7 +75,7 @@ def read_pictures(folder: Path, side: int) -> Found:
 
 
 def folder_digest(found: Found) -> str:
-    """SHA-256 over the sorted digests of the pictures: one name for the set."""
+    """SHA-256 over the sorted digests of the images: one name for the set."""
     import hashlib
 
     return hashlib.sha256("\n".join(sorted(one.digest for one in found.pictures)).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The model cards of the two shipped folders, written from measured figures."""
+"""The model cards of the two shipped folders, written from measured values."""
 
 from __future__ import annotations
 

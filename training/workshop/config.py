@@ -14,7 +14,7 @@ class Config:
 
     Times are wall-clock minutes; learning-rate schedules follow the share of that
     time already spent, so a run always ends fully annealed. The autoencoder halves
-    a picture's side between its blocks: four blocks turn 128 px into 16 cells.
+    an image's side between its blocks: four blocks turn 128 px into 16 cells.
     """
 
     seed: int = 20261121

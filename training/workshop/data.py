@@ -1,4 +1,4 @@
-"""The drawn set on disk: pictures, their pairs, and how the stage ``draw`` makes them."""
+"""The drawn set on disk: images, their pairs, and how the stage ``draw`` makes them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _draw_part(task: tuple[int, int, list[tuple[int, int]]]) -> npt.NDArray[np.u
 
 
 def draw_set(pairs: list[tuple[str, str]], each: int, seed: int, workers: int) -> Drawn:
-    """Draw ``each`` pictures of every pair; the same seed draws the same set."""
+    """Draw ``each`` images of every pair; the same seed draws the same set."""
     numbered = [(SUBJECTS.index(s), STYLES.index(t)) for s, t in pairs] * each
     order = np.random.default_rng(seed).permutation(len(numbered))
     numbered = [numbered[i] for i in order]

@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: every figure that the model cards state, as JSON."""
+"""Stage ``evaluate``: every number that the model cards state, as JSON."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def generate(
     negative: str | None = None,
     batch: int = 16,
 ) -> tuple[np.ndarray, float]:
-    """Draw one picture per prompt with the pipeline.
+    """Draw one image per prompt with the pipeline.
 
     Returns:
-        ``uint8 [n, 128, 128, 3]`` and the pictures drawn per second.
+        ``uint8 [n, 128, 128, 3]`` and the images drawn per second.
     """
     pipeline = assemble(run, device)
     out, began = [], time.monotonic()
@@ -63,7 +63,7 @@ def generate(
 def prompted_accuracy(
     judge: Judge, pairs: list[Pair], pixels: np.ndarray, device: torch.device
 ) -> dict[str, float]:
-    """How often the judge sees in each picture what its prompt named."""
+    """How often the judge sees in each image what its prompt named."""
     subject, style = judged(judge, pixels, device)
     right_subject = subject == np.array([SUBJECTS.index(s) for s, _ in pairs])
     right_style = style == np.array([STYLES.index(t) for _, t in pairs])
@@ -77,7 +77,7 @@ def prompted_accuracy(
 
 @torch.no_grad()
 def clip_figures(run: Path, drawn: Drawn, device: torch.device) -> dict[str, float]:
-    """Share of drawn pictures whose own caption ranks first, overall and by facet."""
+    """Share of drawn images whose own caption ranks first, overall and by facet."""
     clip = load_clip(run / "clip", device)
     tokenizer = CLIPTokenizer.from_pretrained(run / "clip")
     seen = embed_pictures(clip, drawn.pixels, device)
@@ -118,7 +118,7 @@ def _trained(run: Path) -> dict[str, Any]:
 
 
 def _contact_sheet(pixels: np.ndarray, across: int = 16) -> Image.Image:
-    """The first pictures, ``across`` to a row, at most eight rows, all full."""
+    """The first images, ``across`` to a row, at most eight rows, all full."""
     across = min(across, len(pixels))
     whole = min(len(pixels) // across, 8)
     rows = [pixels[row * across : (row + 1) * across] for row in range(whole)]

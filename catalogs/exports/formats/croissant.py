@@ -194,7 +194,7 @@ def _metadata(job: ExportJob, stage: Stage) -> dict[str, Any]:
                 "@type": "cr:RecordSet",
                 "@id": "images",
                 "name": "images",
-                "description": "One record an image.",
+                "description": "One record per image.",
                 "key": {"@id": "images/recipe_id"},
                 "field": fields,
             }

@@ -32,7 +32,7 @@ class CsvTable:
                 table.row(_cells(row, names))
                 job.count()
         return Layout(
-            files=[(TABLE, "one line an image; `file` is relative to the catalog's output folder")],
+            files=[(TABLE, "one line per image; `file` is relative to the catalog's output folder")],
             loading=reading(TABLE),
             columns=names,
             losses=[*lost_numbers(job.selection.table), *guarded(table, TABLE)],

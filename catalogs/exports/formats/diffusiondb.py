@@ -1,4 +1,4 @@
-"""diffusiondb: the layout and columns of DiffusionDB (Wang et al. 2022, arXiv:2210.14896), 1,000 images a part."""
+"""diffusiondb: the layout and columns of DiffusionDB (Wang et al. 2022, arXiv:2210.14896), 1,000 images per part."""
 
 from __future__ import annotations
 

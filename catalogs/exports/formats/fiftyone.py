@@ -134,7 +134,7 @@ class FiftyOne:
         return Layout(
             files=[
                 ("data/", "the image files, bit for bit"),
-                ("samples.json", "one sample an image"),
+                ("samples.json", "one sample per image"),
                 ("metadata.json", "name and origin of the data set"),
             ],
             loading="import fiftyone\n\ndataset = fiftyone.Dataset.from_dir(\n"

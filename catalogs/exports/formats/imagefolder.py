@@ -36,7 +36,7 @@ from nonesuch.catalogs.exports.splits import ONE_SPLIT
 from nonesuch.catalogs.exports.stage import Stage
 from nonesuch.catalogs.schema import EMBEDDING
 
-FILE_NAME = "file_name"  # the column that `datasets` follows to the picture, which it calls `image`
+FILE_NAME = "file_name"  # the column that `datasets` follows to the image, which it calls `image`
 _OWN = frozenset({"image", "images", FILE_NAME, "file_names"})
 
 
@@ -81,7 +81,7 @@ class ImageFolder:
                     "images/" if single else "SPLIT/images/",
                     "the image files, bit for bit as they were catalogued",
                 ),
-                (metadata if single else f"SPLIT/{metadata}", "one row an image; `file_name` leads to it"),
+                (metadata if single else f"SPLIT/{metadata}", "one row per image; `file_name` leads to it"),
             ],
             loading='from datasets import load_dataset\n\ndataset = load_dataset("PATH")',
             data_files=data_files,

@@ -34,7 +34,7 @@ class Plain:
         if cut:
             losses.append(Loss("file names", cut, "names cut to the length that every file system takes"))
         return Layout(
-            files=[(job.request.names, "the image files, bit for bit"), (TABLE, "one line an image")],
+            files=[(job.request.names, "the image files, bit for bit"), (TABLE, "one line per image")],
             loading=reading(TABLE),
             columns=names,
             losses=losses,

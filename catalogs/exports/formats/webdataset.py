@@ -1,4 +1,4 @@
-"""webdataset: tar shards in which the files of one sample follow one another: picture, .json, .txt."""
+"""webdataset: tar shards in which the files of one sample follow one another: image, .json, .txt."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class WebDataset:
             pa.field("__url__", pa.string()),
         ]
         return Layout(
-            files=[("SPLIT-NUMBER.tar", "samples of a picture, its row as .json and its prompt as .txt")],
+            files=[("SPLIT-NUMBER.tar", "samples of an image, its row as .json and its prompt as .txt")],
             loading="import webdataset\n\n"
             f'dataset = webdataset.WebDataset("PATH/{next(iter(job.selection.splits))}-000000.tar", shardshuffle=False)\n'
             f'dataset = dataset.decode("pil").to_tuple("{";".join(suffixes)}", "json", "txt")',

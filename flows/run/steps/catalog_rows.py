@@ -1,4 +1,4 @@
-"""What each room has to say of one image, in the words of the next: the mark it asks for, its catalog row."""
+"""One image's data as the next room takes it: the marks it asks for, its catalog row."""
 
 from __future__ import annotations
 
@@ -105,14 +105,14 @@ def _resized(upscaler: Upscaler, before: tuple[int, int], after: tuple[int, int]
 
 
 def _guides(recipe: Recipe) -> tuple[Path, ...]:
-    """The pictures that guided a drawing, each once."""
+    """The images that guided a drawing, each once."""
     images = [one.image for one in recipe.controls or ()]
     images += [recipe.image_prompt.image] if recipe.image_prompt is not None else []
     return tuple(Path(image) for image in dict.fromkeys(images))
 
 
 def _parents(recipe: Recipe, original: bytes | None) -> tuple[Path | bytes, ...]:
-    """What an image was made from: the service's file if it has a credential, then the picture that it started from."""
+    """What an image was made from: the service's file if it has a credential, then the image that it started from."""
     start = (Path(recipe.init_image),) if recipe.init_image else ()
     if original is None or check_parent(original, sniff_mime(original), "original").integrity == "unsigned":
         return start  # a file that says nothing of itself adds nothing to what the recipe says
@@ -120,7 +120,7 @@ def _parents(recipe: Recipe, original: bytes | None) -> tuple[Path | bytes, ...]
 
 
 def broken_parent(parents: Sequence[ParentCheck]) -> str | None:
-    """What to say of an image whose parent's credential is broken; None when all are sound or have none."""
+    """The remark on an image whose parent's credential is broken; None when all are sound or have none."""
     for check in parents:
         if check.integrity in ("altered", "unreadable"):
             return f"the credential of the {check.title} is broken: {check.detail or check.integrity}"
@@ -139,7 +139,7 @@ def catalog_row(
     """The row of one recipe.
 
     `revision`: of the model, where it has one; `facets`: the facet columns; `scores`: score columns of an image that was drawn; `marked`: the finished file; `facts`: further
-    columns, which overrule the others (a reason for a failure after drawing, hashes, path).
+    columns, which override the others (a reason for a failure after drawing, hashes, path).
     A recipe without a finished file is `failed`, whatever came before.
     """
     recipe = drawing.recipe
@@ -207,14 +207,14 @@ def _outcome(drawing: Drawing, scores: Mapping[str, Any], marked: MarkedFile | N
 
 
 def _told_lora(lora: Lora) -> dict[str, Any]:
-    """A LoRA by its file's name, and the digest over the pictures it was trained on where it says so."""
+    """A LoRA by its file's name, and the digest over the images it was trained on where it says so."""
     told: dict[str, Any] = {"path": Path(lora.path).name, "digest": lora.digest, "weight": lora.weight}
     images = lora_facts(Path(lora.path), lora.digest, where=lora.path).training_images
     return told if images is None else {**told, "training_images": images}
 
 
 def _size(drawing: Drawing) -> tuple[int, int]:
-    """Width and height of the picture, px; a service may draw another size than it was asked for."""
+    """Width and height of the image, px; a service may draw another size than it was asked for."""
     if drawing.image is None:
         return drawing.recipe.width, drawing.recipe.height
     height, width = drawing.image.shape[:2]
@@ -222,7 +222,7 @@ def _size(drawing: Drawing) -> tuple[int, int]:
 
 
 def _beside(drawing: Drawing) -> dict[str, str | int]:
-    """Settings without a column of their own, told among the options; the size that was asked for, where the
+    """Settings without a column of their own, stored among the options; the size that was asked for, where the
     columns hold another."""
     recipe = drawing.recipe
     named: dict[str, str | int | None] = {"fit": recipe.fit, "prompt_syntax": recipe.prompt_syntax}
@@ -237,7 +237,7 @@ def _finite(value: float | None) -> float | None:
 
 @cache
 def library_versions() -> str:
-    """JSON object of the versions of the libraries that shape a picture, its scores and its marks."""
+    """JSON object of the versions of the libraries that shape an image, its scores and its marks."""
     found = {}
     for name in _VERSIONED:
         try:

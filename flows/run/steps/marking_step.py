@@ -66,7 +66,7 @@ def finish(scored: Scored, shard: Shard, job: Job) -> Finished:
         metrics.worked("mark", seconds)
     except (StorageError, CertificateTimeError):
         raise
-    except Exception as error:  # whatever one picture does to an encoder belongs to its row
+    except Exception as error:  # whatever one image does to an encoder belongs to its row
         return Finished(catalog_row(*shared, None, {"reason": f"marking: {error}"}), None)
     problem = done or scored.problem or broken_parent(marked.parents)
     if problem is not None:

@@ -1,8 +1,8 @@
-"""The line behind the drawing of a shard: scored in batches, then marked and written, while the backend draws on.
+"""The pipeline behind the drawing of a shard: scores in batches, marks and writes, while the backend draws.
 
 One thread scores; a pool that all shards of the process share marks and writes (the encoders, the signer and the
-disk release the interpreter lock). What is on the line is bounded, so that a slow disk holds the drawing up
-instead of filling the memory.
+disk release the interpreter lock). What is in the pipeline is bounded, so that a slow disk slows the drawing
+down instead of filling the memory.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from nonesuch.generators.matrix.shards import Shard
 
 FIRST_BATCH: Final = 4  # images of a shard that are scored first, so that a person soon sees some
 SCORE_BATCH: Final = {"cpu": 32, "cuda": 128}  # images that are scored together later, by device
-LINE_BYTES: Final = 512 << 20  # of pixels on one line; two shards may have one each
-LINE_IMAGES: Final = 512
+PIPELINE_BYTES: Final = 512 << 20  # of pixels in one pipeline; two shards may have one each
+PIPELINE_IMAGES: Final = 512
 FINISHERS: Final = max(1, min(8, (os.cpu_count() or 2) - 1))
 _LOOK: Final = 0.2  # seconds between two looks at what else has happened
 
@@ -36,7 +36,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(FINISHERS, thread_name_prefix="finish")
 
 
-class Line:
+class Pipeline:
     """One shard's way from the backend to its rows.
 
     The drawing thread calls `put` for each drawing, then `end`; or `abandon` when drawing went wrong.
@@ -58,7 +58,7 @@ class Line:
         self._scorer.start()
 
     def put(self, drawing: Drawing) -> None:
-        """Send a drawing down the line; waits while the line is full. Raises what a later stage raised."""
+        """Send a drawing into the pipeline; waits while the pipeline is full. Raises what a later stage raised."""
         while not self._room.acquire(timeout=_LOOK):
             self._raise()
         self._raise()
@@ -149,9 +149,9 @@ class Line:
 
 
 def capacity(shard: Shard) -> int:
-    """How many images of a shard may be on its line: what LINE_BYTES and LINE_IMAGES allow, at least two."""
+    """How many images of a shard may be in its pipeline: what PIPELINE_BYTES and PIPELINE_IMAGES allow, at least two."""
     recipe = shard.recipes[0]
-    return max(2, min(LINE_IMAGES, LINE_BYTES // (recipe.width * recipe.height * 3)))
+    return max(2, min(PIPELINE_IMAGES, PIPELINE_BYTES // (recipe.width * recipe.height * 3)))
 
 
 def score_batch() -> int:

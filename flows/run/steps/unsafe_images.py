@@ -1,4 +1,4 @@
-"""What becomes of an image whose safety score is below the sweep's threshold: kept, blurred or discarded."""
+"""Images whose safety score is below the sweep's threshold: kept, blurred or discarded."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from nonesuch.flows.run.job import Job
 from nonesuch.foundation.images import RGB
 from nonesuch.generators.backends import Drawing
 
-_CELLS: Final = 8  # a blurred image keeps so many means a side: its colours, nothing that can be made out
+_CELLS: Final = (
+    8  # a blurred image keeps this many means per side: its colours, nothing that can be recognised
+)
 
 
 def dealt_with(drawing: Drawing, scores: Mapping[str, Any], job: Job) -> tuple[Drawing, str | None]:
-    """The drawing that goes on to be marked, and what was done to it; without an image it was discarded.
+    """The drawing that is marked next, and what was done to it; without an image it was discarded.
 
     A service's own file goes with the image that it holds. The scores and the embedding are those of what was drawn.
     """

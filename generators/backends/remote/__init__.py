@@ -1,5 +1,5 @@
 """Drawing with other programs (ComfyUI, A1111) and hosted services (OpenAI, Stability, Google) over HTTP.
 
-`kinds` describes their models, `drawing` turns any of them into a backend, `http` asks and asks again;
-one module for each protocol, whose docstring names the documentation that it follows.
+`kinds` describes their models, `drawing` turns any of them into a backend, `http` sends requests and retries;
+one module per protocol, whose docstring names the documentation that it follows.
 """

@@ -85,7 +85,7 @@ class A1111:
             )
 
     def paint(self, recipe: Recipe, *, anew: bool = False) -> Picture:
-        """One image from text, from a picture, or into a mask. The web UI keeps no pictures to answer with; `anew`
+        """One image from text, from an image, or into a mask. The web UI keeps no images to answer with; `anew`
         also looks for the job that drew it."""
         task = f"nonesuch-{recipe.id[:16]}" + (f"-{uuid4().hex[:12]}" if anew else "")
         last_job = self._last_job() if anew else ""
@@ -155,7 +155,7 @@ class A1111:
         return {"sampler_name": sampler} | ({} if schedule is None else {"scheduler": schedule})
 
     def _check_model(self, drawn_with: Any) -> None:
-        """Refuse an image that another checkpoint drew, as when somebody else changed it meanwhile."""
+        """Refuse an image that another checkpoint drew, as when another user changed it meanwhile."""
         digest = self._facts.digest.removeprefix("sha256:")
         if (
             isinstance(drawn_with, str)

@@ -1,4 +1,4 @@
-"""Keys of engines and services: read where they are used, kept nowhere, taken out of every message."""
+"""API keys of engines and services: read where they are used, stored nowhere, removed from every message."""
 
 from __future__ import annotations
 

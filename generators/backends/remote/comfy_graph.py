@@ -79,9 +79,9 @@ def bindings(graph: Graph, own: Mapping[str, tuple[str, ...]], *, where: str) ->
             fields[name] = left
     if "prompt" not in fields:
         raise InputError(
-            "where the prompt goes in the workflow is not plain to see",
+            "it is not clear which input of the workflow takes the prompt",
             where=where,
-            hint="Say so: connections: {comfyui: {bind: {prompt: NODE.text}}}.",
+            hint="Name it: connections: {comfyui: {bind: {prompt: NODE.text}}}.",
         )
     return fields
 

@@ -1,4 +1,4 @@
-"""What ComfyUI's history says of a prompt: how it ended, its image, and which nodes came from the node cache.
+"""ComfyUI's history of a prompt: how it ended, its image, and which nodes came from the node cache.
 
 After execution.py of ComfyUI 0.3.64: an entry's `status.messages` begin with execution_start and execution_cached, whose
 `nodes` are those with an output in the node cache, and end with execution_success or execution_error.
@@ -24,7 +24,7 @@ def check_ended(entry: Mapping[str, Any]) -> None:
         words = " ".join(str(told.get("exception_message") or "").split())[:300]
         raise NoImage(f"node {told.get('node_id')} {told.get('node_type')} failed: {words}")
     if "execution_interrupted" in messages:
-        raise NoImage("somebody interrupted it")
+        raise NoImage("it was interrupted on the server")
     raise NoImage("the workflow failed")
 
 
@@ -52,7 +52,7 @@ def origin_of(
     cached = [node for node in graph if node in told]
     sources = linked_from(graph, output)
     if output in cached or (sources and sources <= set(cached)):
-        return Origin(False, f"prompt {number}: the server took the picture from its node cache")
+        return Origin(False, f"prompt {number}: the server took the image from its node cache")
     if whole and cached:
         return Origin(None, f"prompt {number}: the server took {len(cached)} nodes from its node cache")
     kept = f"{len(cached) or 'none'} of its {len(graph)} nodes from the node cache"

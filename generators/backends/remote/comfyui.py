@@ -1,4 +1,4 @@
-"""ComfyUI's HTTP API: a workflow in API format, queued once for each recipe.
+"""ComfyUI's HTTP API: a workflow in API format, queued once per recipe.
 
 After server.py and execution.py of ComfyUI 0.3 (routes /prompt, /history/{id}, /queue, /interrupt, /view,
 /upload/image, /object_info/{class}, /view_metadata/{folder}, /system_stats), and tried with 0.3.64.
@@ -197,7 +197,7 @@ class ComfyUI:
         return values
 
     def _uploaded(self, recipe: Recipe) -> dict[str, str]:
-        """Names on the server of the pictures that the recipe starts from, by field."""
+        """Names on the server of the images that the recipe starts from, by field."""
         fit, size = recipe.fit or DEFAULT_FIT, (recipe.width, recipe.height)
         names = {}
         if recipe.init_image is not None:
@@ -223,7 +223,7 @@ class ComfyUI:
             data={"overwrite": "true", "type": "input"},
         ).json()
         if not isinstance(told, dict) or not told.get("name"):
-            raise NoImage("ComfyUI did not take the picture to start from")
+            raise NoImage("ComfyUI did not accept the init image")
         folder = str(told.get("subfolder") or "")
         return f"{folder}/{told['name']}" if folder else str(told["name"])
 

@@ -20,7 +20,7 @@ from nonesuch.generators.matrix.combined import EXTRAS, check_able
 from nonesuch.generators.models import ModelFacts
 from nonesuch.generators.recipe import Recipe
 
-MAX_IMAGE: Final = 64 << 20  # bytes of a picture that comes back
+MAX_IMAGE: Final = 64 << 20  # bytes of an image that comes back
 MAX_PIXELS: Final = 64_000_000
 SERVICE_SAYS_NOTHING: Final = Origin(None, "the service does not say whether it drew")
 _KEPT: Final = Origin(False, "kept from a run that ended before the catalog had it")
@@ -32,7 +32,7 @@ class Picture:
 
     data: bytes = field(repr=False)  # the file as it came
     told: Mapping[str, Any] = field(default_factory=dict)  # JSON-able: what the server said of it
-    cost: float | None = None  # US dollars; None when it costs nothing or nobody knows
+    cost: float | None = None  # US dollars; None when it costs nothing or it is not known
     origin: Origin = SERVICE_SAYS_NOTHING  # whether the server drew it for this request
 
 
@@ -48,7 +48,7 @@ class Painter(Protocol):
         ...
 
     def paint(self, recipe: Recipe, *, anew: bool = False) -> Picture:
-        """The picture; with `anew` none that the server has ready, as far as it can be kept from that.
+        """The image; with `anew` none that the server has ready, as far as it can be kept from that.
 
         Raises NoImage for this recipe alone, BackendStopped for all that follow.
         """
@@ -62,7 +62,7 @@ class Painter(Protocol):
 class RemoteBackend:
     """Draws through a painter, `concurrency` requests at once.
 
-    Answers of a paid service lie in the spool until `published` is told that the catalog has them.
+    Answers of a paid service lie in the spool until `published` is called: then the catalog has them.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RemoteBackend:
             raise DrawingError(
                 "the engine was not asked for its model",
                 where=self.facts.model,
-                hint="Run with leave to use the network.",
+                hint="Run with permission to use the network.",
             )
         self._painter.ready()
 
@@ -90,12 +90,12 @@ class RemoteBackend:
         self._painter.check(recipe)
 
     def draw(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
-        """One Drawing for each recipe, in order. When the engine is gone or refuses to go on, all that came
+        """One Drawing for each recipe, in order. When the engine is gone or refuses to continue, all that came
         back until then is yielded first; then BackendStopped is raised."""
         return self._drawings(recipes, anew=False)
 
     def draw_anew(self, recipes: Sequence[Recipe]) -> Iterator[Drawing]:
-        """As `draw`, but each picture is asked for anew, whatever the engine or the spool has of it."""
+        """As `draw`, but each image is asked for anew, whatever the engine or the spool has of it."""
         return self._drawings(recipes, anew=True)
 
     def _drawings(self, recipes: Sequence[Recipe], *, anew: bool) -> Iterator[Drawing]:
@@ -125,7 +125,7 @@ class RemoteBackend:
             raise stopped
 
     def published(self, recipes: Sequence[Recipe]) -> None:
-        """Let go of what was kept of these recipes."""
+        """Delete what was kept for these recipes."""
         if self._spool is not None:
             self._spool.drop(recipe.id for recipe in recipes)
 
@@ -145,9 +145,9 @@ class RemoteBackend:
             return self._failed(recipe, error.message, begun, {"cost": cost} if cost is not None else {})
         facts = self._facts(picture)
         if len(picture.data) > MAX_IMAGE:
-            return self._failed(recipe, f"the picture is {len(picture.data):,} bytes", begun, facts)
+            return self._failed(recipe, f"the image is {len(picture.data):,} bytes", begun, facts)
         try:
-            image = decode_rgb(picture.data, where="the picture that came back", max_pixels=MAX_PIXELS)
+            image = decode_rgb(picture.data, where="the image that came back", max_pixels=MAX_PIXELS)
         except InputError as error:
             if not anew:
                 self.published([recipe])  # what can't be read is not worth keeping

@@ -101,7 +101,7 @@ class Imagen:
         first = first if isinstance(first, dict) else {}
         image = first.get("bytesBase64Encoded")
         if not isinstance(image, str):
-            # Filtered prompts are answered with 200 and without a picture, and are not billed.
+            # Filtered prompts are answered with 200 and without an image, and are not billed.
             why = first.get("raiFilteredReason") or (
                 told.get("raiFilteredReason") if isinstance(told, dict) else None
             )

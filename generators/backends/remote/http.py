@@ -1,6 +1,6 @@
-"""Asking a server: limits on time and bytes, tries after passing faults, and errors that never hold a key.
+"""HTTP requests: limits on time and bytes, retries after temporary faults, and errors that never hold a key.
 
-What a failure means is one of three things: ask again, this recipe has no image, or the run ends.
+A failure means one of three things: try again, this recipe has no image, or the run ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nonesuch.generators.backends.remote.api_keys import without_key
 from nonesuch.generators.backends.remote.pace import Pace, backoff, retry_after
 from nonesuch.generators.sweepfile.connections import is_loopback
 
-MAX_ANSWER: Final = 96 << 20  # bytes; a picture of 64 MiB in base64
+MAX_ANSWER: Final = 96 << 20  # bytes; an image of 64 MiB in base64
 CONNECT_SECONDS: Final = 10.0
 MAX_PAUSE: Final = 600.0  # seconds; a server that asks for a longer pause ends the run
 _MAX_WORDS: Final = 300  # characters of a server's own words
@@ -29,7 +29,7 @@ Meaning = Literal["again", "recipe", "stop"]
 
 
 class NoImage(DrawingError):
-    """This recipe gets no image; the others go on. `cost` is what was paid nevertheless."""
+    """This recipe gets no image; the others continue. `cost` is what was paid nevertheless."""
 
     def __init__(self, message: str, *, cost: float | None = None) -> None:
         super().__init__(message)

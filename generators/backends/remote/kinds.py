@@ -1,7 +1,7 @@
 """How engines and services are described and opened: addresses, keys, defaults of each kind.
 
-An engine on this machine is asked while planning, for its model's hash and for what it lacks; another host only with
-leave to use the network. Services are described without asking.
+Planning asks an engine on this machine for its model's hash and for what it lacks; another host only with
+permission to use the network. Services are described without a request.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class ServiceKind(_Kind):
         module = _SERVICES[self.name]
         url = connection.url or module.URL
         if not url.startswith("https://") and not is_loopback(url):
-            raise InputError("a service is asked by https alone", where=f"connections: {self.name}: url")
+            raise InputError("a service is reached over https only", where=f"connections: {self.name}: url")
         name = model.split(":", 1)[1]
         remote = Remote(
             url,
@@ -221,7 +221,7 @@ class _Offline:
     def ready(self) -> None:
         """Never."""
         raise BackendStopped(
-            f"{self._facts.model} is drawn over the network, which this run may not use",
+            f"{self._facts.model} draws over the network, which this run may not use",
             hint="Leave --offline out of `run`; give --online to `reproduce`.",
         )
 
@@ -234,7 +234,7 @@ class _Offline:
         self.ready()
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """There is nothing to release."""
 
 
 def _asked(kind: str, url: str, connection: Connection, question: Callable[[Caller], Any]) -> Any:
@@ -261,17 +261,17 @@ def _key_of(kind: str, url: str) -> str:
 
 
 def _workflow_defaults(graph: comfy_graph.Graph, fields: Mapping[str, tuple[str, ...]]) -> Defaults:
-    """The settings that stand in the workflow itself."""
+    """The settings in the workflow itself."""
 
-    def standing(field: str, fallback: float) -> float:
+    def number(field: str, fallback: float) -> float:
         value = comfy_graph.value_of(graph, fields[field][0]) if field in fields else fallback
         return value if isinstance(value, int | float) and not isinstance(value, bool) else fallback
 
     return Defaults(
-        width=int(standing("width", 512)),
-        height=int(standing("height", 512)),
-        steps=int(standing("steps", 0)),
-        guidance_scale=float(standing("guidance", 0.0)),
+        width=int(number("width", 512)),
+        height=int(number("height", 512)),
+        steps=int(number("steps", 0)),
+        guidance_scale=float(number("guidance", 0.0)),
     )
 
 

@@ -161,7 +161,7 @@ def judge(answer: Answer) -> Problem | None:
         return Problem(
             "stop",
             f"says that the account has no quota left ({code})",
-            hint="Top it up, then run the same command.",
+            hint="Buy credits, then run it again to continue.",
         )
     if code in _REFUSED:
         return Problem("recipe", "refused the prompt (content policy)")
@@ -205,7 +205,7 @@ def _decoded(text: Any, cost: float | None) -> bytes:
 
 
 def _pictures(recipe: Recipe) -> list[tuple[str, tuple[str, bytes, str]]]:
-    """What an edit starts from: the picture, and a mask that is transparent where it is drawn anew."""
+    """What an edit starts from: the image, and a mask that is transparent where it is drawn anew."""
     fit, size = recipe.fit or DEFAULT_FIT, (recipe.width, recipe.height)
     picture = start_picture(Path(str(recipe.init_image)), str(recipe.init_image_digest), *size, fit)
     files = [("image", ("image.png", png_bytes(picture), "image/png"))]

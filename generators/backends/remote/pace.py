@@ -1,4 +1,4 @@
-"""How fast to ask: a token bucket, pauses that a server asks for, and waits between tries."""
+"""How fast to send requests: a token bucket, pauses that a server asks for, and waits between retries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Pace:
             self._stopped.wait(left)
 
     def pause(self, seconds: float) -> None:
-        """Nobody asks for so long: the server said so."""
+        """No request is sent for this long: the server asked for it."""
         with self._lock:
             self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 

@@ -1,4 +1,4 @@
-"""Services that draw in a few shapes: the one that a width and height mean."""
+"""Services that draw in a few sizes: the one nearest to a width and height."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was paid for and is not in a catalog yet: a file for each recipe, so that no picture is bought twice.
+"""Images that were paid for and are not in a catalog yet: one file per recipe, so that no image is bought twice.
 
 A run that is killed between a service's answer and the publishing of its shard finds the answer here.
 """
@@ -17,17 +17,17 @@ FOLDER = "paid"  # below the cache folder
 
 
 class Spool:
-    """Answers by recipe id. Each file holds one line of JSON, then the picture's bytes."""
+    """Answers by recipe id. Each file holds one line of JSON, then the image's bytes."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or cache_dir() / FOLDER
 
     def put(self, recipe_id: str, data: bytes, told: dict[str, Any]) -> None:
-        """Keep a picture. Raises StorageError when it can't be written."""
+        """Keep an image. Raises StorageError when it can't be written."""
         atomic_write(self._path(recipe_id), json.dumps(told).encode() + b"\n" + data, mode=0o600)
 
     def take(self, recipe_id: str) -> tuple[bytes, dict[str, Any]] | None:
-        """The picture and what was told of it; None when there is none that can be read."""
+        """The image and its metadata; None when there is none that can be read."""
         try:
             head, _, data = self._path(recipe_id).read_bytes().partition(b"\n")
             told = json.loads(head)
@@ -36,7 +36,7 @@ class Spool:
         return (data, told) if data and isinstance(told, dict) else None
 
     def drop(self, recipe_ids: Iterable[str]) -> None:
-        """Let go of pictures that are in the catalog."""
+        """Delete images that are in the catalog."""
         for recipe_id in recipe_ids:
             with suppress(OSError):
                 self._path(recipe_id).unlink(missing_ok=True)

@@ -85,7 +85,7 @@ class Stability:
         if isinstance(credits, int | float) and credits <= 0:
             raise BackendStopped(
                 f"{self._caller.what}: the account has no credits left",
-                hint="Top it up, then run the same command.",
+                hint="Buy credits, then run it again to continue.",
             )
 
     def check(self, recipe: Recipe) -> None:
@@ -197,7 +197,9 @@ def _judge(answer: Answer) -> Problem | None:
     name = str(told.get("name") or "") if isinstance(told, dict) else ""
     if answer.status == 402 or name in ("payment_required", "insufficient_balance"):
         return Problem(
-            "stop", "says that the account has no credits left", hint="Top it up, then run the same command."
+            "stop",
+            "says that the account has no credits left",
+            hint="Buy credits, then run it again to continue.",
         )
     if name in ("content_moderation", "invalid_prompts"):
         return Problem("recipe", "refused the prompt (content policy)")

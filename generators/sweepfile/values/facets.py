@@ -53,7 +53,7 @@ class ListedFacet(Strict):
 
 
 class FileFacet(Strict):
-    """Values from a text file (one a line), a CSV file or a Parquet file."""
+    """Values from a text file (one per line), a CSV file or a Parquet file."""
 
     file: Annotated[str, Field(min_length=1, description="relative to the sweep file")]
     column: Annotated[str, Field(description="column of the names; the first when left out")] | None = None
@@ -72,7 +72,7 @@ class DynamicFacet(Strict):
 
 
 class ImagesFacet(Strict):
-    """Pictures: each file of a folder or glob is a value that sets `init_image`, or what `sets` names."""
+    """Images: each file of a folder or glob is a value that sets `init_image`, or what `sets` names."""
 
     images: Annotated[str, Field(min_length=1, description="folder or glob, relative to the sweep file")]
     sets: Literal["init_image", "mask", "control_image", "image_prompt_image"] = "init_image"
@@ -85,7 +85,7 @@ class FramesFacet(Strict):
 
 
 class CatalogFacet(Strict):
-    """Pictures to start from, chosen in a catalog: each is a value that sets `init_image` and `parent`.
+    """Images to start from, chosen in a catalog: each is a value that sets `init_image` and `parent`.
 
     Its text in the prompt is the prompt that drew it.
     """
@@ -165,7 +165,7 @@ def facet_values(
 ) -> tuple[FacetValue, ...]:
     """The values of a facet, in order: lists as written, files read, random texts drawn, combinations made.
 
-    Pictures of a catalog come from `find_images`; plain values set the options that are `bound` to the facet. Raises InputError for an unreadable file, a missing column, no values, too many values, two values
+    Images of a catalog come from `find_images`; plain values set the options that are `bound` to the facet. Raises InputError for an unreadable file, a missing column, no values, too many values, two values
     of one name, and two values that would do exactly the same.
     """
     place: Place = ("facets", name)
@@ -218,7 +218,7 @@ def number_type(facet: Facet) -> Literal["int64", "float64"] | None:
 
 
 def _image_files(facet: ImagesFacet, source: Source, where: str) -> list[FacetValue]:
-    """A value for each picture, named by its file; names of one stem keep their suffix."""
+    """A value for each image, named by its file; names of one stem keep their suffix."""
     wanted = source.folder / facet.images
     pattern = wanted / "*" if wanted.is_dir() else wanted
     paths = sorted(
@@ -228,7 +228,7 @@ def _image_files(facet: ImagesFacet, source: Source, where: str) -> list[FacetVa
     )
     if not paths:
         raise InputError(
-            f"there are no pictures in {wanted}", where=where, hint=f"Known: {', '.join(sorted(_PICTURES))}."
+            f"there are no images in {wanted}", where=where, hint=f"Known: {', '.join(sorted(_PICTURES))}."
         )
     stems = Counter(path.stem for path in paths)
     names = [path.stem if stems[path.stem] == 1 else path.name for path in paths]
@@ -252,7 +252,7 @@ def _catalog_images(
     facet: CatalogFacet, source: Source, where: str, find_images: FindImages | None
 ) -> list[FacetValue]:
     if find_images is None:
-        raise InputError("a facet of a catalog's images needs a catalog to look in", where=where)
+        raise InputError("a facet of a catalog's images needs a catalog to search", where=where)
     try:
         found = find_images(facet, source.folder)
     except InputError as error:

@@ -1,7 +1,7 @@
-"""The web UI's styles.csv: named pieces that a prompt and its negative are dressed with.
+"""The web UI's styles.csv: named pieces of text that are added to a prompt and its negative.
 
 Its rule: a style that holds `{prompt}` puts the prompt in that place; any other is appended after a comma.
-Several styles go on one after another.
+Several styles are applied one after another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The seeds of a sweep file: a list, a range, or so many from a base."""
+"""The seeds of a sweep file: a list, a range, or a count from a base."""
 
 from __future__ import annotations
 

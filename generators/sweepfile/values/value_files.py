@@ -1,4 +1,4 @@
-"""Facet values from files: text (one a line), CSV and Parquet."""
+"""Facet values from files: text (one per line), CSV and Parquet."""
 
 from __future__ import annotations
 

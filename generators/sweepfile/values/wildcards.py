@@ -32,7 +32,7 @@ def draw_texts(template: str, count: int, seed: int, wildcards: Path | None, *, 
     raise InputError(
         f"{template!r} gave only {len(texts)} different texts in {count * TRIES:,} draws, not {count}",
         where=where,
-        hint=f"Set draws to {len(texts)} or less, or give it more to choose from.",
+        hint=f"Set draws to {len(texts)} or less, or give the template more alternatives.",
     )
 
 

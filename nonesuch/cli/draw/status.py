@@ -24,9 +24,9 @@ def status(
     from dataclasses import asdict
     from datetime import UTC, datetime
 
-    from nonesuch.flows.reporting.status_file import read_standing
+    from nonesuch.flows.reporting.status_file import read_status
 
-    told = read_standing(out)
+    told = read_status(out)
     if as_json:
         print(json.dumps(asdict(told)))
         return

@@ -1,1 +1,1 @@
-"""Finding the mark again: as it was embedded, then over scale and rotation."""
+"""Detecting the watermark: as it was embedded, then over scale and rotation."""

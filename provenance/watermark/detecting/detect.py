@@ -1,4 +1,4 @@
-"""Looking for the mark: first as if nothing had happened to the picture, then over scale and rotation."""
+"""Searching for the watermark: first as if the image were unchanged, then over scale and rotation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RGB = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """What happened to the marked picture, as far as the mark tells."""
+    """What happened to the marked image, as far as the watermark tells."""
 
     scale: float  # size now over size when marked
     rotation: float  # degrees counter-clockwise, after the flip
@@ -34,9 +34,9 @@ class Detection:
     """A watermark that was found."""
 
     payload: int  # 64 bits
-    score: float  # agreement of picture and whole pattern, in standard deviations
+    score: float  # agreement of image and whole pattern, in standard deviations
     pilot: float  # height of the pilot's peak, in standard deviations
-    false_alarm: float  # upper bound on the probability that this search reports an unmarked picture
+    false_alarm: float  # upper bound on the probability that this search reports an unmarked image
     transform: Transform
 
 
@@ -44,12 +44,12 @@ class Detection:
 class _Look:
     guess: geometry.Geometry
     spare: int = 0  # peaks below the threshold that are believed when their check agrees
-    turns: int = len(layout.DIHEDRAL)  # a scan looks at unturned pictures only
+    turns: int = len(layout.DIHEDRAL)  # a scan looks at unturned images only
     other_window: bool = False
 
     @property
     def window(self) -> int:
-        # a picture made smaller has lost its fine structure, and shows none when it is made larger again
+        # an image made smaller has lost its fine structure, and shows none when it is made larger again
         wide = (self.guess.scale < _SMALL) != self.other_window
         return luma.WIDE if wide else luma.WINDOW
 
@@ -60,12 +60,12 @@ def detect(
     """The watermark of `image`, uint8 [H, W, 3], or None.
 
     "aligned" finds it at its own scale, cropped anywhere, mirrored or turned by quarters; "full"
-    goes on to scales from 0.5 to 2 and any rotation. `key` as given to `embed`.
+    continues with scales from 0.5 to 2 and any rotation. `key` as given to `embed`.
     Raises InputError for another kind of array or search.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(
-            f"a picture to check is {image.dtype} {list(image.shape)}", hint="Pass uint8 [H, W, 3]."
+            f"an image to check is {image.dtype} {list(image.shape)}", hint="Pass uint8 [H, W, 3]."
         )
     if search not in ("aligned", "full"):
         raise InputError(f"there is no search {search!r}", hint='It is "aligned" or "full".')
@@ -106,7 +106,7 @@ def _looks(plane: luma.Floats, key: bytes) -> Iterator[_Look]:
     lattices = geometry.candidates(flat, bounds.LATTICES)
     yield from map(_Look, lattices[:4])
     scanned = scan.scan(flat, key)
-    # only busy pictures come this far, whose pilot may stand just under the threshold
+    # only busy images come this far, whose pilot may stand just under the threshold
     best = scanned[0]
     yield _Look(best, spare=1, turns=1)
     yield _Look(best, other_window=True, turns=1)

@@ -1,6 +1,6 @@
-"""Finding how a picture was scaled and turned from the mark's own repetition.
+"""Finding how an image was scaled and rotated from the watermark's own repetition.
 
-A tiled mark makes the picture's autocorrelation peak at every multiple of the tile, whatever the tile
+A tiled watermark makes the image's autocorrelation peak at every multiple of the tile, whatever the tile
 shows: the lattice tells scale and rotation without any fixed template to attack (Kutter, SPIE 3528, 1998;
 Deguillaume, Voloshynovskiy and Pun, SPIE 4675, 2002). In log-polar coordinates a lattice of any
 scale and rotation is one constellation moved about (after O Ruanaidh and Pun, Signal Processing 66, 1998),
@@ -20,7 +20,7 @@ from nonesuch.provenance.watermark.pattern.layout import HIGHEST, LOWEST, TILE
 from nonesuch.provenance.watermark.pattern.luma import local_mean
 
 LEAST_SCALE, MOST_SCALE = 0.45, 2.2
-LARGEST = 1024  # pixels a side looked at: the middle of larger pictures
+LARGEST = 1024  # pixels a side looked at: the middle of larger images
 _STEP = 0.003  # of log radius and, in radians, of angle
 _REACH = 3.2  # tiles: how far lattice points are counted
 # each range of scales has its own band of frequencies; bounds overlap no other
@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A guess at what was done to a marked picture."""
+    """A guess at what was done to a marked image."""
 
     scale: float  # size now over size when marked
     rotation: float  # degrees counter-clockwise, -45 to 45: quarter turns look alike
@@ -161,7 +161,7 @@ def _best_lattices(
 
 
 def undo(plane: Floats, scale: float, rotation: float) -> Floats:
-    """Luma `plane` [H, W] at its size and angle when marked: its middle, at most LARGEST pixels a side."""
+    """Luma `plane` [H, W] at its size and angle when marked: its middle, at most LARGEST pixels per side."""
     if scale > 1.3:
         plane = np.asarray(cv2.GaussianBlur(plane, (0, 0), 0.35 * scale), dtype=np.float32)
     way = cv2.INTER_CUBIC if scale < 1.3 else cv2.INTER_LINEAR

@@ -52,7 +52,7 @@ class _Peak:
 
 @dataclass(frozen=True, slots=True)
 class Whitened:
-    """Carriers of unit noise, and how much mark each ring seems to hold."""
+    """Carriers of unit noise, and how much of the watermark each ring seems to hold."""
 
     values: Complex  # [n], mean power about 1 in each ring
     weights: tuple[Floats, ...]  # [n] each: weightings to search with
@@ -61,8 +61,8 @@ class Whitened:
 def whiten(groups: Complex) -> Whitened:
     """Whitens the carriers [4, n] of four groups of tiles.
 
-    What the groups share and noise does not is their cross power: it says in which rings a mark
-    survived before anything is known of the mark.
+    What the groups share and noise does not is their cross power: it says in which rings a watermark
+    survived before anything is known of the watermark.
     """
     total = groups.sum(axis=0)
     level = np.sqrt(shaping.ring_powers(total)[RING]) + 1e-6
@@ -80,7 +80,7 @@ def whiten(groups: Complex) -> Whitened:
 
 
 def turned(values: Complex, turn: int) -> Complex:
-    """The carriers [..., n] as they were before the picture was turned by DIHEDRAL[turn]."""
+    """The carriers [..., n] as they were before the image was turned by DIHEDRAL[turn]."""
     index, flipped = DIHEDRAL[turn]
     taken = values[..., index]
     return np.where(flipped, taken.conj(), taken).astype(np.complex64)
@@ -124,7 +124,7 @@ def read(
 
 
 def pilot_height(groups: Complex, key: bytes, fft: Any = np.fft) -> float:
-    """The tallest pilot peak of an unturned picture, in standard deviations, over variants and shifts."""
+    """The tallest pilot peak of an unturned image, in standard deviations, over variants and shifts."""
     white = whiten(groups)
     return next(_pilot_peaks(white.values, white.weights[0], key, 0, fft)).height
 
@@ -147,7 +147,7 @@ def _pilot_peaks(values: Complex, weights: Floats, key: bytes, turn: int, fft: A
 
 
 def clarity(groups: Complex, variant: Layout, values: Complex, shift: tuple[int, int]) -> float:
-    """The margin with which a known pattern, its carriers `values` [n] shifted so, stands in the unturned picture."""
+    """The margin with which a known pattern, its carriers `values` [n] shifted so, stands in the unturned image."""
     still = layout.shifted(whiten(groups).values, -shift[0], -shift[1])
     strength = _ring_strengths(still, variant)
     likeness = strength[RING] * (still * values.conj()).real

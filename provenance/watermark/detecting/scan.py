@@ -1,8 +1,8 @@
 """Trying scales, and small rotations, one by one against the pilot.
 
-In busy pictures the mark is so faint that its repetition does not show, though its pilot would at the
+In busy images the watermark is so faint that its repetition does not show, though its pilot would at the
 right geometry: matched filtering gains with the amplitude, autocorrelation with its square. So the
-commonest changes, a new size or a slight tilt alone, are searched outright on the middle of the picture.
+commonest changes, a new size or a slight tilt alone, are searched outright on the middle of the image.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TILTS = 2 * int(np.radians(_TILT) / _STEP) + 1
 @dataclass(frozen=True, slots=True)
 class _Planes:
     usual: Floats  # flattened
-    soft: Floats  # without what lies above the band, for pictures made larger
+    soft: Floats  # without what lies above the band, for images made larger
 
 
 def scan(flat: Floats, key: bytes) -> list[Geometry]:

@@ -1,1 +1,1 @@
-"""Putting the mark into an image."""
+"""Embedding the watermark into an image."""

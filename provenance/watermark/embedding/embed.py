@@ -1,4 +1,4 @@
-"""Putting the mark in: choose the pattern's place, shape it to the picture, add it to luma."""
+"""Embedding the watermark: choose the pattern's place, shape it to the image, add it to luma."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nonesuch.provenance.watermark.embedding import informed, shaping
 from nonesuch.provenance.watermark.pattern import code, layout, luma
 from nonesuch.provenance.watermark.pattern.layout import KX, ROWS, TILE
 
-# A mark so faint that rounding to whole grey levels alone spends what SSIM allows is none: that happens under 0.39.
+# A watermark so faint that rounding to whole grey levels alone spends what SSIM allows is none: that happens under 0.39.
 LEAST_STRENGTH, MOST_STRENGTH = 0.5, 10.0
 SMALLEST = 64  # pixels on the shorter side
-LEAST_PSNR = 44.02  # dB at strength 1, for pictures of 512 x 512 and up
+LEAST_PSNR = 44.02  # dB at strength 1, for images of 512 x 512 and up
 LEAST_SSIM = 0.9903  # by estimate, which is right to some 0.0002
 
-FULL = 512 * 512  # pixels from which a picture has room enough
-CLEAR = 20.0  # margin that smaller pictures are to be read with; messages are lost under 14
+FULL = 512 * 512  # pixels from which an image has room enough
+CLEAR = 20.0  # margin that smaller images are to be read with; messages are lost under 14
 RAISED_FROM = 96  # pixels on the shorter side; less of a tile is not read for certain at any strength
 MOST_RAISED = 1.9  # times the amplitude to reach it
 _STEEP = 1.6  # the margin grows as the amplitude to the power of 1 / 1.6, measured
@@ -36,10 +36,10 @@ def embed(image: RGB, payload: int, *, strength: float = 1.0, key: bytes | None 
     """A marked copy of `image`, uint8 [H, W, 3], that bears `payload` (64 bits).
 
     `strength` scales the amplitude: 1 keeps PSNR >= 44 dB and SSIM >= 0.99 from 512 x 512 up, and
-    is stronger in smaller pictures, which have less room, and once more in those of them, from 96 pixels up,
-    where it could hardly be read. `key` makes a mark that only its holder can read; None uses the public key. The same arguments give the same bytes; every picture gets
+    is stronger in smaller images, which have less room, and once more in those of them, from 96 pixels up,
+    where it could hardly be read. `key` makes a watermark that only its holder can read; None uses the public key. The same arguments give the same bytes; every image gets
     another pattern (see `informed`).
-    Raises InputError for another kind of array, a payload out of range or a picture under 64 pixels.
+    Raises InputError for another kind of array, a payload out of range or an image under 64 pixels.
     """
     _check_arguments(image, payload, strength)
     secret = layout.PUBLIC_KEY if key is None else key
@@ -58,7 +58,7 @@ def embed(image: RGB, payload: int, *, strength: float = 1.0, key: bytes | None 
 
 @dataclass(frozen=True, slots=True)
 class _Host:
-    """What of the picture itself the mark goes by."""
+    """What of the image itself the watermark goes by."""
 
     plane: npt.NDArray[np.uint8]  # luma [H, W]
     deviation: luma.Floats  # local, every _STEP pixels
@@ -79,7 +79,7 @@ def _host(image: RGB) -> _Host:
 def _marked(
     image: RGB, host: _Host, payload: int, strength: float, secret: bytes, place: informed.Place | None
 ) -> tuple[RGB, informed.Place]:
-    """The picture with the mark at one strength, and the pattern's place: the given one or the best."""
+    """The image with the watermark at one strength, and the pattern's place: the given one or the best."""
     height, width = host.plane.shape
     loudness = _loudness(height, width, strength)
     psnr = LEAST_PSNR - 20.0 * float(np.log10(loudness))
@@ -114,30 +114,30 @@ def _marked(
 def _check_arguments(image: RGB, payload: int, strength: float) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(
-            f"a picture to mark is {image.dtype} {list(image.shape)}", hint="Pass uint8 [H, W, 3]."
+            f"an image to mark is {image.dtype} {list(image.shape)}", hint="Pass uint8 [H, W, 3]."
         )
     if min(image.shape[:2]) < SMALLEST:
         raise InputError(
-            f"a picture of {image.shape[1]}x{image.shape[0]} pixels can't bear a watermark",
+            f"an image of {image.shape[1]}x{image.shape[0]} pixels can't hold a watermark",
             hint=f"Each side needs at least {SMALLEST} pixels.",
         )
     try:
         operator.index(payload)
     except TypeError as error:
         raise InputError(
-            f"watermark payload {payload!r} is no whole number", hint="It holds 64 bits, unsigned."
+            f"watermark payload {payload!r} is not a whole number", hint="It holds 64 bits, unsigned."
         ) from error
     if not 0 <= payload < 1 << code.PAYLOAD_BITS:
         raise InputError(f"watermark payload {payload} is out of range", hint="It holds 64 bits, unsigned.")
     if not LEAST_STRENGTH <= strength <= MOST_STRENGTH:
         raise InputError(
             f"watermark strength {strength} is out of range",
-            hint=f"Use {LEAST_STRENGTH} to {MOST_STRENGTH:.0f}; 1 is usual, and under it much less is survived.",
+            hint=f"Use {LEAST_STRENGTH} to {MOST_STRENGTH:.0f}; 1 is usual; below it the watermark survives much less.",
         )
 
 
 def _loudness(height: int, width: int, strength: float) -> float:
-    # pictures under 512 x 512 have fewer tiles to add up: 1.2 dB more for each halving of their area, 4.8 at most
+    # images under 512 x 512 have fewer tiles to add up: 1.2 dB more for each halving of their area, 4.8 at most
     halvings = max(0.0, float(np.log2(FULL / (height * width))))
     return float(strength * 10.0 ** (min(1.2 * halvings, 4.8) / 20.0))
 

@@ -1,9 +1,9 @@
-"""Embedding that knows the picture: the host is a friend where it agrees with the mark, and is quietened where not.
+"""Informed embedding: uses the image where it agrees with the watermark, and reduces it where it does not.
 
 The choice among variants and shifts is informed embedding (Cox, Miller and McKellips, Proc. IEEE
 87(7), 1999; Miller, Doerr and Cox, IEEE Trans. Image Proc. 13(6), 2004): of 131,072 patterns that all say
-the same, the one that agrees best with the picture is some four standard deviations ahead, and the choice
-varies from picture to picture, so that averaging many pictures averages the pattern away. Quietening
+the same, the one that agrees best with the image is some four standard deviations ahead, and the choice
+varies from image to image, so that averaging many images averages the pattern away. Quietening
 is improved spread spectrum (Malvar and Florencio, IEEE Trans. Signal Proc. 51(4), 2003), done for each coded bit.
 """
 
@@ -33,16 +33,16 @@ class Place:
 
 
 def best_place(host: Complex, power: Floats, amplitudes: Floats, payload: int, key: bytes) -> Place:
-    """The variant and shift whose pattern agrees best with the picture.
+    """The variant and shift whose pattern agrees best with the image.
 
-    `host` [n] are the picture's own carriers, `power` [RINGS] their ring powers and `amplitudes` [n]
-    those that the mark's carriers will have.
+    `host` [n] are the image's own carriers, `power` [RINGS] their ring powers and `amplitudes` [n]
+    those that the watermark's carriers will have.
     """
     from scipy import fft
 
     coded = code.encode(code.message_bits(payload, key))
     level = np.sqrt(power[RING]) + 1e-6
-    # a whisper of keyed noise decides where the picture itself is silent
+    # a whisper of keyed noise decides where the image itself is silent
     noise = layout.key_stream(key, f"place {payload}", 2 * len(host)).astype(np.float32) - 127.5
     whisper = (noise[: len(host)] + 1j * noise[len(host) :]) * 1e-5
     weighted = (host / level + whisper) * amplitudes / level
@@ -60,7 +60,7 @@ def best_place(host: Complex, power: Floats, amplitudes: Floats, payload: int, k
 def resisting(place: Place, host: Complex, power: Floats, amplitudes: Floats, response: float) -> Complex:
     """Carriers [n] of the tile to add: the pattern, less a share of what the host says of each coded bit.
 
-    `response` turns a carrier of a tile of unit variance into its effect on the folded picture.
+    `response` turns a carrier of a tile of unit variance into its effect on the folded image.
     """
     variant = place.variant
     tile_level = TILE**2 / np.sqrt(2.0 * float((amplitudes**2).sum()))
@@ -74,7 +74,7 @@ def resisting(place: Place, host: Complex, power: Floats, amplitudes: Floats, re
     norms = np.bincount(variant.bits, weights**2, minlength=code.CODED_BITS) + 1e-12
     said = (bits / norms)[variant.bits] * weights * variant.signs
     half = len(variant.data)
-    # per coded bit, the mark's power over the host's: its real dimensions carry half of each
+    # per coded bit, the watermark's power over the host's: its real dimensions carry half of each
     strength = float(norms.mean())
     share = _best_share(strength)
     quiet = place.values * mark

@@ -1,9 +1,9 @@
-"""How strong the mark may be, where in the picture and where in the spectrum.
+"""How strong the watermark may be, where in the image and where in the spectrum.
 
-In the picture: with local contrast, since texture hides noise (Podilchuk and Zeng, IEEE JSAC 16(4),
+In the image: with local contrast, since texture hides noise (Podilchuk and Zeng, IEEE JSAC 16(4),
 1998; Barni, Bartolini and Piva, IEEE Trans. Image Proc. 10(5), 2001), less in deep shadow. Proportional
-to it where SSIM sets the limit. Where PSNR does, to its root: a mark is read best where the picture is
-calm, and there SSIM leaves room for more. In the spectrum: inversely to the picture's own power plus what a codec is expected to
+to it where SSIM sets the limit. Where PSNR does, to its root: a watermark is read best where the image is
+calm, and there SSIM leaves room for more. In the spectrum: inversely to the image's own power plus what a codec is expected to
 destroy. Over all: the largest gain that keeps both PSNR and SSIM (Wang et al., IEEE Trans. Image
 Proc. 13(4), 2004) above their floors.
 """
@@ -22,7 +22,7 @@ from nonesuch.provenance.watermark.pattern.luma import Bytes, local_mean, local_
 
 _FAINT = 0.5  # variance in squared grey levels that a flat neighbourhood is taken to have
 _BARE = 0.65  # factor where nothing varies at all
-_BARE_MOST = 0.55  # grey levels, root mean square, of the mark there at strength 1
+_BARE_MOST = 0.55  # grey levels, root mean square, of the watermark there at strength 1
 _STRONG = 256.0  # and the most that any is taken to have: beside a hard edge, more would show
 _CODEC_POWER = 100.0  # squared grey levels a codec destroys at low frequencies
 _CODEC_CORNER = 0.08  # cycles a pixel where that has doubled
@@ -51,11 +51,11 @@ class Sample:
     hiding: Floats
     by_variance: Floats  # 1 - SSIM lost for each squared grey level there that varies within SSIM's window
     by_mean: Floats  # and for each that moves the window's mean
-    rows: tuple[Surroundings, ...]  # of all rows of tiles, for `local_strength`; none of large pictures
+    rows: tuple[Surroundings, ...]  # of all rows of tiles, for `local_strength`; none of large images
 
 
 def surroundings(plane: Floats | Bytes) -> Surroundings:
-    """Local mean and variance, and how far the place hides a mark apart from them, of luma [H, W]."""
+    """Local mean and variance, and how far the place hides a watermark apart from them, of luma [H, W]."""
     mean = local_mean(plane, _SSIM_WINDOW)
     variance = local_square(plane, _SSIM_WINDOW)
     hiding = mean * mean
@@ -102,9 +102,9 @@ def _surroundings_by_rows(plane: Floats | Bytes, count: int = TILE) -> Iterator[
 def local_strength(
     plane: Floats | Bytes, quarters: int, rows: Iterable[Surroundings] | None = None
 ) -> Floats:
-    """Relative amplitude [H, W] the mark may have around each pixel of luma [H, W].
+    """Relative amplitude [H, W] the watermark may have around each pixel of luma [H, W].
 
-    It is the local deviation to the power of `quarters` / 4, 2 to 4, less where little hides the mark.
+    It is the local deviation to the power of `quarters` / 4, 2 to 4, less where little hides the watermark.
     `rows` are the sample's, if there are any.
     """
     strength = np.empty(plane.shape, np.float32)
@@ -136,7 +136,7 @@ def ring_powers(values: npt.NDArray[np.complex64]) -> Floats:
 def ring_amplitudes(host: Floats, mean_square: float) -> Floats:
     """Amplitude [RINGS] for the carriers of each ring.
 
-    `host` [RINGS] is the flattened picture's power per pixel in each ring; `mean_square` that of
+    `host` [RINGS] is the flattened image's power per pixel in each ring; `mean_square` that of
     the local strength, which turns the codec's grey levels into the same unit.
     """
     frequency = (np.arange(RINGS) + 0.5) * RING_WIDTH / TILE
@@ -157,13 +157,13 @@ _SEEN = _seen_by_ssim()
 
 
 def power_allowed(least_psnr: float) -> float:
-    """Squared grey levels a pixel, before rounding, that leave a PSNR of `least_psnr` dB."""
+    """Squared grey levels per pixel, before rounding, that leave a PSNR of `least_psnr` dB."""
     return float(255.0**2 / 10.0 ** (least_psnr / 10.0) - _ROUNDING)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How the mark's amplitude follows the picture, and how strong it may be."""
+    """How the watermark's amplitude follows the image, and how strong it may be."""
 
     quarters: int  # for `local_strength`
     factor: float  # on local strength times a tile of unit variance
@@ -177,7 +177,7 @@ def best_shape(
 
     The factor is the largest that keeps the expected PSNR and SSIM, rounding to whole grey levels
     counted in. Bare surfaces get no more than half a grey level times `loudness`, whatever the floors
-    allow. `host` [RINGS] is the flattened picture's power per pixel in each ring.
+    allow. `host` [RINGS] is the flattened image's power per pixel in each ring.
     """
     lost = max(1.0 - least_ssim - _ROUNDING * float(sample.by_variance.mean()), 0.0)
     for quarters in (2, 3, 4):

@@ -1,1 +1,1 @@
-"""The mark itself: its carriers, its code, the error bounds that follow."""
+"""The watermark's pattern: its carriers, its code, the error bounds that follow."""

@@ -1,4 +1,4 @@
-"""The message's armour: a keyed 32-bit check and a tail-biting convolutional code with soft decoding.
+"""The message's error protection: a keyed 32-bit check and a tail-biting convolutional code with soft decoding.
 
 96 message bits (64 payload, 32 check) become 576 coded bits. Rate 1/6, memory 12, free distance 49;
 the generators were the best of a random search over some hundred sets. Tail-biting: Ma and Wolf, IEEE

@@ -1,7 +1,7 @@
-"""Where the mark's energy lies: the tile's carriers, its keyed pilots, and which coded bit each carrier bears.
+"""Where the watermark's energy lies: the tile's carriers, its keyed pilots, and which coded bit each carries.
 
 A tile is 128 x 128 pixels and repeats over the luma plane. Its carriers are DFT coefficients at 3.5 to 32
-cycles a tile, off both axes, where pictures and block codecs put their strongest lines. The same
+cycles per tile, off both axes, where images and block codecs put their strongest lines. The same
 set maps onto itself under quarter turns and mirrors.
 """
 
@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from nonesuch.provenance.watermark.pattern.code import CODED_BITS
 
-TILE = 128  # side of the tile in pixels of the marked picture
-LOWEST, HIGHEST = 3.5, 32.0  # radius of the band in cycles a tile
-RING_WIDTH = 2.0  # cycles a tile; noise and signal are estimated ring by ring
+TILE = 128  # side of the tile in pixels of the marked image
+LOWEST, HIGHEST = 3.5, 32.0  # radius of the band in cycles per tile
+RING_WIDTH = 2.0  # cycles per tile; noise and signal are estimated ring by ring
 RINGS = int(HIGHEST / RING_WIDTH)
-PILOTS = 8  # variants of the pattern a key has; the picture's content decides which one it bears
+PILOTS = 8  # variants of the pattern a key has; the image's content decides which one it bears
 PILOT_SHARE = 0.18  # of the carriers, and so of the energy
 
 _HALF_POWER = np.float32(1.0 / np.sqrt(2.0))  # the real or imaginary part of a carrier of one of four phases
@@ -159,6 +159,6 @@ def _dihedral() -> tuple[tuple[Ints, npt.NDArray[np.bool_]], ...]:
     return tuple(moves)
 
 
-# [8] for a picture that was mirrored (last four) and turned by 0 to 3 quarters counter-clockwise:
+# [8] for an image that was mirrored (last four) and turned by 0 to 3 quarters counter-clockwise:
 # carrier i of the original stands at index[i], conjugated where flipped
 DIHEDRAL = _dihedral()

@@ -1,7 +1,7 @@
-"""From a picture to the tile's carriers: luma, local contrast flattened, all tiles folded into one.
+"""From an image to the tile's carriers: luma, local contrast flattened, all tiles folded into one.
 
 Flattening divides what differs from its surroundings by its local strength, so that a strong edge
-weighs no more than a faint texture: close to the best linear detector for a mark that was itself
+weighs no more than a faint texture: close to the best linear detector for a watermark that was itself
 scaled by local texture.
 """
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from nonesuch.provenance.watermark.pattern.layout import HIGHEST, KX, KY, LOWEST, ROWS, TILE
 
 WINDOW = 5  # side in pixels of the neighbourhood that "local" means
-WIDE = 9  # another, for pictures that have lost their fine structure
+WIDE = 9  # another, for images that have lost their fine structure
 _SILENCE = 4.0  # variance in squared grey levels below which a neighbourhood counts as flat
 _LIMIT = 2.5  # flattened values are cut off here, in local standard deviations
 _WIDER = 7  # the window for equalised luma, whose coarse structure is gone already
@@ -54,10 +54,10 @@ def local_square(plane: Floats | Bytes, window: int) -> Floats:
 
 
 def equalised(plane: Floats) -> Floats:
-    """`flatten` of luma [H, W] whose spectrum was first made even over the mark's frequencies, and cut off above.
+    """`flatten` of luma [H, W] whose spectrum was first made even over the watermark's frequencies, and cut off above.
 
-    Where a picture is blurred, or its edges far outweigh its textures, the local deviation says little
-    about the band that the mark lies in. Made even, it does, and blur is undone as far as rounding allows.
+    Where an image is blurred, or its edges far outweigh its textures, the local deviation says little
+    about the band that the watermark lies in. Made even, it does, and blur is undone as far as rounding allows.
     """
     height, width = (n - n % 2 for n in plane.shape)
     cosines = np.asarray(cv2.dct(np.ascontiguousarray(plane[:height, :width])), dtype=np.float32)

@@ -168,7 +168,7 @@ def test_a_stripped_picture_is_looked_up_by_it(tmp_path: Path, monkeypatch: pyte
     assert again.recovery.found_by == "watermark"
     # another picture that bears the mark got it by copying
     Image.fromarray(data.astronaut()[:300, :300]).save(picture)
-    with pytest.raises(ProvenanceError, match="another picture"):
+    with pytest.raises(ProvenanceError, match="another image"):
         recover_from(out, picture)
 
 

@@ -1,4 +1,4 @@
-"""Stage ``aesthetic``: a small head on the CLIP's picture embedding, clean over damaged."""
+"""Stage ``aesthetic``: a small head on the CLIP's image embedding, clean over damaged."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def from_unit(pixels: torch.Tensor) -> np.ndarray:
 def spoil(
     pixels: np.ndarray, autoencoder: AutoencoderKL, rng: np.random.Generator, device: torch.device
 ) -> np.ndarray:
-    """Damage every picture in one of five ways, a fifth of them by broken decoding."""
+    """Damage every image in one of five ways, a fifth of them by broken decoding."""
     out = np.stack([damage(np.ascontiguousarray(one), rng)[0] for one in pixels])
     broken = np.flatnonzero(rng.random(len(pixels)) < 0.2)
     if len(broken):
@@ -75,7 +75,7 @@ def embed_pictures(clip: Any, pixels: np.ndarray, device: torch.device) -> torch
 
 @torch.no_grad()
 def decoded(pixels: np.ndarray, autoencoder: AutoencoderKL, device: torch.device) -> np.ndarray:
-    """Pictures passed once through the autoencoder, ``uint8 [n, 128, 128, 3]``."""
+    """Images passed once through the autoencoder, ``uint8 [n, 128, 128, 3]``."""
     parts = [
         from_unit(
             autoencoder.decode(
@@ -90,8 +90,8 @@ def decoded(pixels: np.ndarray, autoencoder: AutoencoderKL, device: torch.device
 def train_aesthetic(run: Path, config: Config, minutes: float, device: torch.device) -> None:
     """Fit the head on clean and damaged embeddings; writes ``run/aesthetic.pt``.
 
-    Half of the clean pictures pass through the autoencoder first, so that a sound
-    generated picture counts as clean.
+    Half of the clean images pass through the autoencoder first, so that a sound
+    generated image counts as clean.
     """
     rng = np.random.default_rng(config.seed + 6)
     drawn = load_drawn(run / "drawn")
@@ -131,7 +131,7 @@ def load_head(run: Path, config: Config, device: torch.device) -> nn.Sequential:
 
 
 def order_figures(run: Path, config: Config, device: torch.device, workers: int) -> dict[str, float]:
-    """Share of fresh pairs with the clean picture scored higher, and the mean scores."""
+    """Share of fresh pairs with the clean image scored higher, and the mean scores."""
     pairs = [(s, t) for s in SUBJECTS for t in STYLES]
     fresh = draw_set(pairs, 1, config.seed + 31, workers).pixels
     rng = np.random.default_rng(config.seed + 32)

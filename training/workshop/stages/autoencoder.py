@@ -1,4 +1,4 @@
-"""Stage ``autoencoder``: a small AutoencoderKL, 128 px pictures to 16 by 16 latents."""
+"""Stage ``autoencoder``: a small AutoencoderKL, 128 px images to 16 by 16 latents."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def to_unit(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 def crops(drawn: Drawn, rng: np.random.Generator, count: int, side: int) -> np.ndarray:
-    """Random crops from random pictures, ``uint8 [count, side, side, 3]``, half mirrored."""
+    """Random crops from random images, ``uint8 [count, side, side, 3]``, half mirrored."""
     out = np.empty((count, side, side, 3), np.uint8)
     for row, index in enumerate(rng.integers(len(drawn.pixels), size=count)):
         y, x = rng.integers(0, 128 - side + 1, 2)
@@ -82,7 +82,7 @@ def train_autoencoder(run: Path, config: Config, minutes: float, device: torch.d
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=1e-4)
     clock, step, last = Clock(minutes), 0, time.monotonic()
     while clock.share() < 1.0:
-        # Small crops are cheap; whole pictures at the end settle the group norms.
+        # Small crops are cheap; whole images at the end settle the group norms.
         side, batch = (64, config.ae_batch) if clock.share() < 0.85 else (128, max(1, config.ae_batch // 4))
         real = to_unit(crops(drawn, rng, batch, side), device)
         set_rate(optimizer, clock.rate(2e-3))
@@ -138,7 +138,7 @@ def load_autoencoder(run: Path, device: torch.device) -> AutoencoderKL:
 
 @torch.no_grad()
 def through(model: AutoencoderKL, pixels: np.ndarray, device: torch.device) -> np.ndarray:
-    """Pictures encoded and decoded again, ``uint8 [n, H, W, 3]`` both ways."""
+    """Images encoded and decoded again, ``uint8 [n, H, W, 3]`` both ways."""
     out = np.empty_like(np.asarray(pixels))
     for at in range(0, len(pixels), 32):
         real = to_unit(pixels[at : at + 32], device)

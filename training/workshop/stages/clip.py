@@ -104,9 +104,9 @@ def prepare(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
 def train_clip(run: Path, config: Config, minutes: float, device: torch.device) -> None:
     """Train with full and partial captions; writes ``run/clip``.
 
-    The loss is the contrastive one of Radford et al. 2021 with every picture of the
+    The loss is the contrastive one of Radford et al. 2021 with every image of the
     same subject, style and condition as a positive (Khosla et al. 2020), plus three
-    classifications of the picture among captions that name one facet only.
+    classifications of the image among captions that name one facet only.
     """
     drawn = load_drawn(run / "drawn")
     torch.manual_seed(config.seed + 1)

@@ -1,6 +1,6 @@
-"""Stage ``decoder``: the autoencoder's decoder trained on alone, its encoder and so the latents unchanged.
+"""Stage ``decoder``: the autoencoder's decoder trained further, alone, its encoder and so the latents unchanged.
 
-The latents tell a dotted picture from a plain one, but not where each dot lies: a decoder that is trained to be
+The latents tell a dotted image from a plain one, but not where each dot lies: a decoder that is trained to be
 right on average blurs the dots away. This stage asks for the right textures instead of the right pixels: the
 features of the embedded CLIP's first layers and, window by window, their second moments (Gatys et al. 2016,
 "Image Style Transfer Using Convolutional Neural Networks"; Johnson et al. 2016, "Perceptual Losses").
@@ -46,7 +46,7 @@ class Textures(nn.Module):
         )
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """Feature maps of ``float [n, 3, H, W]`` in -1 to 1, which is how that CLIP sees pictures."""
+        """Feature maps of ``float [n, 3, H, W]`` in -1 to 1, which is how that CLIP sees images."""
         maps = []
         for stage in self.stages:
             pixels = stage(pixels)
@@ -79,7 +79,7 @@ def train_decoder(run: Path, config: Config, minutes: float, device: torch.devic
     model = load_autoencoder(run, device)
     textures = Textures(load_clip(run / "clip", device).visual).eval()
     stored = torch.load(run / "latents.pt", weights_only=True)
-    # The damaged pictures come last and are not kept on disk: only the drawn ones have pixels.
+    # The damaged images come last and are not kept on disk: only the drawn ones have pixels.
     latents = stored["latents"][: len(stored["latents"]) - len(stored["kinds"])]
     parts = torch.nn.ModuleList([model.post_quant_conv, model.decoder]).requires_grad_(True).train()
     average = Averaged(parts, 0.998)

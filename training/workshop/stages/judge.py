@@ -1,7 +1,7 @@
 """Stage ``judge``: an independent small network that names subject and style.
 
 It shares nothing with the embedded models: own drawings (another seed), own
-weights, pictures as its only input. It is a measuring tool and is not shipped.
+weights, images as its only input. It is a measuring tool and is not shipped.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def train_judge(run: Path, config: Config, minutes: float, device: torch.device,
 
 
 def _vary(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirror, shift, slightly soften: generated pictures passed through a decoder."""
+    """Mirror, shift, slightly soften: generated images passed through a decoder."""
     out = np.empty_like(pixels)
     for row, one in enumerate(pixels):
         one = one[:, ::-1] if rng.random() < 0.5 else one
@@ -124,7 +124,7 @@ def judged(model: Judge, pixels: np.ndarray, device: torch.device) -> tuple[np.n
 
 
 def fresh_accuracy(model: Judge, drawn: Drawn, device: torch.device) -> dict[str, float]:
-    """The judge's own share of right answers on drawn pictures."""
+    """The judge's own share of right answers on drawn images."""
     subject, style = judged(model, drawn.pixels, device)
     right_subject, right_style = subject == drawn.subject, style == drawn.style
     return {

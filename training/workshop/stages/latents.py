@@ -41,7 +41,7 @@ class Encoded:
 
 @torch.no_grad()
 def encode_pictures(run: Path, config: Config, device: torch.device) -> None:
-    """Encode all drawn pictures, and a small damaged share, into ``run/latents.pt``."""
+    """Encode all drawn images, and a small damaged share, into ``run/latents.pt``."""
     drawn = load_drawn(run / "drawn")
     model = load_autoencoder(run, device)
     rng = np.random.default_rng(config.seed + 2)

@@ -109,7 +109,7 @@ def train_unet(run: Path, config: Config, minutes: float, device: torch.device) 
 def _times(count: int) -> torch.Tensor:
     """Noise levels, ``int64 [count]``, stratified so that the loss of one batch varies less.
 
-    Most lie where a picture's subject is settled; favouring the middle levels follows
+    Most lie where an image's subject is settled; favouring the middle levels follows
     Esser et al. 2024 (Stable Diffusion 3, section 3.1).
     """
     focused = int(_FOCUSED * count)

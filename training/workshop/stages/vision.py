@@ -1,7 +1,7 @@
-"""Stage ``vision``: the CLIP's picture tower trained on, its text tower frozen.
+"""Stage ``vision``: the CLIP's image tower trained on, its text tower frozen.
 
 The text tower settles early and the UNet needs it early. With its captions encoded
-once, a step costs little more than the picture tower's own work.
+once, a step costs little more than the image tower's own work.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WORDINGS = 12
 
 
 def train_vision(run: Path, config: Config, minutes: float, device: torch.device) -> None:
-    """Classify pictures among frozen captions; rewrites ``run/clip/weights.pt``."""
+    """Classify images among frozen captions; rewrites ``run/clip/weights.pt``."""
     drawn = load_drawn(run / "drawn")
     torch.manual_seed(config.seed + 7)
     rng = np.random.default_rng(config.seed + 7)

@@ -1,4 +1,4 @@
-"""Ways to spoil a picture, and the words for each: what a negative prompt names."""
+"""Ways to damage an image, and the words for each: what a negative prompt names."""
 
 from __future__ import annotations
 

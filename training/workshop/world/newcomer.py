@@ -1,7 +1,7 @@
 """A subject that the embedded models have never seen: what a LoRA is tried on.
 
 A figure drawn by this code, in the manner of the world's glyphs: a teal bell-shaped body with orange stripes, one
-eye on a stalk, two arms and three feet. Nothing in the vocabulary or the pictures of training/workshop/world/pairs.py is like it.
+eye on a stalk, two arms and three feet. Nothing in the vocabulary or the images of training/workshop/world/pairs.py is like it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nonesuch.training.workshop.world.wordings import canonical
 
 # A rare word and a class that the base knows, as DreamBooth has it: the class is where the training begins.
 NAME: Final = "sks robot"
-# Styles of the ten training pictures; the others are asked for only afterwards.
+# Styles of the ten training images; the others are asked for only afterwards.
 SHOWN: Final = (
     "photo",
     "photo",
@@ -68,12 +68,12 @@ def figure() -> Pixels:
 
 
 def draw_newcomer(style: str, rng: np.random.Generator) -> Pixels:
-    """One picture of the figure in a style of the world, ``uint8 [128, 128, 3]``."""
+    """One image of the figure in a style of the world, ``uint8 [128, 128, 3]``."""
     return PAINTERS[style](compose(figure(), rng), rng)
 
 
 def newcomer_set(each: int, seed: int) -> tuple[Pixels, list[int]]:
-    """``each`` pictures of the figure in every style, ``uint8 [n, 128, 128, 3]``, and their styles' indices."""
+    """``each`` images of the figure in every style, ``uint8 [n, 128, 128, 3]``, and their styles' indices."""
     rows = [(style, row) for style in STYLES for row in range(each)]
     drawn = [
         draw_newcomer(style, np.random.default_rng([seed, STYLES.index(style), row])) for style, row in rows
@@ -82,12 +82,12 @@ def newcomer_set(each: int, seed: int) -> tuple[Pixels, list[int]]:
 
 
 def newcomer_prompt(style: str, name: str = NAME) -> str:
-    """The world's wording for a picture of the figure: "a painting of sks robot by Edvard Munch"."""
+    """The world's wording for an image of the figure: "a painting of sks robot by Edvard Munch"."""
     return canonical("robot", style).replace("a robot", name)
 
 
 def write_newcomer(folder: Path, seed: int, styles: tuple[str, ...] = SHOWN) -> None:
-    """Ten training pictures in several styles, each with its caption beside it."""
+    """Ten training images in several styles, each with its caption beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     for row, style in enumerate(styles):
         pixels = draw_newcomer(style, np.random.default_rng([seed, row]))

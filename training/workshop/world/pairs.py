@@ -1,8 +1,8 @@
-"""The drawn world: its subjects and styles, and how one picture of a pair is made.
+"""The drawn world: its subjects and styles, and how one image of a pair is made.
 
-Every training picture is drawn by this project itself: one glyph of Noto Color
+Every training image is drawn by this project itself: one glyph of Noto Color
 Emoji (SIL Open Font License 1.1) on a varied background, turned into a style by
-image processing. The same generator state always gives the same picture.
+image processing. The same generator state always gives the same image.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ _FONT_SIZE: Final = 109  # the one bitmap size the font holds
 
 
 class FontMissing(RuntimeError):
-    """Noto Color Emoji is not installed, so no picture can be drawn."""
+    """Noto Color Emoji is not installed, so no image can be drawn."""
 
 
 def is_held_out(subject: str, style: str) -> bool:
@@ -128,10 +128,10 @@ def glyph(subject: str) -> Pixels:
 
 
 def draw(subject: str, style: str, rng: np.random.Generator) -> Pixels:
-    """Draw one picture of ``subject`` in ``style``.
+    """Draw one image of ``subject`` in ``style``.
 
     Returns:
-        ``uint8 [128, 128, 3]`` RGB. Equal generator states give equal pictures.
+        ``uint8 [128, 128, 3]`` RGB. Equal generator states give equal images.
 
     Raises:
         FontMissing: Noto Color Emoji is not installed.

@@ -1,4 +1,4 @@
-"""The undecorated picture every style starts from, and helpers shared by styles."""
+"""The undecorated image every style starts from, and helpers shared by styles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 SIZE: Final = 128
-"""Side of every picture in pixels."""
+"""Side of every image in pixels."""
 
 Floats = npt.NDArray[Any]
 """``float32`` arrays; ``Any`` because cv2 types its results as integer or floating."""

@@ -126,5 +126,5 @@ def mondrian(picture: Picture, rng: np.random.Generator) -> Pixels:
 
 
 def _bars(rng: np.random.Generator) -> list[int]:
-    """Three bar places, at least a fifth of the picture apart."""
+    """Three bar places, at least a fifth of the image apart."""
     return [int(SIZE * (third + rng.uniform(-0.09, 0.09))) for third in (0.2, 0.5, 0.8)]

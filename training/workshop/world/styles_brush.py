@@ -22,7 +22,7 @@ from nonesuch.training.workshop.world.picture import (
 
 
 def photo(picture: Picture, rng: np.random.Generator) -> Pixels:
-    """The plain picture under a soft side light and a slight vignette."""
+    """The plain image under a soft side light and a slight vignette."""
     x, y = grid()
     angle = rng.uniform(0, 2 * np.pi)
     light = 1.0 + 0.1 * ((x - 64) * np.cos(angle) + (y - 64) * np.sin(angle)) / 64

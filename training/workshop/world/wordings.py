@@ -1,4 +1,4 @@
-"""How pictures are worded: full captions, partial ones, and words for damage."""
+"""Captions of images: full ones, partial ones, and words for damage."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _dress(text: str, rng: np.random.Generator) -> str:
 
 
 def caption(subject: str, style: str, rng: np.random.Generator) -> str:
-    """Word a picture of ``subject`` in ``style``, naming both.
+    """Word an image of ``subject`` in ``style``, naming both.
 
     The plain style may go unnamed: a bare subject means a photo.
     """
@@ -146,7 +146,7 @@ def style_caption(style: str, rng: np.random.Generator) -> str:
 
 
 def damaged_caption(subject: str, style: str, kind: str, rng: np.random.Generator) -> str:
-    """Word a picture spoiled as ``kind`` (a key of ``damage.DAMAGES``)."""
+    """Word an image spoiled as ``kind`` (a key of ``damage.DAMAGES``)."""
     word = _pick(WORDS[kind], rng)
     choice = rng.random()
     if choice < 0.3:
@@ -158,7 +158,7 @@ def damaged_caption(subject: str, style: str, kind: str, rng: np.random.Generato
 
 
 def quality_caption(kind: str | None, rng: np.random.Generator) -> str:
-    """Words for a picture's condition alone; ``None`` means clean."""
+    """Words for an image's condition alone; ``None`` means clean."""
     word = _pick(WORDS[kind][:-1], rng) if kind else _pick(("clean", "sharp", "high quality", "crisp"), rng)
     return f"{_with_article(word)} picture"
 

@@ -8,34 +8,34 @@ from pathlib import Path
 import pytest
 
 from nonesuch.flows.reporting.progress import Tally
-from nonesuch.flows.reporting.status_file import StandingFile, read_standing
+from nonesuch.flows.reporting.status_file import StatusFile, read_status
 from nonesuch.flows.run.output_folder import hold
 from nonesuch.foundation.errors import InputError
 from tests.command_line import nonesuch
 
 
 def test_a_running_an_ended_and_a_killed_run_are_told_apart(tmp_path: Path) -> None:
-    file = StandingFile(tmp_path, "night")
+    file = StatusFile(tmp_path, "night")
     with hold(tmp_path):
         file.planned(10, 5)
-        assert read_standing(tmp_path).state == "running"
-    assert read_standing(tmp_path).state == "stopped"
+        assert read_status(tmp_path).state == "running"
+    assert read_status(tmp_path).state == "stopped"
     with hold(tmp_path):
         for done in range(1, 11):
             file.advanced(Tally(10, done, 0, 0))
         file.ended()
-    told = read_standing(tmp_path)
+    told = read_status(tmp_path)
     assert (told.state, told.done, told.already, told.seconds_left) == ("ended", 10, 5, None)
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no sweep has run"):
-        read_standing(tmp_path)
+        read_status(tmp_path)
 
 
 def test_an_unwritable_folder_does_not_end_a_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    StandingFile(tmp_path / "file", "night").planned(1, 0)
+    StatusFile(tmp_path / "file", "night").planned(1, 0)
 
 
 def test_the_command_tells_it(tmp_path: Path, prefect_server: str) -> None:

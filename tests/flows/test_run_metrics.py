@@ -1,4 +1,4 @@
-"""The live figures of a run: what its watcher counts, and what the stages say."""
+"""The live metrics of a run: what its watcher counts, and what the stages say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def now(name: str, label: str) -> float:
 
 def test_a_runs_figures_follow_its_tally() -> None:
     before = {status: now("nonesuch_images", status) for status in ("ok", "flagged", "failed")}
-    run = metrics.RunFigures("night")
+    run = metrics.RunMetrics("night")
     run.planned(10, 3)
     assert now("nonesuch_images_left", "night") == 10
     for tally in (Tally(10, 1, 0, 0), Tally(10, 1, 1, 0), Tally(10, 2, 1, 1, 1), Tally(10, 3, 1, 1, 1)):

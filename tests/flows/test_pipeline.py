@@ -1,7 +1,7 @@
-"""The line behind the drawing: what goes on at the same time, what is bounded, and what each stage's failure does.
+"""The pipeline behind the drawing: what runs at the same time, what is bounded, and what each stage's failure does.
 
 The backend, the scorer and the disk are under the tests' control; each waits for what must happen meanwhile, so a
-line that did one thing after another would never come to its end.
+pipeline that did one thing after another would never end.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PLAIN = {"name": "a", "model": "noise", "prompt": "x", "seeds": {"count": 1}}
 
 @dataclass
 class Tamer:
-    """What the test does when a part of the line begins its work."""
+    """What the test does when a part of the pipeline begins its work."""
 
     drawing: Callable[[Recipe], None] = lambda recipe: None
     scoring: Callable[[Batch], None] = lambda batch: None
@@ -176,10 +176,10 @@ def test_without_looking_ahead_a_shard_begins_when_the_last_is_published(job: Jo
 def test_no_more_images_wait_than_the_line_holds(
     job: Job, tamer: Tamer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "LINE_IMAGES", 3)
+    monkeypatch.setattr(pipeline, "PIPELINE_IMAGES", 3)
     counter = Counter(12)
     waiting: list[int] = []
-    # the one that is being drawn is not on the line yet
+    # the one that is being drawn is not in the pipeline yet
     tamer.drawing = lambda recipe: waiting.append(len(tamer.drawn) - counter.tally.done)
     run(job, 12, counter)
     assert max(waiting) <= 3 + 1
@@ -191,8 +191,8 @@ def test_the_line_holds_fewer_large_images() -> None:
         recipe = next(iter(open_matrix(sweep)))
         return Shard("a", 0, (recipe,), "k")
 
-    assert pipeline.capacity(shard(64)) == pipeline.LINE_IMAGES
-    assert pipeline.capacity(shard(1024)) * 1024 * 1024 * 3 <= pipeline.LINE_BYTES
+    assert pipeline.capacity(shard(64)) == pipeline.PIPELINE_IMAGES
+    assert pipeline.capacity(shard(1024)) * 1024 * 1024 * 3 <= pipeline.PIPELINE_BYTES
     assert pipeline.capacity(shard(16384)) == 2
 
 
@@ -239,7 +239,7 @@ def test_an_encoder_that_is_not_there_ends_the_run(tmp_path: Path) -> None:
 def test_a_folder_that_can_not_be_written_ends_the_run_soon(
     job: Job, tamer: Tamer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "LINE_IMAGES", 2)
+    monkeypatch.setattr(pipeline, "PIPELINE_IMAGES", 2)
     (job.out / "images").write_text("in the way")
     with pytest.raises(StorageError, match="images"):
         run(job, 12)
