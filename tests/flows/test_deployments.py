@@ -14,7 +14,7 @@ import pytest
 
 from tests.command_line import nonesuch
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(0)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).parents[2]
 SWEEP = """\
