@@ -1,4 +1,4 @@
-"""The bar over verdicts, on a terminal's stderr: how many files there are is counted while the first are verified."""
+"""The progress bar for verdicts, on a terminal's stderr: files are counted while the first are verified."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def counted(verdicts: Iterator[Verdict], files: Callable[[], Iterable[Path]]) -> Iterator[Verdict]:
-    """The verdicts, with a bar while they come; `files` names the same files once more, for their number."""
+    """The verdicts, with a progress bar; `files` lists the same files again, to count them."""
     if not sys.stderr.isatty():
         yield from verdicts
         return

@@ -64,7 +64,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_run_finishes(
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "run the same command to go on" in errors
+    assert "run it again to continue" in errors
     assert "Traceback" not in errors
     assert start(sweep_file, out, prefect_server).wait() == 0
     checked = check_output(out)

@@ -241,7 +241,7 @@ def test_bad_signing_options_are_refused_before_anything_is_marked(tmp_path: Pat
         (["--certificate", path, "--key", path], "chmod 600"),
         (["--key", path], "go together"),
         (["--timestamp", "ftp://x"], "not an http"),
-        (["--timestamp", AWAY, "--timestamp-policy", "hope"], "no timestamp policy"),
+        (["--timestamp", AWAY, "--timestamp-policy", "hope"], "not a timestamp policy"),
         (["--signer-command", "'"], "not a command line"),
         (["--watermark-key", "env:NO_SUCH_VARIABLE"], "is not set"),
     ):
