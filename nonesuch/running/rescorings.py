@@ -25,7 +25,7 @@ def rescore_catalog(
     """Run the flow `rescore` on Prefect's embedded server, or on the one that PREFECT_API_URL names.
 
     The arguments are nonesuch.flows.rescore.rescore's, and so is what is raised; unknown scorers and folders without a
-    catalog are told before the server starts.
+    catalog are reported before the server starts.
     """
     from nonesuch.catalogs.query import Catalog
     from nonesuch.scoring.scorers import scorer_kind

@@ -27,7 +27,7 @@ def run_sweep(
     """Run the flow `sweep` on Prefect's embedded server, or on the server that PREFECT_API_URL names.
 
     `engine` replaces keys of the sweep file's: {"name": "processes", "devices": 2}.
-    `policy` is a further file that the sweep must satisfy; `repair` mends the folder and draws lost images again. Returns the run's Summary.
+    `policy` is another policy file that the sweep must satisfy; `repair` repairs the folder and redraws lost images. Returns the run's Summary.
     Raises InputError, StorageError, ServerError or DrawingError with what to do.
     """
     from nonesuch.flows.run.job import prepare
@@ -35,7 +35,7 @@ def run_sweep(
 
     job = prepare(sweep_file, out, online=online, policy=policy)
     if job.sweep.engine.changed(engine).chosen == "here":
-        # Prefect's server needs some ten seconds to start; the model loads meanwhile.
+        # Prefect's server needs about ten seconds to start; the model loads meanwhile.
         threading.Thread(target=warm, args=(job,), name="warm", daemon=True).start()
     from nonesuch.flows.sweep import sweep
 
@@ -56,7 +56,7 @@ def run_sweep(
 
 @contextmanager
 def _server_losses_told() -> Iterator[None]:
-    """Turn what Prefect's client raises when its server is away into a ServerError."""
+    """Turn what Prefect's client raises when its server is unreachable into a ServerError."""
     from httpx import TransportError
 
     from nonesuch.foundation.errors import ServerError
@@ -68,15 +68,15 @@ def _server_losses_told() -> Iterator[None]:
             raise
         raise ServerError(
             f"Prefect's server can't be reached ({type(error).__name__})",
-            hint="What is published stays; start the server that PREFECT_API_URL names, or unset it, "
-            "and run the same command to go on.",
+            hint="Everything published is safe. Start the server that PREFECT_API_URL names, or unset it, "
+            "and run it again to continue.",
         ) from error
 
 
 def leave_errors_to_the_caller() -> None:
-    """Keep Prefect's console from printing tracebacks of errors that the caller gets, and tells, anyway.
+    """Keep Prefect's console from printing tracebacks of errors that the caller receives and reports anyway.
 
-    Its server still records them.
+    Prefect's server still records them.
     """
     from prefect.logging.handlers import PrefectConsoleHandler
 
@@ -86,5 +86,5 @@ def leave_errors_to_the_caller() -> None:
 
 
 def is_not_about_runs(record: logging.LogRecord) -> bool:
-    """A logging filter that leaves out what Prefect says of errors in runs."""
+    """A logging filter that drops Prefect's messages about errors in runs."""
     return not record.name.startswith(("prefect.flow_runs", "prefect.task_runs", "prefect.engine"))

@@ -23,7 +23,7 @@ def train_subject(
     """Run the flow `train` on Prefect's embedded server, or on the one that PREFECT_API_URL names.
 
     The arguments are nonesuch.flows.train.train's, and so is what is raised; what is wrong with the settings, the base or
-    the pictures is told before the server starts.
+    the images is reported before the server starts.
     """
     from nonesuch.flows.train import check_training, train
 

@@ -227,7 +227,7 @@ def test_no_marked_copy_takes_another_files_place(tmp_path: Path) -> None:
     done, refused = mark_files([first, other], out)
     assert done.error is None
     assert refused.error is not None
-    assert "is no marked copy of this picture" in refused.error
+    assert "is not a marked copy of this image" in refused.error
     (again,) = mark_files([first], out)
     assert again.error is None
     with pytest.raises(InputError, match="unknown digital source type"):
