@@ -224,7 +224,7 @@ class _Importer:
             trace = self._tracer.trace(read.row["watermark_id"], read.image)
             row = read.row if trace is None else read.row | {"options": trace.into(read.row["options"])}
             self._rows.append((row | scores, read.manifest))
-            of, shows_it = (None, None) if trace is None else (trace.recipe_id, trace.same_picture)
+            of, shows_it = (None, None) if trace is None else (trace.recipe_id, trace.same_image)
             told = read.kind, None, read.watermark, of, shows_it
             yield Imported(str(read.path), "imported", row["recipe_id"], *told)
 

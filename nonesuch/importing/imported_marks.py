@@ -41,11 +41,11 @@ class Trace:
     """The image of the catalog that a watermark was made for."""
 
     recipe_id: str  # of the image that the watermark was made for
-    same_picture: bool  # False: the watermark was copied onto another image
+    same_image: bool  # False: the watermark was copied onto another image
 
     def into(self, options: str) -> str:
         """A row's `options` with this trace."""
-        told = {"watermark_of": self.recipe_id, "watermark_shows_it": self.same_picture}
+        told = {"watermark_of": self.recipe_id, "watermark_shows_it": self.same_image}
         return json.dumps(json.loads(options) | told, ensure_ascii=False, sort_keys=True)
 
 

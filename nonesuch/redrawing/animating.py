@@ -106,11 +106,11 @@ def _write_strip(files: Sequence[bytes], out: Path) -> None:
 
     count = min(STRIP, len(files))
     chosen = [round(place * (len(files) - 1) / (count - 1)) for place in range(count)]
-    pictures = [Image.fromarray(decode_rgb(files[place], where=f"frame {place}")) for place in chosen]
-    width, height = pictures[0].size
+    frames = [Image.fromarray(decode_rgb(files[place], where=f"frame {place}")) for place in chosen]
+    width, height = frames[0].size
     page = Image.new("RGB", (count * width, height))
-    for place, picture in enumerate(pictures):
-        page.paste(picture, (place * width, 0))
+    for place, frame in enumerate(frames):
+        page.paste(frame, (place * width, 0))
     stream = io.BytesIO()
     page.save(stream, "WEBP" if out.suffix.lower() == ".webp" else "PNG", lossless=True)
     atomic_write(out, stream.getvalue())

@@ -167,11 +167,11 @@ def _draw(
         drawings = list(draw_anew(backend, [recipe] * size))
     finally:
         backend.close()
-    pictured = [drawing for drawing in drawings if drawing.image is not None]
-    if not pictured:
+    drawn = [drawing for drawing in drawings if drawing.image is not None]
+    if not drawn:
         raise DrawingError(drawings[0].reason, where=recipe.model)
     takes_seeds = facts.remote is None or facts.remote.reproducible
-    return recipe, pictured, takes_seeds
+    return recipe, drawn, takes_seeds
 
 
 def _marked(image: RGB, payload: int, verdict: Verdict, key: bytes | None) -> Iterator[RGB]:

@@ -249,7 +249,7 @@ class Scripted(Pool):
 @pytest.mark.parametrize(
     ("end", "seconds", "why"),
     [
-        ("os.abort()", 60, "the file broke the process that read it"),
+        ("os.abort()", 60, "the file crashed the process that read it"),
         ("time.sleep(600)", 0.5, "took longer than 0.5 s"),
         ("exec('while True: pass')", 0.5, "took longer than"),
     ],
