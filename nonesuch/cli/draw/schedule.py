@@ -84,7 +84,7 @@ def serve(
 
 
 def list_(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """List this machine's schedules: whether each is being served, its last run and its next run."""
     from dataclasses import asdict
