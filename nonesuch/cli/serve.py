@@ -111,9 +111,8 @@ def _listen(host: str, port: int) -> socket.socket:
         if os.name == "posix":
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen(
-            128
-        )  # a client that connects before the workers have loaded waits instead of being refused
+        # a client that connects before the workers have loaded waits instead of being refused
+        listening.listen(128)
     except OSError as error:
         hint = "Choose another --port, or 0 for any free one."
         raise InputError(error.strerror or str(error), where=where, hint=hint) from error

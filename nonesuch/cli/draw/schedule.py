@@ -118,7 +118,7 @@ def list_(
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As `nonesuch schedule list` shows it.")],
 ) -> None:
-    """Remove a schedule. The process that serves it ends within seconds; a run in progress finishes first."""
+    """Remove a schedule. A run in progress and the process that serves the schedule end within seconds."""
     from nonesuch.flows import schedules
 
     served = schedules.remove(_checked(name))
