@@ -67,7 +67,7 @@ def serve(
         ),
     ] = 64,
 ) -> None:
-    """Serve a catalog's gallery, a page that says whether an image is AI-generated, and its API. Uploads are never kept."""
+    """Serve a catalog's gallery, a verification page and its API. Uploads are never stored."""
     secret = chosen_watermark_key(watermark_key)
     listening = _listen(host, port)
 

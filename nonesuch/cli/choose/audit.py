@@ -31,7 +31,7 @@ def audit(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Count zero-shot attributes for each value of a facet, with intervals, from the stored embeddings."""
+    """Count zero-shot attributes for each value of a facet. With intervals, from the stored embeddings."""
     import json
 
     from nonesuch.choosing.auditing import CAVEATS, audit_catalog, audit_page

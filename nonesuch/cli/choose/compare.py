@@ -40,7 +40,7 @@ def compare(
     prompts: Annotated[int, typer.Option(min=1, max=500, metavar="N", help="Prompts in the grid.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Compare generators: scores paired by prompt, people's blind picks, time and cost per image.
+    """Compare generators by scores, blind picks, time and cost. Scores are paired by prompt; time and cost are per image.
 
     Pick blind at /compare?blind=COLUMN of `nonesuch serve --catalog DIR`.
     """

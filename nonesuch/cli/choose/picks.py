@@ -101,7 +101,7 @@ def picks(
     who: Who = None,
     as_json: AsJson = False,
 ) -> None:
-    """List picks, stars and notes of a catalog, undo them, or write them as pairs to train on."""
+    """List picks, stars and notes of a catalog. Or undo them, or write them as pairs to train on."""
     from nonesuch.catalogs.query import Catalog
     from nonesuch.choosing.picking import catalog_log
 
@@ -221,7 +221,7 @@ def agreement(
     as_csv: AsCsv = False,
     raw: Raw = False,
 ) -> None:
-    """Show how similarly each two scorers rank the images: Spearman's rho and Kendall's tau-b with intervals."""
+    """Show how similarly scorers rank the images. Spearman's rho and Kendall's tau-b with intervals, for each two scores."""
     from dataclasses import asdict
 
     from nonesuch.catalogs.picks.agreement import agreement as agree

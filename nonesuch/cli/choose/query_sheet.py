@@ -104,7 +104,7 @@ def query(
         ),
     ] = None,
 ) -> None:
-    """Filter, order, group and show a catalog's rows with SQL expressions."""
+    """Filter, order, group and show a catalog's rows. Conditions are SQL expressions."""
     from nonesuch.catalogs.query import Catalog
     from nonesuch.catalogs.storage.mirror import local_file
     from nonesuch.cli.printing import print_csv, print_json_lines, print_table
@@ -164,7 +164,7 @@ def sheet(
         ),
     ] = None,
 ) -> None:
-    """Write a contact sheet, or an X/Y grid of two facets: PNG pages, or one self-contained HTML file."""
+    """Write a contact sheet, or an X/Y grid of two facets. The result is PNG pages, or one self-contained HTML file."""
     from nonesuch.catalogs.query import Catalog
     from nonesuch.catalogs.search.expressions import each_condition
 

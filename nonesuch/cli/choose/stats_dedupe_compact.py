@@ -42,7 +42,7 @@ def stats(
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
     raw: Raw = False,
 ) -> None:
-    """Count, mean with its confidence interval, lift and best image for each facet value."""
+    """Show statistics for each facet value. Count, mean with its confidence interval, lift and best image."""
     from nonesuch.catalogs.query import Catalog
     from nonesuch.catalogs.search.stats import facet_stats
     from nonesuch.catalogs.search.stats import heat_map as draw_heat_map

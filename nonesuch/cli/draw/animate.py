@@ -41,7 +41,7 @@ def animate(
     credentials: Annotated[bool, typer.Option(help="Sign it, with each frame as an ingredient.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write chosen images as an animated WebP, signed with each frame as an ingredient. Exit code 3: a frame's credential is broken."""
+    """Write chosen images as a signed, animated WebP. Each frame is an ingredient. Exit code 3: a frame's credential is broken."""
     import json
     from dataclasses import asdict
 

@@ -102,7 +102,7 @@ def run(
     policy: PolicyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Draw, score, mark and catalogue the images of a sweep that DIR lacks. Run it again to continue after a stop."""
+    """Draw, score, mark and catalogue a sweep's missing images. Run it again to continue after a stop."""
     import json
     from dataclasses import asdict
 

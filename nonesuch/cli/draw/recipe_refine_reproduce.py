@@ -50,7 +50,7 @@ def recipe(
     sweep: SweepOption = None,
     watermark_key: WatermarkKey = None,
 ) -> None:
-    """Print the sweep file that draws an image again: from its credential, a catalog, or other programs' metadata."""
+    """Print the sweep file that draws an image again. Reads its credential, a catalog, or other programs' metadata."""
     from nonesuch.redrawing.refining import sweep_of_image
 
     secret = chosen_watermark_key(watermark_key)
@@ -88,7 +88,7 @@ def refine(
         typer.Option("--out", "-o", metavar="DIR", help="Run it now, into this folder (DIR itself is fine)."),
     ] = None,
 ) -> None:
-    """Redraw your picks larger, with more steps: prints the sweep, or runs it with --out."""
+    """Redraw your picks larger, with more steps. Prints the sweep, or runs it with --out."""
     from nonesuch.redrawing.refining import refine_catalog
 
     made = refine_catalog(
@@ -128,7 +128,7 @@ def reproduce(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Draw an image again from its recipe and compare: bit-identical, visually identical, or different.
+    """Draw an image again from its recipe and compare. The result is bit-identical, visually identical or different.
 
     Exit code 1: different. The report names the evidence that the image was drawn again.
     Exit code 3: the same image came back, but nothing proves that it was drawn again.

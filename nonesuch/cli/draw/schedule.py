@@ -30,7 +30,7 @@ def add_commands(app: typer.Typer) -> None:
     group = typer.Typer(
         name="schedule",
         cls=_ServeByDefault,
-        help="Run a sweep on schedule on this machine: schedule SWEEP.yaml --out DIR --cron …; list; remove; notify.",
+        help="Run a sweep on schedule on this machine. Use: schedule SWEEP.yaml --out DIR --cron …; list; remove; notify.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )

@@ -20,8 +20,9 @@ def check(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check that every recipe is catalogued once, and that every file is there, complete and validly signed. Changes nothing.
+    """Check that catalog, files and signatures are complete. Changes nothing.
 
+    Every recipe must be catalogued once, and every file present, complete and validly signed.
     Lists what is wrong, and the command that repairs it. Exit code 1 when something is wrong.
     """
     import json

@@ -84,7 +84,7 @@ def export(
     replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier export at PATH.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
-    """Write chosen images with their rows and a data card as a folder that other tools load.
+    """Export chosen images with their rows and a data card. The result is a folder that other tools load.
 
     Image files are copied bit for bit, so their credentials stay. The result is read back at the end.
     Run it again to continue after a stop.

@@ -62,7 +62,7 @@ def import_(
     watermark_key: WatermarkKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file.")] = False,
 ) -> None:
-    """Import other programs' images into a catalog: reads their metadata, scores and hashes them, never changes them.
+    """Import other programs' images into a catalog. Reads their metadata, scores and hashes them, never changes them.
 
     Reads AUTOMATIC1111, ComfyUI, InvokeAI, SwarmUI, NovelAI, Fooocus, Midjourney and C2PA. Run it again
     to continue after a stop, or to add new files: files that the catalog has are skipped.

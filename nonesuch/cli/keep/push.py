@@ -26,7 +26,7 @@ def push(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Copy an output folder to an fsspec URL; what is already there stays. Every command then accepts the URL as DIR."""
+    """Copy an output folder to an fsspec URL. What is already there stays. Every command then accepts the URL as DIR."""
     import json
     from dataclasses import asdict
 

@@ -68,7 +68,7 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """Judge whether images are AI-generated, who says so, and how certain that is."""
+    """Judge whether images are AI-generated. Reports who says so, and how certain that is."""
     import json
 
     if out is not None and out.suffix != ".parquet":
@@ -172,7 +172,7 @@ def mark(
     timestamp_policy: Policy = "fail",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """Watermark and sign copies of images; a credential they already have becomes the parent."""
+    """Watermark and sign copies of images. A credential they already have becomes the parent."""
     import json
     from dataclasses import asdict
 
@@ -221,7 +221,7 @@ def recover(
     watermark_key: WatermarkKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Find a stripped image in a catalog by watermark or fingerprint; return its recipe, manifest and original."""
+    """Find a stripped image in a catalog. Uses watermark or fingerprint; returns its recipe, manifest and original."""
     import json
 
     from nonesuch.marking.recovering import recover_from
