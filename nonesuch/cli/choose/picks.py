@@ -173,7 +173,7 @@ def ranking(
     as_csv: AsCsv = False,
     raw: Raw = False,
 ) -> None:
-    """Rank the images that were compared by their Bradley-Terry strength."""
+    """Rank compared images by their Bradley-Terry strength."""
     from dataclasses import asdict
 
     from nonesuch.catalogs.picks.bradley_terry import ranking as rank

@@ -19,7 +19,7 @@ def status(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="The output folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show progress of the last sweep in DIR. It is running, ended or stopped; with images done, speed and time left."""
+    """Show progress of the last sweep in DIR. Whether it is running, ended or stopped, images done, speed and time left."""
     import json
     from dataclasses import asdict
     from datetime import UTC, datetime
