@@ -3,8 +3,8 @@
 # make test-slow  the rest: the fault suite, clusters, schedules, training, many kills
 # make test-fast  those that take seconds
 #
-# Without a GPU, TORCH_BACKEND=cpu makes uv fetch the CPU builds of torch and torchvision
-# (both from the same place) instead of several GB of CUDA libraries.
+# Without a GPU, TORCH_BACKEND=cpu makes uv download the CPU builds of torch and torchvision
+# (both from the same source) instead of several GB of CUDA libraries.
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -13,7 +13,7 @@ DEMO ?= demo
 
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
-# Test files side by side; one thread each, since torch processes that share cores slow one another tenfold.
+# Test files in parallel; one thread each, since torch processes that share cores slow one another down tenfold.
 JOBS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 20
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND))
@@ -27,7 +27,7 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv; fi
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	@echo "installing nonesuch into $(VENV) (the first time fetches torch) …" >&2
+	@echo "installing nonesuch into $(VENV) (the first time downloads torch) …" >&2
 	@$(INSTALL) -e .
 	@touch $@
 

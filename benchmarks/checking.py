@@ -73,8 +73,8 @@ def watermark(side: int, repeats: int) -> dict[str, Figures]:
     marked = [embed(picture, PAYLOAD + place) for place, picture in enumerate(plain)]
     return {
         "embedding": measured(lambda picture: embed(picture, PAYLOAD), plain, repeats),
-        "aligned look, marked": measured(_aligned, marked, repeats),
-        "aligned look, unmarked": measured(_aligned, plain, repeats),
+        "aligned search, marked": measured(_aligned, marked, repeats),
+        "aligned search, unmarked": measured(_aligned, plain, repeats),
         "full search that finds nothing": measured(detect, plain, repeats),
     }
 

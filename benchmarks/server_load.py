@@ -281,7 +281,7 @@ def main() -> None:
             seen = asyncio.run(load(base, options, kinds))
             after = memory(os.getpid())
     print(f"{machine()}; {today()}; load average before {average:.1f}\n")
-    print("| page | answers | p50, ms | p95, ms | p99, ms | put off |\n|---|---|---|---|---|---|")
+    print("| page | responses | p50, ms | p95, ms | p99, ms | postponed |\n|---|---|---|---|---|---|")
     for name in kinds:
         times = seen.seconds[name] or [0.0]
         shown = " | ".join(f"{1000 * float(np.quantile(times, share)):.0f}" for share in (0.5, 0.95, 0.99))

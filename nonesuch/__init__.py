@@ -1,4 +1,4 @@
-"""nonesuch: prompt sweeps to scored, watermarked, signed images, a catalog to choose from, verdicts to show.
+"""nonesuch: draw, score, watermark and sign prompt sweeps; choose from a catalog; verify where images come from.
 
 The public Python API (docs/api.md); each name is imported when it is first used.
 
@@ -7,13 +7,13 @@ The public Python API (docs/api.md); each name is imported when it is first used
     best = Catalog("out").query("artist = $name", parameters={"name": "Edvard Munch"}, order="aesthetic", top=20)
 """
 
-# No `from __future__` here, and no other import yet: in a folder with such a file it would run.
+# No `from __future__` here, and no other import yet: a file of that name in the current folder would run.
 import os
 import sys
 
 
 def _leave_the_folder() -> None:
-    """Take the current folder from sys.path, where `python -m` or a relative entry of PYTHONPATH has put it."""
+    """Remove the current folder from sys.path, where `python -m` or a relative entry of PYTHONPATH has put it."""
     ours = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     if sys.argv[0] == "-m" and not sys.flags.safe_path and os.path.realpath(sys.path[0]) != ours:
         del sys.path[0]
@@ -24,7 +24,7 @@ def _leave_the_folder() -> None:
             sys.path[:] = [path for path in sys.path if os.path.realpath(path) != folder]
 
 
-# `python -m nonesuch…`, or the command; a program of someone else's decides for itself what it imports from where.
+# `python -m nonesuch…`, or the command; another program decides for itself what it imports and from where.
 if sys.argv[0] == "-m" or os.path.basename(sys.argv[0]) == "nonesuch":
     _leave_the_folder()
 

@@ -1,4 +1,4 @@
-"""An audit of a catalog: how attributes that an encoder sees are spread over the values of a facet."""
+"""An audit of a catalog: how often an encoder sees each attribute in each value of a facet."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from nonesuch.catalogs.search.expressions import Where
 
 CAVEATS: Final = (
-    "An attribute is what the encoder finds nearest among the words given, not what a picture shows. It was learnt "
-    "from captions of the web and carries their stereotypes; it errs more on some groups of people than on others.",
-    "It can't tell anyone's gender, origin, age or belief, and the pictures show nobody: take a share as a hint where "
-    "to look, and look.",
-    "The intervals say how far chance moves a share among so many images. They say nothing of the encoder's own errors, "
-    "and images of one prompt that differ by their seed alone are counted as independent.",
-    "Words that were not given are not counted; a picture without any of them still falls to one, or to (unsure).",
+    "An attribute is the nearest of the given words to the encoder, not what an image shows. The encoder learned it "
+    "from captions of the web and carries their stereotypes; it makes more errors on some groups of people than on others.",
+    "It can't know anyone's gender, origin, age or belief, and the images show no real person: take a share as a hint where "
+    "to look, then look at the images.",
+    "The intervals show how far chance moves a share for this number of images. They don't cover the encoder's own errors, "
+    "and images of one prompt that differ only in their seed are counted as independent.",
+    "Words that were not given are not counted; an image without any of them is still counted as one of them, or as (unsure).",
 )
 
 
@@ -43,7 +43,7 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an audit found."""
+    """The result of an audit."""
 
     catalog: str
     by: str
@@ -53,7 +53,7 @@ class Audit:
     rows: tuple[AuditRow, ...]
 
     def told(self) -> dict[str, Any]:
-        """As JSON, with what it can't tell."""
+        """As JSON, with what an audit can't show."""
         rows = [row.flat() for row in self.rows]
         for row in rows:
             row["probability"] = None if row["probability"] != row["probability"] else row["probability"]
@@ -66,8 +66,8 @@ class Audit:
 def audit_catalog(folder: Path, by: str, attributes: str, *, where: Where = None, sure: float = 0.6) -> Audit:
     """Count attributes over the stored embeddings of the images that meet `where`, for each value of the facet `by`.
 
-    `sure`: the softmax share from which an attribute counts. Raises InputError for an unknown facet, malformed
-    attributes, and a catalog without embeddings or with those of several encoders.
+    `sure`: the softmax probability from which an attribute counts. Raises InputError for an unknown facet, malformed
+    attributes, and a catalog without embeddings or with embeddings of several encoders.
     """
     from nonesuch.catalogs.query import Catalog
     from nonesuch.catalogs.search.expressions import each_condition
@@ -96,7 +96,7 @@ def audit_catalog(folder: Path, by: str, attributes: str, *, where: Where = None
 
 
 def audit_page(audit: Audit) -> str:
-    """The audit as one HTML page that needs nothing else: a bar for each share, its interval as a line."""
+    """The audit as one self-contained HTML page: a bar for each share, its interval as a line."""
     parts = [
         "<!doctype html>", '<html lang="en"><meta charset="utf-8">',
         f"<title>Audit of {html.escape(audit.catalog)} by {html.escape(audit.by)}</title>",
@@ -108,8 +108,8 @@ def audit_page(audit: Audit) -> str:
         "background:#c2410c}.bar b{position:absolute;top:.42rem;height:.16rem;background:currentColor}</style>",
         f"<h1>Attributes by {html.escape(audit.by)}</h1>",
         f"<p>{audit.images:,} images of {html.escape(audit.catalog)}; encoder {html.escape(audit.encoder)}; "
-        f"an attribute counts from a share of {audit.sure:g}.</p>",
-        "<h2>What this can't tell</h2><ul>", *(f"<li>{html.escape(one)}</li>" for one in CAVEATS), "</ul>",
+        f"an attribute counts from a probability of {audit.sure:g}.</p>",
+        "<h2>What this can't show</h2><ul>", *(f"<li>{html.escape(one)}</li>" for one in CAVEATS), "</ul>",
     ]  # fmt: skip
     for title in dict.fromkeys(row.attributes for row in audit.rows):
         parts.append(f"<h2>{html.escape(title)}</h2><table><thead><tr><th>{html.escape(audit.by)}<th>attribute<th class=n>images"

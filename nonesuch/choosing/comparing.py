@@ -1,4 +1,4 @@
-"""A comparison of generators for people: rows of a table, one page with the pictures, an X/Y grid."""
+"""A comparison of generators for people: rows of a table, one page with the images, an X/Y grid."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def duel_row(one: Duel) -> dict[str, Any]:
 
 
 def write_page(catalog: Catalog, found: Comparison, out: Path, *, where: Where, prompts: int) -> Path:
-    """The comparison as one HTML file that needs nothing else: tables, and the grid of pictures."""
+    """The comparison as one self-contained HTML file: tables, and the grid of images."""
     from nonesuch.catalogs.sheets.html import write_html
 
     rows, found = _named(grid_rows(catalog, by=found.by, where=where, prompts=prompts), found)
@@ -69,7 +69,7 @@ def write_page(catalog: Catalog, found: Comparison, out: Path, *, where: Where, 
 
 
 def write_grid(catalog: Catalog, found: Comparison, out: Path, *, where: Where, prompts: int) -> list[Path]:
-    """The grid of pictures: contenders across, prompts down."""
+    """The grid of images: one column per contender, one row per prompt."""
     from nonesuch.catalogs.sheets.contact_sheet import write_sheet
 
     rows, _ = _named(grid_rows(catalog, by=found.by, where=where, prompts=prompts), found)
@@ -77,7 +77,7 @@ def write_grid(catalog: Catalog, found: Comparison, out: Path, *, where: Where, 
 
 
 def _named(rows: list[dict[str, Any]], found: Comparison) -> tuple[list[dict[str, Any]], Comparison]:
-    """Rows and comparison with contenders that are folders of this machine under their names, as others may see them."""
+    """Rows and comparison in which contenders that are folders of this machine appear by name only, safe to share."""
     names = shown_names(one.name for one in found.contenders)
     shown = replace(
         found,
@@ -90,13 +90,13 @@ def _named(rows: list[dict[str, Any]], found: Comparison) -> tuple[list[dict[str
 def footnote(found: Comparison) -> str:
     """What the numbers mean, in a sentence or two."""
     told = (
-        "Intervals hold 95 % and are over prompts; each contender's mean of a prompt is one number. "
+        "Intervals are 95 % over prompts; each contender's mean over a prompt is one sample. "
         f"People compared contenders {found.comparisons} times; strengths are Bradley-Terry log odds."
     )
     if found.groups > 1:
-        told += " Some were never compared with one another: their strengths can't be set side by side."
+        told += " Some were never compared with one another: their strengths are not comparable."
     if not found.settled:
-        told += " One never lost or never won: how far it is ahead or behind is a guess."
+        told += " One never lost or never won: its distance to the others is a guess."
     return told
 
 

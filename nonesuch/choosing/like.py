@@ -1,4 +1,4 @@
-"""Searching a catalog by text or picture: the stored embeddings' own encoder turns either into a vector."""
+"""Searching a catalog by text or image: the encoder of the stored embeddings turns either into a vector."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def catalog_encoder(catalog: Catalog) -> Encoder:
     """The encoder of the catalog's embeddings, loaded from this machine.
 
     Raises InputError when the catalog has none, or embeddings of several encoders, whose vectors can't be
-    compared; DependencyError when its weights are not here.
+    compared; DependencyError when its weights are not on this machine.
     """
     from nonesuch.scoring.encoders import open_encoder
 
@@ -43,7 +43,7 @@ def catalog_encoder(catalog: Catalog) -> Encoder:
     if len(known) != 1:
         names = ", ".join(sorted(str(row["encoder"]) for row in known)) or "none"
         raise InputError(
-            f"a search by likeness needs embeddings of one encoder; this catalog has {names}",
+            f"a search by likeness needs embeddings of one encoder; this catalog has embeddings of {names}",
             where=str(catalog.folder),
         )
     name, tag = str(known[0]["encoder"]).split(" ")[:2]
@@ -52,6 +52,6 @@ def catalog_encoder(catalog: Catalog) -> Encoder:
         raise InputError(
             f"the catalog's embeddings are from {name} {tag}, and this machine has {encoder.tag}",
             where=str(catalog.folder),
-            hint="Score the catalog again with the encoder that is here.",
+            hint="Run `nonesuch rescore` with this machine's encoder.",
         )
     return encoder

@@ -9,13 +9,13 @@ from typing import Any
 from nonesuch.foundation.errors import InputError
 from nonesuch.foundation.images import read_limited
 
-_MAX_CARD = 4 << 20  # bytes of a model card that are read
+_MAX_CARD = 4 << 20  # bytes read of a model card
 
 
 def model_licenses(models: Iterable[tuple[str, str | None]]) -> dict[str, str]:
-    """Licence by model, for those of (model, revision) whose card is here and states one.
+    """Licence by model, for each (model, revision) whose card is on this machine and states one.
 
-    A model is a folder with a README.md, or a hub id whose card lies in the hub's cache. Nothing is fetched.
+    A model is a folder with a README.md, or a hub id whose card is in the hub's cache. Nothing is downloaded.
     """
     found: dict[str, str] = {}
     for model, revision in models:
@@ -27,7 +27,7 @@ def model_licenses(models: Iterable[tuple[str, str | None]]) -> dict[str, str]:
 
 
 def card_license(text: str) -> str | None:
-    """The licence in the front matter of a model card: its name, and where it lies when that is told."""
+    """The licence in the front matter of a model card: its name, and its link when there is one."""
     if not text.startswith("---"):
         return None
     front = text.partition("---")[2].partition("\n---")[0]

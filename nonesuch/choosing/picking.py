@@ -1,4 +1,4 @@
-"""Picks by hand: the log of a catalog that takes only images the catalog has, and ids by their beginning."""
+"""Picks by hand: a catalog's log of picks, which accepts only images of the catalog, and ids by their first digits."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def open_picks(catalog: Catalog | AnyPath, who: str | None = None) -> PickLog:
 
 
 def image_id(catalog: Catalog, beginning: str) -> str:
-    """The whole recipe id of the one image whose id begins so.
+    """The whole recipe id of the one image whose id starts with `prefix`.
 
     Raises InputError when there is none or several, and for fewer than 4 hex digits.
     """
     found = sorted({str(row["recipe_id"]) for row in by_recipe(catalog, beginning)})
     if len(found) != 1:
         raise InputError(
-            f"{len(found)} images have a recipe id that begins so",
+            f"{len(found)} images have a recipe id that starts with these digits",
             where=beginning,
-            hint="Give more of its digits." if found else "Take it from the recipe_id column.",
+            hint="Give more digits." if found else "Take it from the recipe_id column.",
         )
     return found[0]
 
@@ -69,9 +69,9 @@ def say(
     untags: Iterable[str] = (),
     note: str | None = None,
 ) -> list[Event]:
-    """Say one or more things of images that are known to be in the catalog, each of them as one act.
+    """Record one or more actions on images that are known to be in the catalog, each as one act.
 
-    Raises InputError before anything is written when one of them can't be said.
+    Raises InputError before anything is written when one of them is invalid.
     """
     log = picks_log.open_picks(catalog.folder, who)
     listed = list(ids)

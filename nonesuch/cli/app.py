@@ -27,7 +27,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_PARTLY, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 app = typer.Typer(
     name="nonesuch",
-    help="Prompt sweeps to scored, watermarked, signed images, with a catalog to choose from and verdicts to show.",
+    help="Draw, score, watermark and sign prompt sweeps; choose from a catalog; verify where images come from.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,9 +46,7 @@ def _print_version(wanted: bool) -> None:
 def _root(
     show_version: Annotated[
         bool,
-        typer.Option(
-            "--version", help="Print the version and leave.", callback=_print_version, is_eager=True
-        ),
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     pass
@@ -80,11 +78,11 @@ take_once(app)
 def main() -> None:
     """Run the command line; ends the process with 0 ok, 1 failed, 2 usage or bad input, 3 partly failed, 130 interrupted."""
     children.begin()
-    # a file's name may hold bytes that are no UTF-8: JSON has an escape for what Python makes of them
+    # a file's name may hold bytes that are not UTF-8: JSON has an escape for what Python makes of them
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     ending = _Ending()
-    # The first to be registered runs last, when every library has ended what it began.
+    # The first registered runs last, when every library has stopped what it started.
     atexit.register(ending.leave)
     ending.code = run()
     patience = threading.Timer(PATIENCE, ending.leave)
@@ -96,9 +94,9 @@ def main() -> None:
 class _Ending:
     """How the process ends: by its exit code, without the interpreter's own finalisation.
 
-    Libraries leave daemon threads behind (Prefect's, Arrow's and torch's); one that wants the interpreter's lock back
-    while the interpreter goes away aborts the process, and a run that ended with a plain message would leave by SIGABRT.
-    What libraries do at the end has PATIENCE seconds: Prefect would call a server that died for many minutes.
+    Libraries leave daemon threads behind (Prefect's, Arrow's and torch's); one that takes the interpreter's lock
+    while the interpreter shuts down aborts the process, and a run that ended with a plain message would exit by SIGABRT.
+    Libraries have PATIENCE seconds to finish: Prefect would call a dead server for many minutes.
     """
 
     def __init__(self) -> None:
@@ -108,14 +106,14 @@ class _Ending:
         try:
             sys.stdout.flush()
             sys.stderr.flush()
-        except OSError:  # a full disk or a reader that left: what was printed is not whole
+        except OSError:  # a full disk or a closed pipe: the output is incomplete
             self.code = self.code or EXIT_FAILED
         os._exit(self.code)
 
 
 _NO_SERVER = (
-    "Is the machine busy? Then set PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS higher. Was a first start cut short? "
-    "Then its database in PREFECT_HOME (by default ~/.prefect/prefect.db) is half made: move it away."
+    "If the machine is busy, set PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS higher. If the first start was interrupted, "
+    "the database in PREFECT_HOME (by default ~/.prefect/prefect.db) is incomplete: move it away."
 )
 
 
@@ -141,7 +139,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         typer.echo("nonesuch: interrupted", err=True)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our stdout has left (`nonesuch query … | head`): nothing more to say.
+        # The reader of stdout has closed it (`nonesuch query … | head`): there is nothing more to print.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     return 0

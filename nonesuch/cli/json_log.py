@@ -1,4 +1,4 @@
-"""`--log-json`: what a run tells, as JSON lines on stderr for log collectors, in place of the bar."""
+"""`--log-json`: what a run reports, as JSON lines on stderr for log collectors, in place of the bar."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ EVERY = 5.0  # seconds between two lines of progress
 
 
 def tell(event: str, **facts: Any) -> None:
-    """One line: time, event, and whatever belongs to it."""
+    """One line: time, event, and the event's facts."""
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
     print(json.dumps(line, ensure_ascii=False, default=str), file=sys.stderr, flush=True)
 
 
 class JsonLog(logging.Handler):
-    """A nonesuch.flows.reporting.progress.Watcher, and a logging handler for what libraries have to say."""
+    """A nonesuch.flows.reporting.progress.Watcher, and a logging handler for libraries' warnings."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -46,7 +46,7 @@ class JsonLog(logging.Handler):
         logging.getLogger().handlers[:] = self._others
 
     def planned(self, total: int, already: int) -> None:
-        """The run begins."""
+        """The run starts."""
         self._begun = self._told = monotonic()
         tell("planned", images=total, already=already)
 
@@ -67,7 +67,7 @@ class JsonLog(logging.Handler):
         )
 
     def noted(self, text: str) -> None:
-        """What a person should know before the end."""
+        """What the user should know before the end."""
         tell("note", message=text)
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -1,7 +1,7 @@
-"""What an option given twice means, for every command at one place: the parser would keep the last and say nothing.
+"""What an option given twice means, in one place for every command: the parser would silently keep the last.
 
-Options that add up (--where, --order, --tag …) are declared as lists and take every value. Of all others a second value
-is refused, and so are a switch in both directions and two forms of output. Paths may be written as file URLs.
+Options that add up (--where, --order, --tag …) are declared as lists and take every value. For all others a second value
+is refused; so are a switch in both directions and two output formats. Paths may be written as file URLs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 
 from nonesuch.foundation.urls import local_path
 
-_FORMS = ("--json", "--csv", "--paths", "--sheet")  # of which a command writes one
+_FORMS = ("--json", "--csv", "--paths", "--sheet")  # a command writes one of these
 
 
 class OnceCommand(TyperCommand):
@@ -50,20 +50,24 @@ def _local(value: Any) -> Any:
 
 
 def check_lasting(place: str) -> None:
-    """Refuse fsspec's storage in memory: what is put there is gone when the command ends."""
+    """Refuse fsspec's storage in memory: its contents are lost when the command ends."""
     if place.startswith("memory:/"):
-        raise typer.BadParameter(f"{place}: a storage in memory ends with this command; name one that lasts")
+        raise typer.BadParameter(
+            f"{place}: storage in memory is lost when this command ends; name a folder or URL that lasts"
+        )
 
 
 def _check(given: list[Any]) -> None:
     options = [one for one in given if one.param_type_name == "option"]
     for option, times in Counter(options).items():
-        # a plain switch says the same however often; one with two directions may contradict itself
+        # a plain switch means the same however often it is given; one with two directions may contradict itself
         if times > 1 and not option.multiple and not option.count and _contradicts(option):
             names = "/".join([*option.opts[:1], *option.secondary_opts[:1]])
-            listed = f" Write all in one: {names} {option.metavar}" if "," in (option.metavar or "") else ""
+            listed = (
+                f" Write all values in one: {names} {option.metavar}" if "," in (option.metavar or "") else ""
+            )
             raise typer.BadParameter(
-                f"it is given {times} times, and only the last would count; give it once.{listed}",
+                f"given {times} times, but only the last would count; give it once.{listed}",
                 param_hint=names,
             )
     forms = [option.opts[0] for option in options if option.opts[0] in _FORMS]

@@ -19,13 +19,13 @@ Row = Mapping[str, Any]
 
 
 def print_json_lines(rows: Iterable[Row]) -> None:
-    """One JSON object a line; NaN becomes null, times become ISO 8601."""
+    """One JSON object per line; NaN becomes null, times become ISO 8601."""
     for row in rows:
         print(json.dumps({key: _plain(value) for key, value in row.items()}, ensure_ascii=False))
 
 
 def print_csv(rows: Sequence[Row], *, raw: bool = False) -> None:
-    """A header and one line a row. Unless `raw`, text that a spreadsheet would run gets an apostrophe in front."""
+    """A header and one line per row. Unless `raw`, text that a spreadsheet would run gets an apostrophe in front."""
     if not rows:
         return
     writer = CsvWriter(sys.stdout, raw=raw)
@@ -35,7 +35,7 @@ def print_csv(rows: Sequence[Row], *, raw: bool = False) -> None:
 
 
 def print_table(rows: Sequence[Row], *, title: str | None = None) -> None:
-    """A table for the eye; numbers to three decimals. Text is shown as text, never as markup."""
+    """A table for people; numbers to three decimals. Text is shown as text, never as markup."""
     if not rows:
         Console(stderr=True).print("nothing found")
         return

@@ -72,13 +72,13 @@ class SweepBar(AbstractContextManager["SweepBar"]):
         self._progress.stop()
 
     def planned(self, total: int, already: int) -> None:
-        """Set the bar's length; say what the catalog already holds."""
+        """Set the bar's length; report how many images the catalog already has."""
         if already:
             self._console.print(f"{already:,} images are in the catalog already")
         self._progress.update(self._task, total=total, description="drawing")
 
     def advanced(self, tally: Tally) -> None:
-        """Move the bar; failures and fetched pictures are named in its label as they come."""
+        """Move the bar; its label shows failures and fetched images."""
         counts = ((tally.fetched, "fetched"), (tally.failed, "failed"))
         told = ", ".join(f"{count} {what}" for count, what in counts if count)
         label = f"drawing ({told})" if told else "drawing"

@@ -1,4 +1,4 @@
-"""`nonesuch serve`: the gallery, the verification page and its API, on this machine unless told otherwise."""
+"""`nonesuch serve`: the gallery, the verification page and its API, on this machine by default."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ def serve(
         typer.Option(
             "--catalog",
             metavar="DIR",
-            help="Show this catalog's gallery, look images up in it, and answer for it.",
+            help="Serve this catalog's gallery and look images up in it.",
         ),
     ] = None,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all of this machine's.")
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all addresses of this machine."
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")
@@ -42,12 +45,16 @@ def serve(
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            "--allow-host", metavar="NAME", help="A further name this server goes by; may be repeated."
+            "--allow-host", metavar="NAME", help="Another host name of this server; may be repeated."
         ),
     ] = None,
     who: Annotated[
         str | None,
-        typer.Option("--who", metavar="NAME", help="Who picks in the gallery; by default your user name."),
+        typer.Option(
+            "--who",
+            metavar="NAME",
+            help="Name of the user who picks in the gallery; default: your user name.",
+        ),
     ] = None,
     watermark_key: WatermarkKey = None,
     per_address: Annotated[
@@ -56,11 +63,11 @@ def serve(
             "--per-address",
             metavar="N",
             min=0,
-            help="Requests from one other address at once; 0 for no limit, for example behind a reverse proxy.",
+            help="Concurrent requests from one remote address; 0: no limit, for example behind a reverse proxy.",
         ),
     ] = 64,
 ) -> None:
-    """Serve a catalog's gallery, a page that says whether an image is AI-generated, and its API. Uploads are never kept."""
+    """Serve a catalog's gallery, a verification page and its API. Uploads are never stored."""
     secret = chosen_watermark_key(watermark_key)
     listening = _listen(host, port)
 
@@ -88,7 +95,7 @@ def serve(
     shown = f"[{address[0]}]" if ":" in address[0] else address[0]
     typer.echo(f"nonesuch: http://{shown}:{address[1]}/ (Ctrl-C stops it)", err=True)
     if not loopback:
-        typer.echo("nonesuch: anyone who reaches this address can use it; there is no login", err=True)
+        typer.echo("nonesuch: anyone who can reach this address can use it; there is no login", err=True)
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
@@ -104,7 +111,8 @@ def _listen(host: str, port: int) -> socket.socket:
         if os.name == "posix":
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen(128)  # who comes before the workers have loaded waits instead of being refused
+        # a client that connects before the workers have loaded waits instead of being refused
+        listening.listen(128)
     except OSError as error:
         hint = "Choose another --port, or 0 for any free one."
         raise InputError(error.strerror or str(error), where=where, hint=hint) from error

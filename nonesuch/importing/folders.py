@@ -1,4 +1,4 @@
-"""Bringing folders of other programs' pictures into a catalog: read, scored, hashed, never altered."""
+"""Importing folders of other programs' images into a catalog: read, scored, hashed, never changed."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from nonesuch.provenance.pixels import Pixels
 from nonesuch.provenance.sidecar import write_pack
 from nonesuch.provenance.verifying.worker_pool import expand_paths
 
-SWEEP = "imported"  # what the catalog's `sweep` column says of them unless told otherwise
+SWEEP = "imported"  # default for the catalog's `sweep` column
 SCORERS = ("alignment", "aesthetic", "technical", "safety")  # facets have no values to be recognised among
 PART = 500  # rows published together
-BATCH = 32  # pictures scored together, at most
+BATCH = 32  # images scored together, at most
 BATCH_PIXELS = 64_000_000  # of one batch: a bound on memory
 _SUFFIX = {
     "image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/avif": ".avif", "image/gif": ".gif",
@@ -59,26 +59,26 @@ class ImportOptions:
 
     name: str = SWEEP  # the rows' sweep
     copy: bool = False  # copy the files into the output folder, bit for bit, instead of referring to them
-    source_type: str | None = None  # IPTC name of what they are, when the person says so
+    source_type: str | None = None  # IPTC name of what they are, when the user gives one
     scorers: tuple[str, ...] = SCORERS  # () scores and embeds nothing
     encoder: str | None = None  # None: that of the catalog's embeddings, else "embedded"
-    online: bool = False  # whether the encoder's weights may be fetched
-    search: SearchFor = "full"  # for watermarks: any scale and angle, as the picture stands, or none
+    online: bool = False  # whether the encoder's weights may be downloaded
+    search: SearchFor = "full"  # for watermarks: any scale and angle, the image's own, or none
     watermark_key: bytes | None = field(default=None, repr=False)  # a secret one, besides the public key
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of one file."""
+    """The result for one file."""
 
     path: str
-    status: Status  # known: the catalog has a row of this very file
+    status: Status  # known: the catalog already has a row of this file
     recipe_id: str | None  # SHA-256 of the file; None when it can't be read
-    kind: str  # where its recipe was read: automatic1111, credential, file name, …; "" when it says nothing
+    kind: str  # where its recipe was read: automatic1111, credential, file name, …; "" when there is none
     error: str | None  # why it is broken
-    watermark: str | None = None  # in its pixels: 16 hex digits, or the name of another program's mark
-    watermark_of: str | None = None  # recipe id of the catalog's image that the mark was made for
-    watermark_shows_it: bool | None = None  # whether it shows that image; False: the mark was copied
+    watermark: str | None = None  # in its pixels: 16 hex digits, or the name of another program's watermark
+    watermark_of: str | None = None  # recipe id of the catalog's image that the watermark was made for
+    watermark_shows_it: bool | None = None  # whether it shows that image; False: the watermark was copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,12 @@ def import_folders(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Imported]:
-    """Enter the pictures that `paths` name (files, folders, globs) into the catalog in `out`.
+    """Import the images that `paths` name (files, folders, globs) into the catalog in `out`.
 
-    One row a file, whose id is the file's SHA-256; what the catalog has is left alone, so it may be stopped
-    and run again. A broken file is an Imported with an error. Memory is bounded by a batch of pictures and
+    One row per file, whose id is the file's SHA-256; files that the catalog has are skipped, so an import may be
+    stopped and run again. A broken file is an Imported with an error. Memory is bounded by a batch of images and
     the rows of one part. Raises InputError for an unknown source type, scorer or encoder and for a catalog
-    whose columns don't fit; StorageError for a full disk and when another run writes there.
+    whose columns don't fit; StorageError for a full disk and while another run writes there.
     """
     chosen = options or ImportOptions()
     check_part_name(chosen.name)
@@ -117,7 +117,7 @@ def import_folders(
 
 
 class _Importer:
-    """One import: what it knows already, what waits to be scored and published."""
+    """One import: what the catalog already has, what waits to be scored and published."""
 
     def __init__(
         self, out: Path, options: ImportOptions, trust: TrustSet, progress: Callable[[int], None]
@@ -139,7 +139,7 @@ class _Importer:
         try:
             yield from self._import(paths)
         except (KeyboardInterrupt, GeneratorExit):
-            self._publish()  # what is scored is not lost when the person stops it
+            self._publish()  # what is scored is not lost when the user stops it
             raise
 
     def _import(self, paths: Iterator[Path]) -> Iterator[Imported]:
@@ -166,7 +166,7 @@ class _Importer:
             self._publish()
 
     def _read(self, path: Path) -> _Read | Imported:
-        """One file, decoded and questioned; runs in a thread."""
+        """One file, decoded and its metadata read; runs in a thread."""
         try:
             data = read_limited(path)
             digest = hashlib.sha256(data).hexdigest()
@@ -202,7 +202,7 @@ class _Importer:
         return _Read(path, image, kept, row, foreign.kind, manifest, foreign.watermark)
 
     def _place(self, path: Path, digest: str, suffix: str) -> str:
-        """The `file` column: a path inside the output folder for copies, the way there for the others."""
+        """The `file` column: a path inside the output folder for copies, the path to the original for the others."""
         if self._options.copy:
             return image_path(self._options.name, digest, suffix)
         file = os.path.relpath(path.resolve(), self._out.resolve()).replace(os.sep, "/")
@@ -224,7 +224,7 @@ class _Importer:
             trace = self._tracer.trace(read.row["watermark_id"], read.image)
             row = read.row if trace is None else read.row | {"options": trace.into(read.row["options"])}
             self._rows.append((row | scores, read.manifest))
-            of, shows_it = (None, None) if trace is None else (trace.recipe_id, trace.same_picture)
+            of, shows_it = (None, None) if trace is None else (trace.recipe_id, trace.same_image)
             told = read.kind, None, read.watermark, of, shows_it
             yield Imported(str(read.path), "imported", row["recipe_id"], *told)
 
@@ -245,7 +245,7 @@ class _Importer:
 def _ahead(
     pool: ThreadPoolExecutor, work: Callable[[Path], _Read | Imported], paths: Iterator[Path], ahead: int
 ) -> Iterator[_Read | Imported]:
-    """The results of `work` in the order of the paths, a few of them made in advance."""
+    """The results of `work` in the order of the paths, a few of them computed in advance."""
     running: deque[Future[_Read | Imported]] = deque()
     for path in paths:
         running.append(pool.submit(work, path))
@@ -256,7 +256,7 @@ def _ahead(
 
 
 def _on_white(pixels: Pixels) -> RGB:
-    """The picture, transparency laid on white. Raises InputError when it can't be decoded."""
+    """The image, with transparency on white. Raises InputError when it can't be decoded."""
     rgba = pixels.rgba()
     if rgba is None:
         raise InputError(pixels.error or "can't be decoded")
@@ -267,7 +267,7 @@ def _on_white(pixels: Pixels) -> RGB:
 
 
 def _written(path: Path) -> datetime | None:
-    """When the file was last written: the nearest to when it was drawn that every file system keeps."""
+    """When the file was last written: the closest to its drawing time that every file system records."""
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except (OSError, OverflowError, ValueError):
@@ -275,7 +275,7 @@ def _written(path: Path) -> datetime | None:
 
 
 def _outside(paths: Iterator[Path], out: Path) -> Iterator[Path]:
-    """The paths that do not lie in the output folder's own folders."""
+    """The paths outside the output folder's own folders."""
     own = [(out / name).resolve() for name in ("images", "thumbnails", "catalog", SCRATCH)]
     for path in paths:
         if not any(path.resolve().is_relative_to(folder) for folder in own):

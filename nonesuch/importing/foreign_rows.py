@@ -1,4 +1,4 @@
-"""What a picture of another program says of its making, as the recipe columns of a catalog row."""
+"""What another program's image says about how it was made, as the recipe columns of a catalog row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nonesuch.provenance.metadata import Finding, read_metadata
 from nonesuch.provenance.pixels import Pixels
 
 MAX_TEXT = 16 << 10  # characters of one text field, or one value, that is kept in `options`
-MAX_OPTIONS = 64 << 10  # characters of `options`; what does not fit is left to the file
+MAX_OPTIONS = 64 << 10  # characters of `options`; what does not fit stays in the file only
 _COLUMNS = ("prompt", "negative_prompt", "seed", "steps", "guidance_scale", "scheduler", "model")
 _WHOLE = {"seed": 63, "steps": 31}  # bits of the integer columns
 # findings that are about the file and name no program
@@ -52,12 +52,12 @@ _DALLE_NAME = re.compile(r"DALL.?E \d{4}-\d\d-\d\d \d\d[.:]\d\d[.:]\d\d - (?P<pr
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """What a file says of its making."""
+    """What a file says about how it was made."""
 
-    kind: str  # automatic1111, comfyui, …, credential, text file, file name, or "" when it says nothing
+    kind: str  # automatic1111, comfyui, …, credential, text file, file name, or "" when there is nothing
     columns: Mapping[str, Any]  # recipe and mark columns of its row
     manifest: bytes | None  # its C2PA manifest store, when it has one that can be read
-    watermark: str | None  # in its pixels: 16 hex digits, or the name of another program's mark
+    watermark: str | None  # in its pixels: 16 hex digits, or the name of another program's watermark
 
 
 def read_foreign(
@@ -72,8 +72,8 @@ def read_foreign(
     """Read the credential, the metadata, the watermarks and the file's name; the strongest fills the columns.
 
     `pixels` are the file's. A text file of the same stem holds parameters or a caption, a .c2pa file of the same stem
-    the manifest of a file that has none in it. `search` and `watermark_key` are for the watermarks. Never raises for
-    what a file holds. Numbers that a column can't hold, and every field that has no column, are kept in `options`.
+    the manifest of a file that has none in it. `search` and `watermark_key` are for the watermarks. Never raises because of
+    a file's content. Numbers that a column can't hold, and every field that has no column, are kept in `options`.
     """
     mime = sniff_mime(data)
     report = read_credentials(data, mime, trust)
@@ -107,7 +107,7 @@ def read_foreign(
 
 
 def _best(findings: Sequence[Finding]) -> Finding | None:
-    """The finding that fills most columns; a proven one before those that only claim."""
+    """The finding that fills most columns; a proven one before claims."""
     said = [finding for finding in findings if finding.says != "nothing" or finding.recipe]
 
     def rank(finding: Finding) -> tuple[bool, int, bool]:
@@ -118,7 +118,7 @@ def _best(findings: Sequence[Finding]) -> Finding | None:
 
 
 def _own_recipe(report: CredentialReport) -> dict[str, Any] | None:
-    """The recipe that a sound credential of a nonesuch image holds, checked like any stranger's."""
+    """The recipe that a sound credential of a nonesuch image holds, checked like any untrusted one."""
     if report.integrity != "intact" or report.active is None or report.active.recipe is None:
         return None
     told = report.active.recipe.get("recipe")
@@ -132,7 +132,7 @@ def _own_recipe(report: CredentialReport) -> dict[str, Any] | None:
 
 
 def _from_beside(path: Path) -> tuple[str, dict[str, Any]]:
-    """What the text file beside a picture says, else its own name."""
+    """The recipe in the text file beside an image, else in its own name."""
     text = (_beside(path, ".txt") or b"").decode("utf-8", "replace").strip()
     if text:
         parameters = a1111.parse(text)
@@ -184,7 +184,7 @@ def _recipe_columns(
 
 
 def _backend(kind: str, generator: str | None) -> str:
-    """One word for the program: the reader's name, else the maker that the generator's name speaks of."""
+    """One word for the program: the reader's name, else the maker in the generator's name."""
     word = (generator or "").lower()
     for maker, names in _MAKERS:
         if any(name in word for name in names):
@@ -218,7 +218,7 @@ def _unread(findings: Sequence[Finding], source: Source) -> dict[str, Any]:
 def _json(options: Mapping[str, Any]) -> str:
     """The options as a JSON object of at most MAX_OPTIONS characters: the longest values go first.
 
-    A value that JSON can't hold (an infinity, too deep a nesting) becomes the text that Python has for it.
+    A value that JSON can't hold (an infinity, too deep a nesting) becomes Python's text for it.
     """
     kept = {name: json.loads(_dumped(value)) for name, value in options.items()}
     text = _dumped(kept)

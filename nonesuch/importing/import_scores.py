@@ -1,4 +1,4 @@
-"""Scores of imported pictures: the encoder of the catalog they enter, and the columns they fill."""
+"""Scores of imported images: the encoder of their catalog, and the columns they fill."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Scoring:
 
 
 def open_scoring(out: Path, names: tuple[str, ...], encoder: str | None, *, online: bool) -> Scoring | None:
-    """The scorers, with `encoder`, else that of the embeddings in the catalog, else the embedded one.
+    """The scorers, with `encoder`, else with the encoder of the catalog's embeddings, else with the embedded one.
 
     None when no scorer is asked for. Raises as nonesuch.scoring.encoders.open_encoder and nonesuch.scoring.scorers.open_scorers.
     """
@@ -63,9 +63,9 @@ def import_schema(scoring: Scoring | None) -> pa.Schema:
 def score_rows(
     scoring: Scoring | None, images: Sequence[RGB], prompts: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The score columns of each picture, uint8 [H, W, 3]; a picture without a prompt has no alignment.
+    """The score columns of each image, uint8 [H, W, 3]; an image without a prompt has no alignment.
 
-    A scorer that fails leaves the pictures unscored, and their rows say so.
+    A scorer that fails leaves the images unscored, and their rows say so.
     """
     from nonesuch.scoring.base import Caption
     from nonesuch.scoring.scores import score_images

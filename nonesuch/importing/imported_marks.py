@@ -1,4 +1,4 @@
-"""The watermarks of imported pictures: read from the pixels, kept in the row, traced in the catalog they enter."""
+"""The watermarks of imported images: read from the pixels, kept in the row, looked up in the images' catalog."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from nonesuch.provenance.verifying.watermarks_found import Marks, search_marks
 from nonesuch.provenance.watermark import trustmark
 from nonesuch.provenance.watermark.chosen import bound_payload
 
-_CERTAIN = 1e-6  # false alarms below which a mark of another algorithm becomes the row's watermark
+_CERTAIN = 1e-6  # false alarm rate below which a watermark of another algorithm becomes the row's watermark
 
 SearchFor = Literal["full", "aligned", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class MarkColumns:
-    """What a picture's watermarks put into its row."""
+    """What an image's watermarks put into its row."""
 
     watermark_id: int  # 64 bits; 0 for none
     options: dict[str, Any]  # fields of the row's `options`
-    shown: str | None  # for a person: 16 hex digits, or the name of another program's mark
+    shown: str | None  # shown to the user: 16 hex digits, or the name of another program's watermark
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Where a watermark leads in the catalog that its picture enters."""
+    """The image of the catalog that a watermark was made for."""
 
-    recipe_id: str  # of the image that the mark was made for
-    same_picture: bool  # False: the mark was copied onto another picture
+    recipe_id: str  # of the image that the watermark was made for
+    same_image: bool  # False: the watermark was copied onto another image
 
     def into(self, options: str) -> str:
         """A row's `options` with this trace."""
-        told = {"watermark_of": self.recipe_id, "watermark_shows_it": self.same_picture}
+        told = {"watermark_of": self.recipe_id, "watermark_shows_it": self.same_image}
         return json.dumps(json.loads(options) | told, ensure_ascii=False, sort_keys=True)
 
 
@@ -56,9 +56,9 @@ def read_marks(
     search: SearchFor,
     key: bytes | None,
 ) -> MarkColumns:
-    """The watermarks in a picture, as `nonesuch verify` looks for them; `key`, a secret one, besides the public key.
+    """The watermarks in an image, found as `nonesuch verify` does; `key`, a secret one, besides the public key.
 
-    What is in the pixels counts; what only a sound credential names does when they show nothing.
+    The pixels count; a watermark that only a sound credential names counts when they show none.
     """
     rgb = pixels.rgb()
     named = _named(report)
@@ -73,7 +73,7 @@ def read_marks(
     payload = found if found is not None else named
     if payload:
         options[WATERMARK_FROM] = "credential" if payload == named else "pixels"
-    # a credential's word alone is no finding
+    # a credential's statement alone is not a finding
     shown = f"{found:016x}" if found else next((mark.name for mark in marks.foreign), None)
     return MarkColumns(payload or 0, options, shown)
 
@@ -88,7 +88,7 @@ def _found(
 
 
 def _named(report: CredentialReport) -> int | None:
-    """The payload that a sound credential names, of nonesuch's mark or of TrustMark's."""
+    """The payload that a sound credential names, of nonesuch's watermark or of TrustMark's."""
     if report.integrity != "intact" or report.active is None:
         return None
     payloads = (
@@ -106,7 +106,7 @@ class Tracer:
         self._folder = CatalogFolder(out) if part_files(out) else None
 
     def trace(self, payload: int, image: RGB) -> Trace | None:
-        """Where the mark of `image`, uint8 [H, W, 3], leads; None when the catalog has no such image."""
+        """The image that the watermark of `image`, uint8 [H, W, 3], was made for; None when the catalog has no such image."""
         if self._folder is None or not payload:
             return None
         bearers = catalog_match.bearing(self._folder, payload, self._folder.phash(image))

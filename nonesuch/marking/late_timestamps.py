@@ -1,4 +1,4 @@
-"""`nonesuch keys stamp`: timestamps for what was signed while the authority was away, in a catalog or file by file."""
+"""`nonesuch keys stamp`: timestamps for what was signed while the authority was unavailable, in a catalog or file by file."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from nonesuch.provenance.sidecar import STAMPED, write_pack
 from nonesuch.provenance.signing.signer import Signer, check_authority, open_chosen
 from nonesuch.provenance.signing.stamping import stamp_file
 
-_BATCH = 1000  # images whose rows change together
-_THREADS = 8  # requests to the authority at the same time
+_BATCH = 1000  # images per row update
+_THREADS = 8  # concurrent requests to the authority
 _COLUMNS = ["recipe_id", "file", "sha256", "manifest_id", "credential_digest"]
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What became of one file."""
+    """The result for one file."""
 
     path: str
-    stamped: bool  # False when it had a timestamp already, or could not be given one
+    stamped: bool  # False when it already had a timestamp, or could not get one
     error: str | None
 
 
@@ -42,7 +42,7 @@ class _Stamped:
     """A catalog's image with its timestamp, before anything is written."""
 
     recipe_id: str
-    data: bytes | None  # the new file; None when the file has it already and only its row is old
+    data: bytes | None  # the new file; None when the file already has it and only its row is old
     manifest: bytes
     change: dict[str, Any]  # columns of its row
 
@@ -50,13 +50,13 @@ class _Stamped:
 def stamp_paths(paths: Iterable[Path], choice: SignerChoice) -> Iterator[Stamp]:
     """Timestamp files in place: the queued images of an output folder, or single files.
 
-    `choice` names the authority, and the certificate that signed them. A stopped run goes on where it was.
+    `choice` names the authority, and the certificate that signed them. Run it again to continue after a stop.
     One bad file is an error in its Stamp. Raises InputError for a bad certificate, a folder without a catalog or
-    no authority, ProvenanceError when the authority doesn't answer, StorageError for a full disk or while
+    no authority, ProvenanceError when the authority does not respond, StorageError for a full disk or while
     another run writes there.
     """
     if choice.timestamp_url is None:
-        raise InputError("no timestamp authority is named", hint="Give its address: --timestamp URL")
+        raise InputError("no timestamp authority is given", hint="Give its address: --timestamp URL")
     signer, trust = open_chosen(choice), load_trust()
     check_authority(signer)
     for path in paths:
@@ -89,7 +89,7 @@ def _single(path: Path, signer: Signer, trust: TrustSet) -> Stamp:
 
 
 def _catalog(out: Path, signer: Signer, trust: TrustSet) -> Iterator[Stamp]:
-    """Manifests go first, then files, then rows: whatever a stop leaves half done, the next run completes."""
+    """Manifests first, then files, then rows: the next run completes whatever a stop leaves half done."""
     with hold(out), ThreadPoolExecutor(_THREADS) as pool:
         queued = _queued(out)
         for start in range(0, len(queued), _BATCH):
@@ -127,7 +127,7 @@ def _row(out: Path, row: dict[str, Any], signer: Signer, trust: TrustSet) -> _St
         report = read_credentials(final, sniff_mime(final), trust)
         ours = row["manifest_id"] in [manifest.label for manifest in report.manifests]
         if not ours or (signed is not None and hashlib.sha256(data).hexdigest() != row["sha256"]):
-            raise ProvenanceError("is not the file that the catalog knows")
+            raise ProvenanceError("is not the file that the catalog recorded")
         assert report.active is not None
         assert report.store is not None
     except NonesuchError as error:

@@ -1,4 +1,4 @@
-"""Marking pictures that other programs made, and entering them into a catalog."""
+"""Marking images that other programs made, and adding them to a catalog."""
 
 from __future__ import annotations
 
@@ -35,21 +35,23 @@ _LARGEST = 2**63 - 1  # that an integer column holds
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What became of one file."""
+    """The result for one file."""
 
     path: str  # the file that was marked
     out: str | None  # the marked copy; None when there is an error
     watermark_id: str | None  # 16 hex digits
     credential_digest: str | None  # SHA-256 of the manifest store, hex
-    parent: str | None  # integrity of the credential of the original that it names; None when it names none
-    catalogued: bool  # whether a catalog has a row of it now
+    parent: (
+        str | None
+    )  # integrity of the original's credential that it refers to; None when it refers to none
+    catalogued: bool  # whether a catalog now has a row of it
     timestamp: str | None  # authority, queued (see nonesuch.marking.late_timestamps), or None
     error: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What all files of one call have in common."""
+    """What all files of one call share."""
 
     out: Path
     signer: Signer
@@ -79,14 +81,14 @@ def mark_files(
 
     `source_type`, an IPTC name, says what the pictures are. With `catalog`, an output folder, each gets a
     row whose id is the SHA-256 of the original file, and its manifest is kept in the sidecar store; a file that
-    was marked before has its row brought up to date. `signer` says whose key signs (the local authority's when
-    left out), `watermark` which one of the registry's is put in; of nonesuch's own, `watermark_key` makes a mark that
-    only its holder reads.
+    was marked before has its row updated. `signer` chooses the signing key (default: the local authority's),
+    `watermark` the algorithm from the registry; with nonesuch's own, `watermark_key` makes a watermark that only
+    whoever holds the key can read.
     One bad file is an error in its Mark. Raises InputError for a bad certificate, watermark or catalog,
     DependencyError for a watermark whose package or weights are missing.
     """
     if source_type is not None:
-        source_type_uri(source_type)  # a mistake in it is not one of the first file's
+        source_type_uri(source_type)  # a mistake in it is not an error of the first file
     check_choice(watermark, strength, secret=watermark_key is not None)
     open_algorithm(watermark)
     choice = signer or SignerChoice()
@@ -114,7 +116,7 @@ def _mark(path: Path, work: _Work) -> Mark:
     original = file_digest(path)
     target = work.out / path.name
     if target.resolve() == path.resolve():
-        raise InputError("the marked copy would take the original's place; choose another --out")
+        raise InputError("the marked copy would replace the original; choose another --out")
     marked = mark_file(
         path,
         work.signer,
@@ -127,13 +129,13 @@ def _mark(path: Path, work: _Work) -> Mark:
     stamp = timestamp_state(True, marked.timestamped, work.policy)
     if stamp == "queued" and marked.mime not in STAMPABLE:
         raise InputError(
-            "the timestamp authority is away, and a file of this kind can't be timestamped later",
+            "the timestamp authority is unavailable, and a file of this format can't be timestamped later",
             hint="Use another timestamp policy, or convert it to PNG or JPEG first.",
         )
     target = target.with_suffix(marked.suffix)
     if target.exists() and f"image {marked.watermark_payload:016x}".encode() not in read_limited(target):
         raise InputError(
-            f"{target} is there already and is no marked copy of this picture",
+            f"{target} already exists and is not a marked copy of this image",
             hint="Choose another --out for it.",
         )
     atomic_write(target, marked.data)
@@ -154,7 +156,7 @@ def _mark(path: Path, work: _Work) -> Mark:
 
 def _enter(catalog: Path, original: str, row: dict[str, Any], marked: MarkedFile, *, known: set[int]) -> None:
     name = f"{MARKED}-{original[:16]}"
-    assert marked.manifest is not None  # mark_file signs always
+    assert marked.manifest is not None  # mark_file always signs
     write_pack(catalog, name, [marked.manifest])
     if recipe_key(original) in known:
         amend_rows(catalog, {original: row})
@@ -193,7 +195,7 @@ def _row(original: str, path: Path, target: Path, marked: MarkedFile, work: _Wor
 
 
 def _told(path: Path) -> dict[str, Any]:
-    """The recipe that the file's own metadata tells, as columns: a claim, kept so that it can be queried."""
+    """The recipe in the file's own metadata, as columns: a claim, stored so that it can be queried."""
     data = read_limited(path)
     pixels = Pixels(data, str(path))
     findings = read_metadata(read_source(data, sniff_mime(data), pixels.rgba))

@@ -17,12 +17,12 @@ __all__ = ["MARKED", "CatalogFolder", "Found", "recover_from"]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An image that came back from a catalog."""
+    """An image recovered from a catalog."""
 
     recovery: Recovery
 
     def to_json(self) -> dict[str, Any]:
-        """What is known of it now, as plain data."""
+        """What is known about it, as plain data."""
         record = self.recovery.record
         return {
             "image_id": record.image_id,
@@ -52,7 +52,7 @@ def recover_from(catalog: Path, path: Path, *, watermark_key: bytes | None = Non
     `watermark_key`, a secret one, is looked for besides the public key.
 
     Raises InputError for a file that can't be read, ProvenanceError when its watermark was copied from
-    another picture.
+    another image.
     """
     folder = CatalogFolder(catalog)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nonesuch.catalogs.search.expressions import Where
 
 _COLUMNS = ["recipe_id", "file", "sha256", "status"]
-STRIP = 12  # frames on a strip; of more, so many in even steps
+STRIP = 12  # frames on a strip; of more frames, this many in even steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Animation:
     bytes: int
     strip: str | None
     signed: bool
-    broken: tuple[str, ...]  # what is wrong with the credentials of frames, a sentence each
+    broken: tuple[str, ...]  # what is wrong with the frames' credentials, one sentence each
 
 
 def animate_catalog(
@@ -42,9 +42,9 @@ def animate_catalog(
     strip: Path | None = None,
     credentials: bool = True,
 ) -> Animation:
-    """Write the images that meet `where` as an animated WebP, in `order` (the sweep's own by default), `rate` a second.
+    """Write the images that meet `where` as an animated WebP, in `order` (the sweep's own by default), `rate` frames per second.
 
-    `bounce` plays them back to the first; `quality` makes it lossy, which costs the frames' watermarks; `strip`
+    `bounce` then plays them in reverse; `quality` makes it lossy, which loses the frames' watermarks; `strip`
     is a PNG of the frames side by side. Raises InputError when too few images are chosen, or their files are gone
     or of different sizes.
     """
@@ -57,7 +57,7 @@ def animate_catalog(
 
     if out.suffix.lower() != ".webp":
         raise InputError(
-            "an animation is a WebP file", where=str(out), hint="Name a file that ends in .webp."
+            "an animation must be a WebP file", where=str(out), hint="Name a file that ends in .webp."
         )
     catalog = Catalog(root)
     rows = catalog.query(
@@ -106,11 +106,11 @@ def _write_strip(files: Sequence[bytes], out: Path) -> None:
 
     count = min(STRIP, len(files))
     chosen = [round(place * (len(files) - 1) / (count - 1)) for place in range(count)]
-    pictures = [Image.fromarray(decode_rgb(files[place], where=f"frame {place}")) for place in chosen]
-    width, height = pictures[0].size
+    frames = [Image.fromarray(decode_rgb(files[place], where=f"frame {place}")) for place in chosen]
+    width, height = frames[0].size
     page = Image.new("RGB", (count * width, height))
-    for place, picture in enumerate(pictures):
-        page.paste(picture, (place * width, 0))
+    for place, frame in enumerate(frames):
+        page.paste(frame, (place * width, 0))
     stream = io.BytesIO()
     page.save(stream, "WEBP" if out.suffix.lower() == ".webp" else "PNG", lossless=True)
     atomic_write(out, stream.getvalue())

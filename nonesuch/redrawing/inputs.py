@@ -1,4 +1,4 @@
-"""Finding the pictures and weights that an image was made from, by their digests."""
+"""Finding the images and weights that an image was made from, by their digests."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from nonesuch.foundation.limits import MAX_BYTES
 from nonesuch.generators.digests import file_digests
 from nonesuch.generators.ways.again import FindFile
 
-MAX_FILES: Final = 100_000  # in the folders given; more are passed over
+MAX_FILES: Final = 100_000  # in the folders given; more are ignored
 _WEIGHTS: Final = frozenset({".safetensors", ".pth", ".pt", ".ckpt"})
 
 
 def input_files(folders: Sequence[Path], catalog: Path | None, *, beside: Path | None = None) -> FindFile:
     """A search in these folders (by the SHA-256 of their files, or by the name of a model folder or workflow) and
-    among a catalog's images; in the folder `beside` by name alone. Raises InputError for a folder that is not there.
+    among a catalog's images; in the folder `beside` only by name. Raises InputError for a missing folder.
     """
     named = [*folders, *([beside] if beside is not None else [])]
     for folder in folders:

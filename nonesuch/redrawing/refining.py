@@ -34,9 +34,9 @@ def refine_catalog(
     name: str | None = None,
     **better: Any,
 ) -> Resweep:
-    """The sweep that draws chosen images of a catalog better; see nonesuch.generators.resweep.refined for `better`.
+    """The sweep that redraws chosen images of a catalog larger or with more steps; see nonesuch.generators.resweep.refined for `better`.
 
-    Chosen are the picked ones (`picks`), those of recipe ids or their beginnings (`ids`), or those that
+    Chosen are the picked ones (`picks`), those of recipe ids or their first digits (`ids`), or those that
     meet `where`. Raises InputError when nothing is chosen, or a file is gone.
     """
     from nonesuch.catalogs.image_files import image_file
@@ -52,7 +52,7 @@ def refine_catalog(
         found = [row["recipe_id"] for prefix in ids for row in _one(by_recipe(catalog, prefix), prefix)]
         conditions.append("recipe_id IN (" + ", ".join(f"'{one}'" for one in found) + ")")
     if len(conditions) == 1 and top is None:
-        raise InputError("nothing says which images", hint="Use --picks, --where, --top, or give recipe ids.")
+        raise InputError("no images are given", hint="Use --picks, --where or --top, or give recipe ids.")
     table = catalog.query(conditions, order=order, top=top, columns=list(_COLUMNS), as_arrow=True)
     rows = [_recipe(row) for row in table.to_pylist()]
     if not rows:
@@ -65,7 +65,7 @@ def refine_catalog(
         path = image_file(catalog.folder, row)
         if not path.is_file():
             raise InputError(
-                "is in the catalog, but not on the disk",
+                "is in the catalog, but not on disk",
                 where=str(path),
                 hint=f"Put the file back, or leave it out: --where \"recipe_id <> '{row['recipe_id']}'\".",
             )
@@ -83,11 +83,11 @@ def sweep_of_image(
     sweep: Path | None = None,
 ) -> Resweep:
     """The sweep that draws an image again, from its credential, a catalog (by watermark or fingerprint), or
-    the metadata of another program. Raises InputError when nothing knows its recipe.
+    the metadata of another program. Raises InputError when its recipe is not found.
 
-    `inputs` are folders with the pictures and weights that it may have been made from, known by their digests;
-    `watermark_key`, a secret one, is looked for besides the public key. `sweep` is the sweep file that says, under
-    `connections`, how its engine or service is reached.
+    `inputs` are folders with the images and weights that it may have been made from, found by their digests;
+    `watermark_key`, a secret one, is looked for besides the public key. `sweep` is the sweep file whose `connections` reach its
+    engine or service.
     """
     from nonesuch.provenance.verifying.verify import verify_file
 
@@ -109,15 +109,15 @@ def resweep_verdict(
     inputs: Sequence[Path] = (),
     sweep: Path | None = None,
 ) -> tuple[dict[str, Any], Resweep]:
-    """The recipe that a verdict found, and the sweep made from it. Raises InputError when it found none."""
+    """The recipe that a verdict found, and the sweep built from it. Raises InputError when it found none."""
     recipe = verdict.recipe
     if recipe is None and verdict.error:
         raise InputError(verdict.error, where=str(path))
     if recipe is None:
         raise InputError(
-            "nothing in this file or the catalog says how it was made",
+            "neither this file nor a catalog says how it was made",
             where=str(path),
-            hint="Name the catalog it may be from with --catalog." if catalog is None else None,
+            hint="Give the catalog that it may be from with --catalog." if catalog is None else None,
         )
     if recipe.get("source") == "comfyui":
         recipe = {**recipe, "graph": comfyui_graph(path)}
@@ -154,7 +154,7 @@ def _recipe(row: Mapping[str, Any]) -> dict[str, Any]:
 def _one(rows: list[dict[str, Any]], prefix: str) -> list[dict[str, Any]]:
     if len(rows) != 1:
         raise InputError(
-            f"{len(rows) or 'no'} images have a recipe id that begins with {prefix!r}",
-            hint="Give more of its digits.",
+            f"{len(rows) or 'no'} images have a recipe id that starts with {prefix!r}",
+            hint="Give more digits.",
         )
     return rows

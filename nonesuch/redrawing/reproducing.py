@@ -1,7 +1,7 @@
-"""Drawing an image again from its recipe, and saying how close the new drawing comes.
+"""Drawing an image again from its recipe, and measuring how close the new drawing is.
 
 The recipe comes from the file's credential, or from a catalog through watermark or fingerprint when the file was
-stripped. A new drawing is marked as the first one was, so that equal pixels are really equal.
+stripped. A new drawing is marked like the first, so that equal drawings have equal pixels.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
     from nonesuch.generators.recipe import Recipe
     from nonesuch.provenance.verifying.verdict import Verdict
 
-CLOSE_BITS = 6  # of the 64 of a perceptual hash: what a re-encoded picture keeps within
-CLOSE_PSNR = 30.0  # dB; below it a careful eye sees the difference
+CLOSE_BITS = 6  # of the 64 of a perceptual hash: a re-encoded image differs by at most this many
+CLOSE_PSNR = 30.0  # dB; below it the difference is visible
 
 Outcome = Literal["bit-identical", "visually identical", "different", "not known to be drawn again"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """What came of drawing an image again."""
+    """The result of drawing an image again."""
 
     path: str
     source: str  # where the recipe came from: credential, catalog, or another program's metadata
     outcome: Outcome
-    psnr: float | None  # dB between the two pictures; None when they are equal or differ in size
+    psnr: float | None  # dB between the two images; None when they are equal or differ in size
     hash_distance: int  # bits of 64 between their perceptual hashes
     recipe_id: str  # of the recipe that was drawn
     same_recipe: (
         bool | None
     )  # whether the image was marked with that recipe's id; None when that is not known
-    changed: tuple[str, ...]  # what differs in recipe or environment, a sentence each
-    drawn: bool | None  # whether the new picture was drawn; False: it lay ready; None: that is not known
+    changed: tuple[str, ...]  # what differs in recipe or environment, one sentence each
+    drawn: bool | None  # whether the new image was drawn; False: it came from a cache; None: not known
     evidence: str  # how that is known
 
 
@@ -59,14 +59,14 @@ def reproduce(
     watermark_key: bytes | None = None,
     sweep: Path | None = None,
 ) -> Reproduction:
-    """Draw the image at `path` again and compare; `out` keeps the new drawing as PNG.
+    """Draw the image at `path` again and compare; `out` saves the new drawing as PNG.
 
-    Caches are passed by: a picture that came back is called identical only where it is known that it was drawn.
+    Caches are bypassed: an image is called identical only when it is known that it was drawn again.
 
-    `model` overrules the recipe's, which may name a folder of another machine; `inputs` are folders with the
-    pictures and weights that it was made from; `watermark_key`, a secret one, is looked for besides the public key;
-    `sweep` is the sweep file whose `connections` reach its engine or service (an engine at its usual address on this
-    machine needs none). Raises InputError when nothing knows the recipe or it needs a file that is not named, and
+    `model` overrides the recipe's, which may name a folder of another machine; `inputs` are folders with the
+    images and weights that it was made from; `watermark_key`, a secret one, is looked for besides the public key;
+    `sweep` is the sweep file whose `connections` reach its engine or service (an engine at its default address on this
+    machine needs none). Raises InputError when the recipe is not found or needs a file that is not given, and
     DrawingError when it can't be drawn.
     """
     from nonesuch.marking.recovering import CatalogFolder
@@ -81,7 +81,7 @@ def reproduce(
         raise InputError(
             missing.partition(" Put it at ")[0],
             where=str(path),
-            hint="Name the folder that it lies in with --inputs, or the catalog that drew it with --catalog.",
+            hint="Give its folder with --inputs, or the catalog that drew it with --catalog.",
         )
     with _ways_to_engines_told(str(made.data["model"]), sweep):
         drawn, drawings, takes_seeds = _draw(made.data, catalog, online=online)
@@ -110,7 +110,7 @@ def reproduce(
     if outcome != "different" and origin.drawn is not True:
         outcome = "not known to be drawn again"
     known = verdict.watermark.get("payload") if verdict.watermark else None
-    unseeded = [] if takes_seeds else [f"{drawn.model} takes no seed: each drawing is another one."]
+    unseeded = [] if takes_seeds else [f"{drawn.model} takes no seed: each drawing is different."]
     changed = [*made.left_out, *unseeded, *_changes(recipe, drawn, device, catalog, identical=error == 0)]
     return Reproduction(
         path=str(path),
@@ -128,7 +128,7 @@ def reproduce(
 
 @contextmanager
 def _ways_to_engines_told(model: str, sweep: Path | None) -> Iterator[None]:
-    """Say of an engine that can't be asked how a person tells where it is."""
+    """Add to the error of an unreachable engine how to give its address."""
     from nonesuch.generators.backends import REMOTE
 
     try:
@@ -137,7 +137,7 @@ def _ways_to_engines_told(model: str, sweep: Path | None) -> Iterator[None]:
         if sweep is not None or model.split(":", 1)[0] not in REMOTE:
             raise
         advice = (
-            "If it has another address or key, name the sweep file whose connections say so: --sweep FILE."
+            "If it has another address or key, give the sweep file whose connections name them: --sweep FILE."
         )
         hint = f"{error.hint} {advice}" if error.hint else advice
         raise type(error)(error.message, where=error.where, hint=hint) from error
@@ -146,10 +146,10 @@ def _ways_to_engines_told(model: str, sweep: Path | None) -> Iterator[None]:
 def _draw(
     data: Mapping[str, Any], catalog: Path | None, *, online: bool
 ) -> tuple[Recipe, list[Drawing], bool]:
-    """The recipe, its drawings that have a picture, and whether the seed decides them.
+    """The recipe, its successful drawings, and whether the seed decides them.
 
-    A picture's last digits follow the size of the batch that it was drawn in and, by the libraries' ways of
-    cutting work up, its place there. Where the catalog knows the size, the recipe fills such a batch: a picture for
+    An image's last digits depend on the size of the batch that it was drawn in and, because of how libraries split
+    work, on its place there. When the catalog knows the size, the recipe fills such a batch: one image for
     each place.
     """
     from nonesuch.generators.backends import draw_anew, open_backend
@@ -167,15 +167,15 @@ def _draw(
         drawings = list(draw_anew(backend, [recipe] * size))
     finally:
         backend.close()
-    pictured = [drawing for drawing in drawings if drawing.image is not None]
-    if not pictured:
+    drawn = [drawing for drawing in drawings if drawing.image is not None]
+    if not drawn:
         raise DrawingError(drawings[0].reason, where=recipe.model)
     takes_seeds = facts.remote is None or facts.remote.reproducible
-    return recipe, pictured, takes_seeds
+    return recipe, drawn, takes_seeds
 
 
 def _marked(image: RGB, payload: int, verdict: Verdict, key: bytes | None) -> Iterator[RGB]:
-    """The drawing with each mark that the old one may bear."""
+    """The drawing with each watermark that the old one may have."""
     from nonesuch.provenance.watermark.chosen import OWN, put_watermark, registered_name
 
     name = registered_name((verdict.watermark or {}).get("algorithm", ""))
@@ -187,7 +187,7 @@ def _marked(image: RGB, payload: int, verdict: Verdict, key: bytes | None) -> It
 
 
 def _error(one: RGB, other: RGB) -> float:
-    """Mean squared error; infinite for pictures of different sizes."""
+    """Mean squared error; infinite for images of different sizes."""
     if one.shape != other.shape:
         return float("inf")
     return float(np.square(one.astype(np.float32) - other).mean())
@@ -196,11 +196,11 @@ def _error(one: RGB, other: RGB) -> float:
 def _changes(
     recipe: Mapping[str, Any], drawn: Recipe, device: str, catalog: Path | None, *, identical: bool
 ) -> list[str]:
-    """What differs between then and now, as far as recipe and catalog tell."""
+    """What differs between then and now, as far as recipe and catalog know."""
     changes = []
     before, now = str(recipe.get("model_digest") or ""), drawn.model_digest
     if before and before != now:
-        changes.append(f"The model's digest was {before[:24]}, it is {now[:24]} now.")
+        changes.append(f"The model's digest was {before[:24]}, now it is {now[:24]}.")
     row = None if catalog is None else _row(catalog, drawn.id)
     if row is None:
         return changes
@@ -208,7 +208,7 @@ def _changes(
 
     then, today = json.loads(row["versions"] or "{}"), json.loads(library_versions())
     changes += [
-        f"{name} was {then.get(name, 'absent')}, it is {today.get(name, 'absent')} now."
+        f"{name} was {then.get(name, 'absent')}, now it is {today.get(name, 'absent')}."
         for name in sorted(then.keys() | today.keys())
         if then.get(name) != today.get(name)
     ]
@@ -237,7 +237,7 @@ def _save(image: RGB, out: Path) -> None:
 
     if out.suffix.lower() != ".png":
         raise InputError(
-            "the new drawing is kept as PNG", where=str(out), hint="Name a file that ends in .png."
+            "the new drawing is saved as PNG", where=str(out), hint="Name a file that ends in .png."
         )
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "PNG")

@@ -1,6 +1,6 @@
-"""The figures of a run for Prometheus and OpenTelemetry: on request only, Prometheus on loopback.
+"""The metrics of a run for Prometheus and OpenTelemetry: only on request, Prometheus on loopback.
 
-What the figures are is said in nonesuch.flows.reporting.metrics.DESCRIBED; device figures are added here where there is a GPU.
+nonesuch.flows.reporting.metrics.DESCRIBED describes the metrics; device metrics are added here when there is a GPU.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 PUSH_EVERY = 5.0  # seconds between two pushes over OTLP
 _DEVICE = {
-    "nonesuch_device_memory_bytes": "memory of the device that is in use, by anyone",
-    "nonesuch_device_memory_total_bytes": "memory that the device has",
-    "nonesuch_device_busy_ratio": "share of the last sample period in which the device was at work, 0 to 1",
+    "nonesuch_device_memory_bytes": "device memory in use by all processes",
+    "nonesuch_device_memory_total_bytes": "total device memory",
+    "nonesuch_device_busy_ratio": "share of the last sample period in which the device was busy, 0 to 1",
 }
 
 
 @contextmanager
 def monitored(*, port: int | None = None, otlp: str | None = None) -> Iterator[int | None]:
-    """Offer the figures for the length of the block; yields the port that is listened on.
+    """Serve the metrics during the block; yields the port.
 
     port  a port on 127.0.0.1 that answers Prometheus at /metrics, 0 for any free one; None: none
     otlp  an OpenTelemetry collector's OTLP/HTTP address such as http://127.0.0.1:4318; None: none
@@ -43,7 +43,7 @@ class FigureCollector:
     """A prometheus_client collector over nonesuch.flows.reporting.metrics."""
 
     def collect(self) -> Iterable[Metric]:
-        """Every figure as it is now."""
+        """Every metric with its current value."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         families: dict[str, Any] = {}
@@ -74,7 +74,7 @@ def _prometheus(port: int) -> Iterator[int]:
         server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"can't be listened on ({error})",
+            f"can't be opened ({error})",
             where=f"127.0.0.1:{port}",
             hint="Choose another --metrics-port, or 0.",
         ) from error
@@ -102,7 +102,11 @@ def _opentelemetry(address: str) -> Iterator[None]:
         ) from error
 
     if not address.startswith(("http://", "https://")):
-        raise InputError("is no address of a collector", where=address, hint="Use http://127.0.0.1:4318.")
+        raise InputError(
+            "is not a collector's address",
+            where=address,
+            hint="Use an address such as http://127.0.0.1:4318.",
+        )
     exporter = OTLPMetricExporter(endpoint=f"{address.rstrip('/')}/v1/metrics", timeout=PUSH_EVERY)
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=PUSH_EVERY * 1000)
     provider = MeterProvider([reader], resource=Resource.create({"service.name": "nonesuch"}))
@@ -128,11 +132,11 @@ def _opentelemetry(address: str) -> Iterator[None]:
     try:
         yield
     finally:
-        provider.shutdown()  # pushes once more
+        provider.shutdown()  # pushes one last time
 
 
 def _devices() -> list[tuple[str, str, float]]:
-    """(figure, device, value) of each GPU that torch has loaded; none where torch is not loaded or there is no GPU."""
+    """(metric, device, value) of each GPU that torch has loaded; none where torch is not loaded or there is no GPU."""
     import sys
 
     torch = sys.modules.get("torch")

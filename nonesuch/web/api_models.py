@@ -18,15 +18,15 @@ class EvidenceBody(BaseModel):
     kind: str = Field(description="credential, ingredient, watermark, catalog, metadata:automatic1111, …")
     says: Says
     confidence: Confidence
-    detail: str = Field(description="One sentence for a person. May hold text from the file: escape it.")
+    detail: str = Field(description="One sentence for people. May hold text from the file: escape it.")
 
 
 class TrustListBody(BaseModel):
-    """The trust list that signers were weighed with."""
+    """The trust list that signers were checked against."""
 
     model_config = ConfigDict(extra="forbid")
 
-    date: str | None = Field(description="Of the pinned C2PA list; null for a list of one's own.")
+    date: str | None = Field(description="Date of the pinned C2PA list; null for another list.")
     sha256: str
 
 
@@ -41,9 +41,7 @@ class VerdictBody(BaseModel):
     integrity: Integrity
     trust: Trust
     signed_by: str | None
-    signed_at: str | None = Field(
-        description="ISO 8601, only where a trusted timestamp authority vouches for it."
-    )
+    signed_at: str | None = Field(description="ISO 8601; only with a timestamp from a trusted authority.")
     time: TimeState
     generator: str | None
     digital_source_type: list[str] = Field(description="IPTC URIs, from every manifest and XMP.")
@@ -52,7 +50,7 @@ class VerdictBody(BaseModel):
     recipe: dict[str, Any] | None
     evidence: list[EvidenceBody]
     trust_list: TrustListBody
-    error: str | None = Field(description="Why the file could not be read in full.")
+    error: str | None = Field(description="Why the file could not be read completely.")
 
 
 class ErrorBody(BaseModel):
@@ -69,7 +67,7 @@ class BindingQuery(BaseModel):
 
 
 class Match(BaseModel):
-    """A manifest that was found."""
+    """A manifest found."""
 
     manifestId: str
     similarityScore: int = Field(ge=0, le=100)
@@ -88,7 +86,7 @@ class Algorithm(BaseModel):
 
 
 class Algorithms(BaseModel):
-    """The algorithms by which manifests are found here (C2PA: softBindingAlgList)."""
+    """The algorithms that this server finds manifests by (C2PA: softBindingAlgList)."""
 
     watermarks: list[Algorithm]
     fingerprints: list[Algorithm]

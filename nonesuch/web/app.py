@@ -1,8 +1,8 @@
-"""The application: routes, gate, error answers and the life of the workers. `nonesuch serve` runs it.
+"""The application: routes, guard, error responses and the workers' lifetime. `nonesuch serve` runs it.
 
     create_app(Path("out"))                 # any ASGI server can serve it
 
-Uploads are not written to disk and nothing is fetched; of a catalog, thumbnails and the log of picks are written.
+Uploads are not written to disk and nothing is downloaded. In a catalog, only thumbnails and the log of picks are written.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def create_app(
 
     catalog    an output folder to look images up in; also the repository of the soft-binding API, and the gallery
     trust      a PEM list of trust anchors in place of the C2PA list
-    limits     what one upload may cost
-    names      host names under which it may be asked, besides localhost
-    addresses  whether it may be asked under any IP address, not only loopback ones
-    who        who picks in the gallery; by default the operating system's user
+    limits     limits on one upload
+    names      host names that it accepts, besides localhost
+    addresses  whether it accepts any IP address as its host, not only loopback ones
+    who        name of the user who picks in the gallery; default: the operating system's user
     watermark_key  a secret one, looked for besides the public key; it never leaves the server
 
     Raises InputError for a catalog or trust list that can't be used.
@@ -100,7 +100,7 @@ def create_app(
     app = FastAPI(
         title="nonesuch",
         version=own_version(),
-        description="Asks images where they came from, and finds the manifests of images that lost theirs.",
+        description="Verifies where images come from, and finds the manifests of images that lost theirs.",
         docs_url=None,  # FastAPI's own pages load scripts from other hosts
         redoc_url=None,
         lifespan=lifespan,

@@ -1,10 +1,10 @@
-"""uvicorn's HTTP protocol with what it lacks: an end for connections that don't move, and room for everybody else.
+"""uvicorn's HTTP protocol with limits: stalled connections are closed, and there is room for everyone else.
 
-A connection either waits (it sends no complete header) or is busy (its request is being sent or answered). One that
-waits too long is closed, and when too many wait, the longest waiting one of the address with the most goes, first of
-those that never sent a request: an honest client sends its header at once, so those who only hold connections lose
-them. A busy connection on which too few bytes come or go is closed too, whichever side of it is slow. Too many busy
-ones are answered with 503.
+A connection either waits (it has sent no complete header) or is busy (its request is being sent or answered). One that
+waits too long is closed. When too many wait, the longest waiting one of the address with the most is closed, first
+among those that never sent a request: an honest client sends its header at once, so a client that only holds
+connections loses them. A busy connection that transfers too few bytes is closed too, whichever side is slow. Too many
+busy ones are answered with 503.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nonesuch.web.upload_limits import RETRY, ConnectionLimits
 
-_YOUNG = 1.0  # seconds for which a connection may keep its place: its header may be in the socket already
+_YOUNG = 1.0  # seconds for which a connection is not closed: its header may already be in the socket
 
 
 class Crowd:
-    """All connections of one server, by who waits and who is busy."""
+    """All connections of one server: which wait and which are busy."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
-        self.look_seconds = min(1.0, limits.header_seconds / 4, limits.slow_seconds / 4)  # between two looks
+        self.look_seconds = min(1.0, limits.header_seconds / 4, limits.slow_seconds / 4)  # between two checks
         self._waiting: dict[Guarded, str] = {}  # with their address, the longest waiting first
         self._busy: Counter[str] = Counter()
 
@@ -38,7 +38,7 @@ class Crowd:
         over = len(self._waiting) - self.limits.waiting
         if over <= 0:
             return
-        # One that has asked before may ask again at any moment.
+        # One that has sent a request may send another at any moment.
         never = {one: where for one, where in self._waiting.items() if not one.asked} or self._waiting
         busiest, _ = Counter(never.values()).most_common(1)[0]
         longest = next(one for one, where in never.items() if where == busiest)
@@ -46,7 +46,7 @@ class Crowd:
             longest.drop()
 
     def leave(self, connection: Guarded) -> None:
-        """Count a connection as waiting no more."""
+        """Count a connection as no longer waiting."""
         self._waiting.pop(connection, None)
 
     def has_room(self, address: str) -> bool:
@@ -59,14 +59,14 @@ class Crowd:
         self._busy[address] += 1
 
     def end(self, address: str) -> None:
-        """Count it no more."""
+        """Stop counting it."""
         self._busy[address] -= 1
         if not self._busy[address]:
             del self._busy[address]
 
 
 def address_of(host: str) -> str:
-    """Whom a connection is counted for: an IPv4 address, an IPv6 /64 network, or "" for this machine."""
+    """The client that a connection is counted for: an IPv4 address, an IPv6 /64 network, or "" for this machine."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:  # a Unix socket
@@ -81,7 +81,7 @@ def address_of(host: str) -> str:
 
 
 class Guarded(H11Protocol):
-    """One connection. Made by `guarded`, which gives it its crowd."""
+    """One connection. Created by `guarded`, which gives it its crowd."""
 
     crowd: Crowd
 
@@ -108,7 +108,7 @@ class Guarded(H11Protocol):
         super().data_received(data)
 
     def resume_writing(self) -> None:
-        self._restart()  # most of a full buffer was sent
+        self._restart()  # most of a full buffer has been sent
         super().resume_writing()
 
     def handle_events(self) -> None:
@@ -127,11 +127,11 @@ class Guarded(H11Protocol):
         super().on_response_complete()
 
     def waited(self) -> float:
-        """Seconds for which it has waited."""
+        """Seconds that it has waited."""
         return self.loop.time() - self._since
 
     def drop(self) -> None:
-        """Close the connection without a word."""
+        """Close the connection without a response."""
         self.crowd.leave(self)
         self.transport.abort()
 
@@ -169,10 +169,10 @@ class Guarded(H11Protocol):
             elif unsent:
                 self.drop()
             else:
-                self._refuse_upload(f"the upload is slower than {limits.slow_rate} bytes a second")
+                self._refuse_upload(f"the upload is slower than {limits.slow_rate} bytes per second")
 
     def _refuse_upload(self, why: str) -> None:
-        """Answer with 408, unless the answer has begun, and close."""
+        """Respond with 408, unless a response has begun, and close."""
         if self.conn.our_state is h11.SEND_RESPONSE:
             body = json.dumps({"error": why}).encode()
             headers = [("Content-Type", "application/json"), ("Connection", "close")]
@@ -186,7 +186,7 @@ class Guarded(H11Protocol):
 
 
 async def _too_many(scope: Any, receive: Any, send: Any) -> None:
-    body = json.dumps({"error": "the server has its hands full; try again in a moment"}).encode()
+    body = json.dumps({"error": "the server is busy; try again in a moment"}).encode()
     headers = {"Content-Type": "application/json", "Retry-After": str(RETRY), "Connection": "close"}
     headers["Content-Length"] = str(len(body))
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]

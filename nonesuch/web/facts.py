@@ -10,7 +10,7 @@ from typing import Any
 from nonesuch.provenance.evidence import Confidence, Evidence
 from nonesuch.provenance.verifying.verdict import OWN_ANCHOR, Verdict
 
-_LONGEST = 2000  # characters of foreign text that are shown
+_LONGEST = 2000  # characters shown of foreign text
 _DIGEST = re.compile(r"\b([0-9a-f]{16})[0-9a-f]{16,}\b")
 
 
@@ -20,7 +20,7 @@ class Finding:
 
     name: str  # what kind of thing it is
     detail: str  # one sentence
-    grade: str  # how far it can be believed; empty when it says nothing of the origin
+    grade: str  # how far it can be believed; empty when it says nothing about the origin
 
 
 def plain(text: Any) -> str:
@@ -54,14 +54,14 @@ def _finding(item: Evidence) -> Finding:
 
 _INTEGRITY = {
     "intact": "intact",
-    "altered": "there, but the image changed after signing",
+    "altered": "present, but the image changed after signing",
     "unsigned": "none",
     "unreadable": "can't be read",
 }
 _TRUST = {
     "listed": "on the trust list",
     "own": "one of this server's own anchors",
-    "unlisted": "on no list",
+    "unlisted": "on no trust list",
     "none": "",
 }
 _TIME = {"ok": "", "expired-untimestamped": "certificate expired, no timestamp", "unknown": ""}
@@ -93,8 +93,8 @@ def _short(text: str) -> str:
 _SOURCE_TYPES = {
     "trainedAlgorithmicMedia": "made by a generative model",
     "compositeWithTrainedAlgorithmicMedia": "edited or composed with a generative model",
-    "compositeSynthetic": "composed, with generated parts",
-    "algorithmicMedia": "made by an algorithm, no trained model",
+    "compositeSynthetic": "composed, with AI-generated parts",
+    "algorithmicMedia": "made by an algorithm, not a trained model",
     "digitalCapture": "captured by a camera",
     "computationalCapture": "captured by a camera, computed from several frames",
     "digitalCreation": "made by a person with a program",
@@ -112,7 +112,7 @@ def _time(iso: str | None) -> str:
         signed = datetime.fromisoformat(iso or "")
     except ValueError:
         return iso or ""
-    return f"{signed.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, says a timestamp authority"
+    return f"{signed.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, according to a timestamp authority"
 
 
 def recipe_lines(recipe: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
@@ -125,6 +125,6 @@ def recipe_lines(recipe: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
 
 
 def sentence(text: str | None) -> str:
-    """A message of the code as a sentence of the page."""
+    """An error message as a sentence on the page."""
     line = plain(text or "It could not be opened")
     return f"{line[:1].upper()}{line[1:]}{'' if line.endswith(('.', '!', '?')) else '.'}"

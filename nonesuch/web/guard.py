@@ -1,8 +1,8 @@
-"""The gate before every route: the Host header, cross-site requests, and the headers of every answer.
+"""The check before every route: the Host header, cross-site requests, and the headers of every response.
 
 A page on another site can make a browser send requests to a server on loopback, and by DNS rebinding read
-the answers under its own name. Names in the Host header are therefore compared with those the server was
-started under; addresses can't be rebound.
+the responses under its own name. So names in the Host header are compared with the names that the server was
+started with; addresses can't be rebound.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' blob:",  # blob: the preview of a picture that was dropped on the page
+        "img-src 'self' blob:",  # blob: the preview of an image that was dropped on the page
         "connect-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",
@@ -40,7 +40,7 @@ _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 class Guard:
-    """ASGI middleware. `names` are the host names the server goes by; `addresses` allows any IP address too."""
+    """ASGI middleware. `names` are the server's host names; `addresses` allows any IP address too."""
 
     def __init__(self, app: ASGIApp, names: Iterable[str] = (), addresses: bool = False) -> None:
         self._app = app
@@ -48,7 +48,7 @@ class Guard:
         self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what may not pass, and hand on the rest."""
+        """Refuse what is not allowed, and pass on the rest."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -69,8 +69,8 @@ class Guard:
         hosts = headers.getlist("host")
         host = parse_host(hosts[0]) if len(hosts) == 1 else None
         if host is None or not self._known(host):
-            return JSONResponse({"error": "this server does not go by that name"}, 421)
-        # In the absolute form of a request's target another host could stand than in the header.
+            return JSONResponse({"error": "this server does not accept that host name"}, 421)
+        # A request's target in absolute form could name another host than the header.
         if not scope["path"].startswith("/"):
             return JSONResponse({"error": "the request's target is not a path"}, 400)
         if scope["method"] not in _SAFE_METHODS and not _from_own_page(headers, host):
@@ -85,7 +85,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Whom a Host header or an Origin names."""
+    """The host that a Host header or an Origin names."""
 
     name: str | ipaddress.IPv4Address | ipaddress.IPv6Address  # a name is lower case and without its last dot
     port: int | None  # None when it is not given
@@ -99,7 +99,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def parse_host(text: str) -> Host | None:
-    """The host and port of a Host header, RFC 9110 7.2; None for anything else, user names among it."""
+    """The host and port of a Host header, RFC 9110 7.2; None for anything else, including user names."""
     found = _HOST.fullmatch(text)
     if found is None:
         return None
@@ -110,9 +110,7 @@ def parse_host(text: str) -> Host | None:
         if found["v6"]:
             return Host(ipaddress.IPv6Address(found["v6"]), port)
         name = found["name"].lower().removesuffix(".")
-        if name.rpartition(".")[
-            2
-        ].isdigit():  # as browsers have it, a name that ends in a number is an address
+        if name.rpartition(".")[2].isdigit():  # for browsers, a name that ends in a number is an address
             return Host(ipaddress.IPv4Address(found["name"]), port)
     except ValueError:
         return None
@@ -120,10 +118,10 @@ def parse_host(text: str) -> Host | None:
 
 
 def _from_own_page(headers: Headers, host: Host) -> bool:
-    """Whether the page that made a browser send this request, as far as the browser names it, is this server's.
+    """Whether the page that made a browser send this request, if the browser names it, is this server's.
 
-    Programs name none. A browser says "null" for its own page too where no referrer is sent, so that
-    Sec-Fetch-Site, which no page can set, has to vouch for it.
+    Other programs name none. A browser says "null" for its own page too when no referrer is sent; then
+    Sec-Fetch-Site, which no page can set, decides.
     """
     site, origin, referrer = (headers.getlist(name) for name in ("sec-fetch-site", "origin", "referer"))
     if max(len(site), len(origin), len(referrer)) > 1 or (site and site[0] not in ("same-origin", "none")):

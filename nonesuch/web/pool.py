@@ -1,7 +1,7 @@
-"""The processes in which images of strangers are opened, killed when one hangs, crashes or eats too much memory.
+"""The processes in which untrusted images are opened; one that hangs, crashes or takes too much memory is killed.
 
 Each is a `nonesuch.web.upload_worker`: a JSON header line and the image's bytes go in, JSON lines come out. What a verdict's
-steps (nonesuch.provenance.verifying.steps) have found is kept when the worker ends before the last of them.
+steps (nonesuch.provenance.verifying.steps) found is kept when the worker ends before the last of them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from nonesuch.provenance.verifying.allowance import Allowance
 from nonesuch.web.upload_limits import RETRY, Refused
 
 _START_SECONDS = 120.0  # that a worker may take to load its libraries
-_LOOK_SECONDS = 0.2  # between two looks at a worker's processor time
-_MAX_REPLY = 96 << 20  # bytes of one answer
+_LOOK_SECONDS = 0.2  # between two checks of a worker's processor time
+_MAX_REPLY = 96 << 20  # bytes of one response
 
 
 class WorkerFailed(Exception):
@@ -28,7 +28,7 @@ class WorkerFailed(Exception):
     def __init__(self, message: str, *, late: bool = False, last: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.late = late
-        self.last = last  # the JSON of the last step that the worker made
+        self.last = last  # the JSON of the last step that the worker finished
 
 
 class Pool:
@@ -42,7 +42,7 @@ class Pool:
         self._idle: list[Process] = []
 
     async def warm(self) -> None:
-        """Start one worker, so that the first visitor need not wait for it."""
+        """Start one worker, so that the first visitor does not wait for it."""
         async with self._free:
             self._idle.append(await self._start())
 
@@ -64,7 +64,7 @@ class Pool:
                         raise WorkerFailed(late, late=True, last=answer.last)
                 reply = reading.result()
             except (OSError, ValueError, EOFError) as error:
-                raise WorkerFailed("the file broke the process that read it", last=answer.last) from error
+                raise WorkerFailed("the file crashed the process that read it", last=answer.last) from error
             finally:
                 reading.cancel()
             self._idle.append(process)
@@ -72,7 +72,7 @@ class Pool:
 
     @asynccontextmanager
     async def _worker(self) -> AsyncIterator[Process]:
-        """A worker of one's own; it is killed unless it was put back: its answer would be taken for another's."""
+        """An exclusive worker; it is killed unless it was put back: its response would be taken for another job's."""
         try:
             async with asyncio.timeout(self._wait):
                 await self._free.acquire()
@@ -89,7 +89,7 @@ class Pool:
             self._free.release()
 
     async def stop(self) -> None:
-        """Kill the workers that wait."""
+        """Kill the idle workers."""
         while self._idle:
             await _end(self._idle.pop())
 
@@ -119,18 +119,18 @@ class Pool:
 
 
 class _Answer:
-    """A worker's answer while it comes."""
+    """A worker's response while it arrives."""
 
     def __init__(self) -> None:
         self.last: dict[str, Any] | None = None  # the last step's JSON
 
     async def read(self, process: Process, header: bytes, data: bytes) -> dict[str, Any]:
-        """Send a job and read its answer. Raises EOFError when the worker ends before."""
+        """Send a job and read its answer. Raises EOFError when the worker ends before that."""
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(header)
         process.stdin.write(data)
-        with suppress(ConnectionError):  # what it said before it died is still to be read
+        with suppress(ConnectionError):  # what it wrote before it died is still to be read
             await process.stdin.drain()
         while True:
             line = await process.stdout.readline()

@@ -33,7 +33,7 @@ from nonesuch.provenance.watermark.chosen import bound_payload
 FINGERPRINT = "org.nonesuch.phash.1"  # 16 hex digits, as the catalog's column `phash`
 WATERMARKS = (watermark.ALGORITHM, trustmark.NAME)
 FINGERPRINTS = (FINGERPRINT,)
-CHANCE_DISTANCE = 32  # bits in which the fingerprints of unrelated pictures differ on average
+CHANCE_DISTANCE = 32  # bits in which the fingerprints of unrelated images differ on average
 
 # C2PA 2.4, "Unique identifiers": urn:c2pa:UUID with optional generator and version; urn:uuid before 2.1.
 _MANIFEST_ID = re.compile(r"(?:[A-Za-z0-9._-]+:)?urn:(?:c2pa|uuid):[A-Za-z0-9.:_-]{1,200}")
@@ -81,7 +81,7 @@ class Repository:
     def by_binding(self, algorithm: str, bits: int, top: int) -> list[Hit]:
         """At most `top` manifests of the images with that soft binding, the best first.
 
-        A fingerprint matches up to the distance at which verify takes two pictures for the same one.
+        A fingerprint matches up to the distance at which verify takes two images for the same one.
         """
         if algorithm in WATERMARKS:
             return _hits(((row, 100) for row in lookup.by_watermark(self._catalog, bits)), top)
@@ -91,11 +91,11 @@ class Repository:
     def by_content(
         self, pixels: Pixels, algorithm: str | None, top: int, *, watermark_key: bytes | None = None
     ) -> list[Hit]:
-        """At most `top` manifests for a picture: by its watermark, else by its fingerprint.
+        """At most `top` manifests for an image: by its watermark, else by its fingerprint.
 
-        A watermark whose record shows another picture was copied and gives nothing. `algorithm` limits the
+        A watermark whose record shows another image was copied and finds nothing. `algorithm` limits the
         search to one of the two. `watermark_key`, a secret one, is looked for besides the public key.
-        Raises InputError for a picture that can't be decoded.
+        Raises InputError for an image that can't be decoded.
         """
         image, view = pixels.rgb(), pixels.view()
         if image is None or view is None:
@@ -111,8 +111,8 @@ class Repository:
     def manifest(self, manifest_id: str) -> bytes | None:
         """The manifest store whose active manifest has that id; None when the catalog has none.
 
-        The id that an image had before its late timestamp leads to the store that it had then.
-        Raises InputError for what is no manifest id.
+        The id that an image had before its late timestamp finds the store that it had then.
+        Raises InputError for anything that is not a manifest id.
         """
         if not _MANIFEST_ID.fullmatch(manifest_id):
             raise InputError("that is not a C2PA manifest id")

@@ -30,12 +30,12 @@ class Site:
 
     limits: Limits
     pool: Pool
-    trust: TrustSet  # for verdicts on images that broke their worker
+    trust: TrustSet  # for verdicts on images that crashed their worker
     catalog: Path | None
     repository: Repository | None
     templates: Environment = field(repr=False)
     room: Room | None = None  # the gallery of the catalog
-    held: Held = field(default_factory=Held)  # memory that uploads take now
+    held: Held = field(default_factory=Held)  # memory that uploads use now
 
     def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A page, with every value escaped."""
@@ -47,7 +47,7 @@ class Site:
             return await self.verdict_on(upload)
 
     async def verdict_on(self, upload: Upload) -> Verdict:
-        """The verdict on an image; on what was found in it until then when it breaks or overruns its worker."""
+        """The verdict on an image; on what was found so far when it crashes or overruns its worker."""
         answer = await self._ask("verify", upload)
         if "failed" not in answer:
             return Verdict.from_json(answer["verdict"])
@@ -59,9 +59,9 @@ class Site:
         async with self.uploaded(request) as upload:
             answer = await self._ask("match", upload, algorithm=algorithm, top=top)
         if answer.get("late"):
-            raise Refused(503, f"the image could not be searched for: it {answer['failed']}", retry=RETRY)
+            raise Refused(503, f"the search for the image failed: it {answer['failed']}", retry=RETRY)
         if "failed" in answer:
-            raise Refused(400, f"the image can't be searched for: {answer['failed']}")
+            raise Refused(400, f"the search for the image failed: {answer['failed']}")
         return [(name, score) for name, score in answer["matches"]]
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""A process that opens the images which its parent, nonesuch.web.pool, hands it, and touches no disk but the catalog.
+"""A process that opens the images that its parent, nonesuch.web.pool, sends it; it reads no disk except the catalog.
 
 In: a line of settings, then for each job a JSON header line and `size` bytes. Out: JSON lines; those of steps
 (nonesuch.provenance.verifying.steps) that others follow have a `left`, the last line of a job has none.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Jobs:
-    """What a worker can be asked; each method takes the header and the bytes and yields JSON-able data."""
+    """A worker's methods; each method takes the header and the bytes and yields JSON-able data."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         from PIL import Image
@@ -33,9 +33,7 @@ class Jobs:
         from nonesuch.provenance.credentials.trustlist import load_trust
         from nonesuch.provenance.verifying.verify_options import VerifyOptions
 
-        Image.MAX_IMAGE_PIXELS = (
-            None  # Pillow's own limit would hide how large a picture is; ours is below it
-        )
+        Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would hide how large an image is; ours is lower
         catalog = settings["catalog"] and Path(settings["catalog"])
         trust = settings["trust"] and Path(settings["trust"])
         lookup = None
@@ -55,7 +53,7 @@ class Jobs:
         self._trust: TrustSet = load_trust(trust)
 
     def warm(self) -> None:
-        """Load whatever is loaded at first use, so that no visitor's time is spent on it."""
+        """Load everything that is loaded at first use, so that no visitor waits for it."""
         from nonesuch.provenance.verifying.worker import warm_up
 
         warm_up(self._options, self._trust)
@@ -99,10 +97,10 @@ class Jobs:
         try:
             image = open_image(data, where="upload", max_pixels=sys.maxsize)
         except InputError:
-            return None  # not a picture; what else is in the file may still be worth reading
+            return None  # not an image; the rest of the file may still be worth reading
         if image.width * image.height > self._max_pixels:
             size = f"{image.width}×{image.height}"
-            return [413, f"the picture has {size} pixels; the limit is {self._max_pixels / 1e6:g} million"]
+            return [413, f"the image has {size} pixels; the limit is {self._max_pixels / 1e6:g} million"]
         return None
 
 
@@ -110,8 +108,8 @@ def main() -> None:
     """Serve until the parent closes the pipe."""
     children.end_with_parent()
     children.begin()
-    warnings.simplefilter("ignore")  # libraries remark on every oddity of a stranger's file
-    # Native code that prints must not end up among the answers.
+    warnings.simplefilter("ignore")  # libraries log every oddity of an untrusted file
+    # What native code prints must not mix with the responses.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a terminal reaches us too; the parent decides
@@ -130,7 +128,7 @@ def main() -> None:
     while line := sys.stdin.buffer.readline():
         header = json.loads(line)
         data = sys.stdin.buffer.read(header["size"])
-        # Should the parent be gone when its image hangs us, nobody else would end this process.
+        # If the parent is gone while its image hangs us, nothing else would end this process.
         signal.alarm(int(PATIENCE * settings["seconds"]) + 10)
         say_all(out, _answers(jobs, header, data))
         signal.alarm(0)

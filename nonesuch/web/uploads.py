@@ -1,6 +1,6 @@
 """Taking an uploaded image into memory, never onto disk: as the body itself, or as a form's file.
 
-The form parser is the project's own because the usual one spools files to disk.
+The project has its own form parser because the usual one spools files to disk.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _ESCAPED = re.compile(rb"\\(.)|%(22|0D|0A)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An image as it was sent."""
+    """An uploaded image."""
 
-    name: str  # its file name without folders; "upload" when it came without one
+    name: str  # its file name without folders; "upload" when it has none
     data: bytes
 
 
 class Held:
-    """The memory that all uploads take together."""
+    """The memory that all uploads use together."""
 
     def __init__(self) -> None:
         self.bytes = 0
 
     @contextmanager
     def share(self) -> Iterator[Share]:
-        """One upload's part of it, given back at the end."""
+        """One upload's share of it, released at the end."""
         share = Share(self)
         try:
             yield share
@@ -48,16 +48,16 @@ class Held:
 
 
 class Share:
-    """What one upload takes of the memory for all."""
+    """One upload's share of the memory for all."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
         self.bytes = 0
 
     def grow(self, count: int, most: int) -> None:
-        """Take `count` more bytes. Raises Refused 503 when all uploads together would take over `most`."""
+        """Reserve `count` more bytes. Raises Refused 503 when all uploads together would use more than `most`."""
         if self._held.bytes + count > most:
-            raise Refused(503, "the server has its hands full; try again in a moment", retry=RETRY)
+            raise Refused(503, "the server is busy; try again in a moment", retry=RETRY)
         self._held.bytes += count
         self.bytes += count
 
@@ -71,7 +71,7 @@ async def read_upload(request: Request, limits: Limits, share: Share) -> Upload:
     content_type = request.headers.get("content-type", "")
     is_form = content_type.lower().startswith("multipart/form-data")
     if request.headers.get("content-encoding", "identity") != "identity":
-        raise Refused(415, "compressed uploads are not taken; send the file as it is")
+        raise Refused(415, "compressed uploads are not accepted; send the file uncompressed")
     most = limits.max_bytes + (_FORM_OVERHEAD if is_form else 0)
     body = await _read_body(request, most, limits, share)
     upload = parse_form(body, content_type) if is_form else Upload("upload", body)
@@ -97,7 +97,7 @@ async def _read_body(request: Request, most: int, limits: Limits, share: Share) 
     except TimeoutError as error:
         raise Refused(408, f"the upload took longer than {limits.upload_seconds:g} s") from error
     except ClientDisconnect as error:
-        raise Refused(400, "the upload was broken off") from error
+        raise Refused(400, "the upload was interrupted") from error
     return bytes(body)
 
 
@@ -109,11 +109,11 @@ def parse_form(body: bytes, content_type: str) -> Upload:
     """The first file of a multipart/form-data body (RFC 7578). Raises Refused 400 for a broken or fileless form."""
     found = _BOUNDARY.search(content_type)
     if not found:
-        raise Refused(400, "the form names no boundary")
+        raise Refused(400, "the form has no boundary parameter")
     delimiter = b"--" + (found[1] or found[2]).encode("latin-1", "replace")
     at = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
     if at == 1:
-        raise Refused(400, "the form does not hold its boundary")
+        raise Refused(400, "the form does not contain its boundary")
     for _ in range(_MAX_PARTS):
         start = at + len(delimiter)
         if body[start : start + 2] != b"\r\n":  # the last boundary ends with two hyphens
@@ -121,7 +121,7 @@ def parse_form(body: bytes, content_type: str) -> Upload:
         head_end = body.find(b"\r\n\r\n", start, start + _MAX_PART_HEADER)
         end = body.find(b"\r\n" + delimiter, head_end + 2)
         if head_end < 0 or end < 0:
-            raise Refused(400, "the form is cut short")
+            raise Refused(400, "the form is incomplete")
         name = _file_name(body[start:head_end])
         if name is not None:
             return Upload(name, body[head_end + 4 : end])

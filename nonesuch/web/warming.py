@@ -1,4 +1,4 @@
-"""What is loaded behind the server's start, so that a page's first use is as fast as its second."""
+"""What is loaded after the server's start, so that a page's first use is as fast as its second."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ async def first(room: Room | None, pool: Pool) -> None:
 
 
 async def further(room: Room) -> None:
-    """Beside the first visitors: the libraries and indexes of the other pages."""
+    """While the first visitors are served: the libraries and indexes of the other pages."""
     await _try(room.threads.ask(whole, room, QueryParams()))
     await _try(room.threads.ask(blind, room, QueryParams(blind="model")))
     if room.gallery.columns.embedding:
-        with suppress(NonesuchError):  # a catalog without an encoder of its own, or one that is not here
+        with suppress(NonesuchError):  # a catalog without an encoder, or whose encoder is not on this machine
             await asyncio.wrap_future(room.gallery.encoding.load())
             await _try(room.threads.ask(_search, room.gallery))
 
@@ -40,5 +40,5 @@ def _search(gallery: Gallery) -> None:
 
 
 async def _try(asked: Awaitable[object]) -> None:
-    with suppress(Refused, NonesuchError):  # the visitor who asks for it is shown why
+    with suppress(Refused, NonesuchError):  # the visitor who asks for it sees why
         await asked

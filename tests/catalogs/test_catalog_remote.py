@@ -157,4 +157,4 @@ def test_what_would_be_gone_at_once_is_refused(demo: Callable[..., Path]) -> Non
     for command in (["push", out, "memory://x"], ["query", "memory://x"]):
         told = nonesuch(*command)
         assert told.returncode == 2
-        assert "ends with this command" in " ".join(told.stderr.split())
+        assert "is lost when this command ends" in " ".join(told.stderr.split())

@@ -144,7 +144,7 @@ def test_a_sweep_lies_in_the_bucket_as_it_would_in_a_folder(tmp_path: Path, buck
     grown = run(sweep_file(tmp_path, 6, width=352), url)
     assert (grown.planned, grown.done) == (4, 4)
     assert is_whole(url, 12)
-    for command, told in ((["check", url], "0 things wrong"), (["status", url], "ended, 4 of 4")):
+    for command, told in ((["check", url], "0 faults"), (["status", url], "ended, 4 of 4")):
         assert told in CliRunner().invoke(app, command).stdout
 
 

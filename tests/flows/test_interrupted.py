@@ -65,7 +65,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_next_run_finishes(
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130, errors
-    assert "run the same command to go on" in errors
+    assert "run it again to continue" in errors
     assert "Traceback" not in errors
     went_on = nonesuch("run", sweep_file, "--out", out)
     assert went_on.returncode == 0, went_on.stderr

@@ -142,7 +142,7 @@ def test_what_a_run_queues_is_stamped_by_a_command(tmp_path: Path) -> None:
     path = sweep_file(tmp_path, 'timestamp: {url: "http://127.0.0.1:9/", policy: queue}')
     told = nonesuch("run", path, "--out", out)
     assert told.returncode == 0, told.stderr
-    assert "2 wait for their timestamp" in told.stderr
+    assert "2 images wait for their timestamp" in told.stderr
     with authority(tsa) as (url, _):
         stamped = nonesuch("keys", "stamp", out, "--timestamp", url)
     assert stamped.returncode == 0, stamped.stderr

@@ -95,7 +95,7 @@ def test_nothing_that_is_shared_names_this_machine(drawn: Path, tmp_path: Path) 
 def test_a_push_says_that_it_sends_folders_names(drawn: Path, tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["push", str(drawn), (tmp_path / "there").as_uri()])
     assert told.exit_code == 0, told.output
-    assert "2 files sent name folders of this machine" in told.output
+    assert "2 copied files contain paths of this machine" in told.output
     assert "sweeps/hidden.yaml" in told.output
     again = CliRunner().invoke(app, ["push", str(drawn), (tmp_path / "there").as_uri()])
     assert "note" not in again.output

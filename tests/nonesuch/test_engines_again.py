@@ -137,7 +137,7 @@ class TestEnginesElsewhere:
         comfy.silent = True
         told = CliRunner().invoke(app, ["reproduce", str(image), "--sweep", str(file)])
         assert told.exit_code == 3
-        assert "the same picture came back, not known to be drawn again (fingerprints 0 of 64" in told.stdout
+        assert "the same image came back, not known to be drawn again (fingerprints 0 of 64" in told.stdout
         assert "the server's history does not say which nodes it ran" in told.stdout
 
     def test_a_service_is_asked_with_the_named_key_which_is_told_nowhere(

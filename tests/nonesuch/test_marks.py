@@ -156,7 +156,7 @@ def test_queued_images_of_a_catalog_are_stamped_once(tmp_path: Path) -> None:
         assert sorted(stamp.stamped for stamp in first) == [False, True, True]
         told = nonesuch("keys", "stamp", catalog, "--timestamp", url)
         assert told.returncode == 1  # the changed one, still
-        assert "0 timestamped, 0 had one, 1 failed" in told.stderr
+        assert "0 timestamped, 0 already had a timestamp, 1 failed" in told.stderr
     table = pd.DataFrame(Catalog(catalog).query(as_arrow=True).to_pylist()).set_index("recipe_id")
     assert sorted(table["timestamp"]) == ["authority", "authority", "queued"]
     (keys.keys_dir() / "anchors" / "tsa.pem").write_bytes(root)
@@ -214,7 +214,7 @@ def test_single_files_are_stamped_in_place(tmp_path: Path) -> None:
     stamps = [json.loads(line) for line in told.stdout.splitlines()]
     assert [stamp["stamped"] for stamp in stamps] == [True, False]
     assert "no sound credential" in stamps[1]["error"]
-    assert "0 timestamped, 1 had one, 0 failed" in again.stderr
+    assert "0 timestamped, 1 already had a timestamp, 0 failed" in again.stderr
     with pytest.raises(InputError, match="no catalog"), authority(tsa) as (url, _):
         list(stamp_paths([tmp_path], SignerChoice(timestamp_url=url)))
 
@@ -227,7 +227,7 @@ def test_no_marked_copy_takes_another_files_place(tmp_path: Path) -> None:
     done, refused = mark_files([first, other], out)
     assert done.error is None
     assert refused.error is not None
-    assert "is no marked copy of this picture" in refused.error
+    assert "is not a marked copy of this image" in refused.error
     (again,) = mark_files([first], out)
     assert again.error is None
     with pytest.raises(InputError, match="unknown digital source type"):
@@ -241,7 +241,7 @@ def test_bad_signing_options_are_refused_before_anything_is_marked(tmp_path: Pat
         (["--certificate", path, "--key", path], "chmod 600"),
         (["--key", path], "go together"),
         (["--timestamp", "ftp://x"], "not an http"),
-        (["--timestamp", AWAY, "--timestamp-policy", "hope"], "no timestamp policy"),
+        (["--timestamp", AWAY, "--timestamp-policy", "hope"], "not a timestamp policy"),
         (["--signer-command", "'"], "not a command line"),
         (["--watermark-key", "env:NO_SUCH_VARIABLE"], "is not set"),
     ):

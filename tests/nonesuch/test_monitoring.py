@@ -69,7 +69,7 @@ def test_only_this_machine_is_listened_to_and_a_taken_port_is_told() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(InputError, match="listened"), monitored(port=taken.getsockname()[1]):
+        with pytest.raises(InputError, match="can't be opened"), monitored(port=taken.getsockname()[1]):
             pass
 
 

@@ -88,10 +88,10 @@ def test_conditions_add_up_wherever_there_are_any() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["query", "x", "--top=1", "-n", "2"], "--top: it is given 2 times"),
-        (["query", "x", "-n1", "-n1", "-n1"], "--top: it is given 3 times"),
+        (["query", "x", "--top=1", "-n", "2"], "--top: given 2 times"),
+        (["query", "x", "-n1", "-n1", "-n1"], "--top: given 3 times"),
         (["query", "x", "--ascending", "--descending"], "--ascending/--descending"),
-        (["query", "x", "--columns", "seed", "--columns", "file"], "Write all in one: --columns A,B"),
+        (["query", "x", "--columns", "seed", "--columns", "file"], "Write all values in one: --columns A,B"),
         (["export", "x", "-f", "csv", "--format", "plain", "--out", "y"], "--format"),
         (["sheet", "x", "--out", "y.png", "--grid", "a", "b", "--grid", "c", "d"], "--grid"),
         (["stats", "x", "--csv", "--json"], "choose one of --csv and --json"),

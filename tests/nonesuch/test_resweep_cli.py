@@ -84,7 +84,7 @@ def test_images_are_chosen_by_id_or_condition(out: Path) -> None:
     assert nonesuch("refine", out, ids.iloc[0][:12]).stdout.count("init_image") == 1
     assert nonesuch("refine", out, "--where", "subject = 'fox'").stdout.count("init_image") >= 2
     assert "no image" in nonesuch("refine", out, "ffff" * 4).stderr
-    assert "which images" in nonesuch("refine", out).stderr
+    assert "no images are given" in nonesuch("refine", out).stderr
 
 
 def test_an_image_is_drawn_again_bit_for_bit(out: Path, tmp_path: Path) -> None:

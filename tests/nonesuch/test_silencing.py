@@ -292,7 +292,7 @@ def test_an_import_records_the_watermark_and_where_it_leads(world: World, tmp_pa
     told = CliRunner().invoke(app, ["import", str(tmp_path / "in"), "--out", str(out), "--scorers", "none"])
     assert told.exit_code == 0, told.output
     assert "3 imported, 0 known, 0 broken" in told.stderr
-    assert "2 images bear a watermark" in told.stderr
+    assert "2 images have a watermark" in told.stderr
     mark = f"{PAYLOAD:016x}"
     assert f"small.jpg: {mark}, a copy of the catalog's image {RECIPE_ID[:16]}\n" in told.stderr
     assert f"copied.jpg: {mark}, copied from the catalog's image {RECIPE_ID[:16]}, which shows" in told.stderr

@@ -63,7 +63,7 @@ def test_a_dropped_image_gets_its_verdict(driver: Any, server: str, marked: dict
     preview = driver.execute_script(
         "const i = document.querySelector('.preview img'); return i && [i.alt, i.naturalWidth]"
     )
-    assert preview == ["The image you gave: fox.png", 256]
+    assert preview == ["Your image: fox.png", 256]
     assert driver.title.startswith("AI-generated")
     assert driver.execute_script("return document.activeElement.id") == "verdict-title"
     asked = requested(driver)
@@ -98,7 +98,7 @@ def test_the_page_works_by_keyboard(driver: Any, server: str, tmp_path: Path) ->
 def test_hostile_metadata_runs_nothing(driver: Any, server: str) -> None:
     driver.get(server)
     driver.execute_script(DROP, "<img src=x onerror=document.title='owned'>.png", list(hostile_png()))
-    card = answer(driver, "Said to be AI-generated")
+    card = answer(driver, "Claimed to be AI-generated")
     assert '<script>document.title="owned"</script>' in card.text
     assert card.find_elements("css selector", "script, img[src='x']") == []
     assert "owned" not in driver.title

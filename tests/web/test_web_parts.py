@@ -124,7 +124,7 @@ def test_every_verdict_has_words_with_their_limits(answer: str, confidence: str,
         text = " ".join((said.headline, said.lead, *said.means, *said.does_not_mean)).lower()
         assert not {" real ", " genuine ", " authentic "} & {f" {word} " for word in text.split()}
         if confidence == "claimed" and answer.startswith("ai"):
-            assert "said to be" in text
+            assert "claimed to be" in text
 
 
 def test_a_visitor_is_not_told_that_the_server_s_anchors_are_theirs() -> None:
@@ -249,7 +249,7 @@ class Scripted(Pool):
 @pytest.mark.parametrize(
     ("end", "seconds", "why"),
     [
-        ("os.abort()", 60, "the file broke the process that read it"),
+        ("os.abort()", 60, "the file crashed the process that read it"),
         ("time.sleep(600)", 0.5, "took longer than 0.5 s"),
         ("exec('while True: pass')", 0.5, "took longer than"),
     ],

@@ -160,7 +160,7 @@ def test_hostile_metadata_is_shown_as_text(client: httpx.Client, path: str) -> N
     assert not [tag for tag, a in page.tags if any(key.startswith("on") for key in a) or a.get("src") == "x"]
     assert '<script>document.title="owned"</script>' in page.text  # it was there to be escaped
     assert "\u202e" not in answer.text
-    assert "Said to be AI-generated" in page.text
+    assert "Claimed to be AI-generated" in page.text
 
 
 def test_hostile_metadata_stays_data_in_the_api(client: httpx.Client) -> None:

@@ -1,4 +1,4 @@
-"""`nonesuch audit`: how attributes are spread over a facet, as an encoder sees them."""
+"""`nonesuch audit`: how often an encoder sees attributes in each value of a facet."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def audit(
     ],
     where: Where = None,
     sure: Annotated[
-        float, typer.Option(min=0, max=1, help="Share from which an attribute counts; below it: unsure.")
+        float,
+        typer.Option(min=0, max=1, help="Probability from which an attribute counts; below it: unsure."),
     ] = 0.6,
     page: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write the report as an HTML page.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Count zero-shot attributes for each value of a facet, with intervals, from the stored embeddings."""
+    """Count zero-shot attributes for each value of a facet. With intervals, from the stored embeddings."""
     import json
 
     from nonesuch.choosing.auditing import CAVEATS, audit_catalog, audit_page

@@ -22,7 +22,7 @@ def add_commands(app: typer.Typer) -> None:
 def compare(
     catalog: CatalogFolder,
     by: Annotated[
-        str, typer.Option(metavar="COLUMN", help="What tells the contenders apart: a facet or other column.")
+        str, typer.Option(metavar="COLUMN", help="Facet or other column whose values are compared.")
     ] = "model",
     where: Where = None,
     score: Annotated[
@@ -30,18 +30,19 @@ def compare(
     ] = None,
     who: Annotated[str | None, typer.Option(metavar="NAME", help="Only this person's comparisons.")] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write all of it and the grid as one page.")
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write the whole comparison and the grid as one page."),
     ] = None,
     grid: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Write an X/Y grid: contenders across, prompts down."),
+        typer.Option(metavar="FILE.png", help="Write an X/Y grid: one column per model, one row per prompt."),
     ] = None,
     prompts: Annotated[int, typer.Option(min=1, max=500, metavar="N", help="Prompts in the grid.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Compare generators: scores paired by prompt, people's blind picks, time and cost an image.
+    """Compare generators by scores, blind picks, time and cost. Scores are paired by prompt; time and cost are per image.
 
-    Blind picks are made at /compare?blind=COLUMN of `nonesuch serve --catalog DIR`.
+    Pick blind at /compare?blind=COLUMN of `nonesuch serve --catalog DIR`.
     """
     import json
     from dataclasses import asdict
@@ -76,14 +77,12 @@ def _show(found: Comparison) -> None:
         print_table([duel_row(one) for one in found.duels], title="paired by prompt")
     if not found.comparisons:
         typer.echo(
-            "nobody has compared them yet; blind: nonesuch serve --catalog DIR, /compare?blind=model",
+            "nobody has compared them yet; to compare blind: nonesuch serve --catalog DIR, /compare?blind=model",
             err=True,
         )
     if found.groups > 1:
-        typer.echo(
-            "some were never compared with one another: their strengths can't be set side by side", err=True
-        )
+        typer.echo("some were never compared with one another: their strengths are not comparable", err=True)
     if not found.settled:
         typer.echo(
-            "one never lost or never won: how far it is ahead or behind is a guess; compare more", err=True
+            "one never lost or never won: its distance to the others is a guess; compare more", err=True
         )

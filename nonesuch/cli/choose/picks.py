@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nonesuch.catalogs.picks.events import Event
 
 Who = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Whose words they are; by default your user name.")
+    str | None, typer.Option(metavar="NAME", help="Name of the user who picked; default: your user name.")
 ]
 AsCsv = Annotated[bool, typer.Option("--csv", help="CSV with a header.")]
 _SHORT = 12  # digits of a recipe id in a table
@@ -40,27 +40,25 @@ def pick(
         list[str] | None, typer.Argument(metavar="ID…", help="Recipe ids, or their first digits.")
     ] = None,
     where: Where = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it to every image that --where finds.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Apply it to every image that --where finds.")] = False,
     reject: Annotated[bool, typer.Option("--reject", help="Reject instead of pick.")] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="Take verdict and stars away.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove the pick or reject, and the stars.")] = False,
     stars: Annotated[int | None, typer.Option(metavar="N", help="Give 1 to 5 stars.")] = None,
-    tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="Put a tag on; may be repeated.")
-    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Add a tag; may be repeated.")] = None,
     untag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="Take a tag away; may be repeated.")
+        list[str] | None, typer.Option(metavar="TAG", help="Remove a tag; may be repeated.")
     ] = None,
     note: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Write the note; an empty one takes it away.")
+        str | None, typer.Option(metavar="TEXT", help="Set the note; an empty one removes it.")
     ] = None,
     who: Who = None,
 ) -> None:
-    """Pick images, reject them, give stars, tags or a note. Prints the recipe ids it spoke of."""
+    """Pick images, reject them, give stars, tags or a note. Prints the affected ids."""
     from nonesuch.catalogs.query import Catalog
     from nonesuch.choosing.picking import chosen_ids, image_id, say
 
     if bool(ids) == bool(where):
-        raise typer.BadParameter("name images by their ids or with --where, one of the two")
+        raise typer.BadParameter("name images either by their ids or with --where")
     if reject and clear:
         raise typer.BadParameter("choose one of --reject and --clear")
     opened = Catalog(catalog)
@@ -69,7 +67,7 @@ def pick(
     else:
         chosen = chosen_ids(opened, where)
         if not yes:
-            typer.echo(f"{len(chosen):,} images meet the condition; add --yes to go on", err=True)
+            typer.echo(f"{len(chosen):,} images meet the condition; add --yes to apply", err=True)
             raise typer.Exit(2)
     other = reject or clear or stars is not None or tag or untag or note is not None
     say(
@@ -90,20 +88,20 @@ def pick(
 
 def picks(
     catalog: CatalogFolder,
-    log: Annotated[bool, typer.Option("--log", help="Show every event instead, undone ones too.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Take your last act back.")] = False,
-    redo: Annotated[bool, typer.Option("--redo", help="Take your last undo back.")] = False,
+    log: Annotated[bool, typer.Option("--log", help="List every event instead, undone ones too.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Undo your last action.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Redo your last undo.")] = False,
     pairs: Annotated[
         Path | None,
         typer.Option(metavar="FILE.parquet", help="Write preferences as pairs of images, like Pick-a-Pic's."),
     ] = None,
     with_images: Annotated[
-        bool, typer.Option("--with-images", help="Put the image files' bytes into the pairs.")
+        bool, typer.Option("--with-images", help="Include the image files' bytes in the pairs.")
     ] = False,
     who: Who = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what was said of a catalog's images, undo it, or write it as pairs to train on."""
+    """List picks, stars and notes of a catalog. Or undo them, or write them as pairs to train on."""
     from nonesuch.catalogs.query import Catalog
     from nonesuch.choosing.picking import open_picks
 
@@ -124,8 +122,8 @@ def picks(
 
         written = write_pairs(opened, said, pairs, images=with_images)
         typer.echo(
-            f"{written.comparisons:,} comparisons and {written.from_verdicts:,} pairs of picked over rejected; "
-            f"left out: {written.other_prompts:,} comparisons across prompts, {written.gone:,} of images gone",
+            f"{written.comparisons:,} comparisons and {written.from_verdicts:,} pairs of a picked over a rejected image; "
+            f"left out: {written.other_prompts:,} comparisons across prompts, {written.gone:,} whose images are gone",
             err=True,
         )
         print(pairs)
@@ -150,11 +148,11 @@ def picks(
 
 def prefer(
     catalog: CatalogFolder,
-    winner: Annotated[str, typer.Argument(metavar="WINNER", help="Recipe id of the better one.")],
-    loser: Annotated[str, typer.Argument(metavar="LOSER", help="Recipe id of the other one.")],
+    winner: Annotated[str, typer.Argument(metavar="WINNER", help="Recipe id of the better image.")],
+    loser: Annotated[str, typer.Argument(metavar="LOSER", help="Recipe id of the other image.")],
     who: Who = None,
 ) -> None:
-    """Say which of two images is the better one."""
+    """Record which of two images is better."""
     from nonesuch.catalogs.picks.log import open_picks
     from nonesuch.catalogs.query import Catalog
     from nonesuch.choosing.picking import image_id
@@ -175,7 +173,7 @@ def ranking(
     as_csv: AsCsv = False,
     raw: Raw = False,
 ) -> None:
-    """Rank the images that were compared by their Bradley-Terry strength."""
+    """Rank compared images by their Bradley-Terry strength."""
     from dataclasses import asdict
 
     from nonesuch.catalogs.picks.bradley_terry import ranking as rank
@@ -194,7 +192,7 @@ def ranking(
         )
     if not found.settled:
         typer.echo(
-            "some images never lost or never won against the others: how far ahead or behind they are is "
+            "some images never lost or never won against the others: their distance to the others is "
             "a guess; compare more",
             err=True,
         )
@@ -217,13 +215,13 @@ def agreement(
     ] = None,
     where: Where = None,
     images: Annotated[
-        int, typer.Option(min=10, metavar="N", help="At most N images of all, and of each value.")
+        int, typer.Option(min=10, metavar="N", help="At most N images in total, and per value.")
     ] = 1000,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     raw: Raw = False,
 ) -> None:
-    """Show how alike each two scorers rank the images: Spearman's rho and Kendall's tau-b with intervals."""
+    """Show how similarly scorers rank the images. Spearman's rho and Kendall's tau-b with intervals, for each two scores."""
     from dataclasses import asdict
 
     from nonesuch.catalogs.picks.agreement import agreement as agree
@@ -239,7 +237,7 @@ def agreement(
 def taste_train(
     catalog: CatalogFolder,
     who: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this person's picks; by default everybody's.")
+        str | None, typer.Option(metavar="NAME", help="Only this person's picks; default: everybody's.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -258,7 +256,7 @@ def taste_train(
     by = (
         f"held out by prompt, {told.prompts} prompts"
         if told.folds_by == "prompt"
-        else "held out by image, since there are fewer than 3 prompts: it may flatter"
+        else "held out by image, since there are fewer than 3 prompts: it may be too high"
     )
     print(
         f"AUC {told.auc:.3f} ({told.auc_low:.3f} to {told.auc_high:.3f}), {by}; "

@@ -38,7 +38,7 @@ Order = Annotated[
     ),
 ]
 Ascending = Annotated[
-    bool | None, typer.Option("--ascending/--descending", help="Overrule the direction of --order.")
+    bool | None, typer.Option("--ascending/--descending", help="Override the direction of --order.")
 ]
 TopPer = Annotated[
     tuple[str, int] | None,
@@ -53,7 +53,7 @@ Diverse = Annotated[
     typer.Option(min=1, metavar="N", help="The best N by --order that are also unlike one another."),
 ]
 
-SHOWN = 20  # rows of a table when nothing says how many
+SHOWN = 20  # rows of a table when no number is given
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -82,7 +82,8 @@ def query(
         str | None, typer.Option(metavar="TEXT", help="The images most like a text, by their embeddings.")
     ] = None,
     similar: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The images most like a picture, by their embeddings.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The images most like an image file, by their embeddings."),
     ] = None,
     near_duplicate_of: Annotated[
         str | None,
@@ -90,11 +91,11 @@ def query(
     ] = None,
     diverse: Diverse = None,
     columns: Annotated[str | None, typer.Option(metavar="A,B,…", help="Columns to show, or 'all'.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
     raw: Raw = False,
     paths: Annotated[
-        bool, typer.Option("--paths", help="Only the paths of the image files, one a line.")
+        bool, typer.Option("--paths", help="Only the paths of the image files, one per line.")
     ] = False,
     sheet_file: Annotated[
         Path | None,
@@ -103,7 +104,7 @@ def query(
         ),
     ] = None,
 ) -> None:
-    """Filter, order, group and show a catalog's rows with SQL expressions."""
+    """Filter, order, group and show a catalog's rows. Conditions are SQL expressions."""
     from nonesuch.catalogs.query import Catalog
     from nonesuch.catalogs.storage.mirror import local_file
     from nonesuch.cli.printing import print_csv, print_json_lines, print_table
@@ -118,7 +119,7 @@ def query(
     if like is not None or similar is not None or near_duplicate_of is not None or diverse is not None:
         if group or top_per or sample is not None or ascending is not None:
             raise typer.BadParameter(
-                "likeness goes with --where, --order (for --diverse), --top and --columns only"
+                "likeness works with --where, --order (for --diverse), --top and --columns only"
             )
         rows = _by_likeness(opened, like, similar, near_duplicate_of, diverse, where, order, top, chosen)
     else:
@@ -163,7 +164,7 @@ def sheet(
         ),
     ] = None,
 ) -> None:
-    """Write a contact sheet, or an X/Y grid of two facets: PNG pages, or one HTML file with everything inside."""
+    """Write a contact sheet, or an X/Y grid of two facets. The result is PNG pages, or one self-contained HTML file."""
     from nonesuch.catalogs.query import Catalog
     from nonesuch.catalogs.search.expressions import each_condition
 
@@ -195,7 +196,7 @@ def _by_likeness(
     if sum(way is not None for way in (like, similar, near_duplicate_of, diverse)) > 1:
         raise typer.BadParameter("choose one of --like, --similar, --near-duplicate-of and --diverse")
     if order and diverse is None:
-        raise typer.BadParameter("likeness decides the order; --order goes with --diverse only")
+        raise typer.BadParameter("likeness decides the order; --order works with --diverse only")
     if near_duplicate_of is not None:
         rows = embeddings.near_duplicates_of(catalog, near_duplicate_of, top=top or SHOWN, where=where)
         return [{name: row[name] for name in [*(columns or row), "distance"]} for row in rows]

@@ -1,4 +1,4 @@
-"""`nonesuch stats`, `dedupe` and `compact`: what a catalog says as a whole, and keeping it in shape."""
+"""`nonesuch stats`, `dedupe` and `compact`: statistics and duplicates of a catalog, and merging its parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from nonesuch.cli.choose.query_sheet import CatalogFolder, Raw, Where
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def stats(
     ] = None,
     where: Where = None,
     pairs: Annotated[
-        bool, typer.Option("--pairs", help="Each value within each value of other facets too.")
+        bool, typer.Option("--pairs", help="Also each value within each value of the other facets.")
     ] = False,
     heat_map: Annotated[
         Path | None,
@@ -42,7 +42,7 @@ def stats(
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
     raw: Raw = False,
 ) -> None:
-    """Count, mean with its confidence interval, lift and best image for each facet value."""
+    """Show statistics for each facet value. Count, mean with its confidence interval, lift and best image."""
     from nonesuch.catalogs.query import Catalog
     from nonesuch.catalogs.search.stats import facet_stats
     from nonesuch.catalogs.search.stats import heat_map as draw_heat_map
@@ -91,10 +91,10 @@ def dedupe(
         int, typer.Option(min=0, max=11, help="Bits of pHash that near duplicates may differ in.")
     ] = 4,
     likeness: Annotated[
-        float, typer.Option(min=0, max=1, help="Cosine from which images mean the same.")
+        float, typer.Option(min=0, max=1, help="Cosine from which images count as the same.")
     ] = 0.95,
     order: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="What is best, and so kept first.")
+        str | None, typer.Option(metavar="COLUMN", help="Score that says which image is best.")
     ] = None,
     where: Where = None,
     as_json: AsJson = False,
@@ -121,10 +121,10 @@ def dedupe(
 
 def compact(
     catalog: CatalogFolder,
-    everything: Annotated[bool, typer.Option("--everything", help="Sort the whole catalog anew.")] = False,
+    everything: Annotated[bool, typer.Option("--everything", help="Sort the whole catalog again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Merge a catalog's small part files, sorted and indexed. Reading and publishing go on meanwhile."""
+    """Merge a catalog's small part files, sorted and indexed. Reading and publishing continue meanwhile."""
     import json
     from dataclasses import asdict
 
@@ -135,6 +135,6 @@ def compact(
         print(json.dumps(asdict(done)))
     else:
         print(
-            f"{done.rows:,} rows merged; {done.parts_before} parts are {done.parts_after} now, "
-            f"{done.bytes_before:,} bytes are {done.bytes_after:,}"
+            f"{done.rows:,} rows merged: {done.parts_before} parts became {done.parts_after}, "
+            f"{done.bytes_before:,} bytes became {done.bytes_after:,}"
         )

@@ -25,21 +25,23 @@ def animate(
             "--order", "-o", metavar="COLUMN", help="Order of the frames; default: the sweep's own."
         ),
     ] = None,
-    rate: Annotated[float, typer.Option(min=0.1, max=60, help="Frames a second.")] = 8.0,
-    bounce: Annotated[bool, typer.Option("--bounce", help="Play back to the first frame.")] = False,
+    rate: Annotated[float, typer.Option(min=0.1, max=60, help="Frames per second.")] = 8.0,
+    bounce: Annotated[
+        bool, typer.Option("--bounce", help="Then play the frames in reverse, back to the first.")
+    ] = False,
     quality: Annotated[
         int | None,
         typer.Option(
-            min=1, max=100, help="Lossy, which costs the frames' watermarks; lossless when left out."
+            min=1, max=100, help="Lossy quality, which loses the frames' watermarks; default: lossless."
         ),
     ] = None,
     strip: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Also write up to 12 frames side by side.")
     ] = None,
-    credentials: Annotated[bool, typer.Option(help="Sign it, each frame an ingredient.")] = True,
+    credentials: Annotated[bool, typer.Option(help="Sign it, with each frame as an ingredient.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write chosen images as an animated WebP, signed with every frame as an ingredient; exit code 3: a frame's credential is broken."""
+    """Write chosen images as a signed, animated WebP. Each frame is an ingredient. Exit code 3: a frame's credential is broken."""
     import json
     from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""`nonesuch plan` and `nonesuch run`: what a sweep would draw, and drawing it."""
+"""`nonesuch plan` and `nonesuch run`: previewing a sweep, and drawing it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep
 
 
 PolicyFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A further policy that the sweep must satisfy.")
+    Path | None, typer.Option(metavar="FILE", help="Another policy that the sweep must satisfy.")
 ]
 
 
@@ -32,7 +32,7 @@ def plan(
     policy: PolicyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what a sweep would draw: counts, first prompts, time and bytes. Loads no model."""
+    """Preview a sweep: counts, first prompts, time and bytes. Loads no model."""
     import json
     from dataclasses import asdict
 
@@ -44,60 +44,64 @@ def plan(
 
 def run(
     sweep_file: SweepFile,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="The output folder, or the URL of one.")
-    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The output folder, or its URL.")],
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Draw recipes again that failed before.")
+        bool, typer.Option("--retry-failed", help="Draw the recipes that failed before again.")
     ] = False,
     repair: Annotated[
         bool,
-        typer.Option(
-            "--repair", help="Mend DIR first, and draw this sweep's missing or altered images again."
-        ),
+        typer.Option("--repair", help="Repair DIR first, and redraw this sweep's missing or altered images."),
     ] = False,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Fetch nothing, also not a model the sweep names.")
+        bool, typer.Option("--offline", help="Never download anything, not even the sweep's model.")
     ] = False,
     shard_size: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Recipes in a shard; default: the sweep file's.")
+        int | None, typer.Option(min=1, metavar="N", help="Recipes per shard; default: as in the sweep file.")
     ] = None,
     metrics_port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, metavar="PORT", help="Answer Prometheus on 127.0.0.1:PORT/metrics; 0: any."
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Serve Prometheus metrics on 127.0.0.1:PORT/metrics; 0: any free port.",
         ),
     ] = None,
     otlp: Annotated[
         str | None,
-        typer.Option("--otlp", metavar="URL", help="Push figures to an OpenTelemetry collector (OTLP/HTTP)."),
+        typer.Option("--otlp", metavar="URL", help="Push metrics to an OpenTelemetry collector (OTLP/HTTP)."),
     ] = None,
     log_json: Annotated[
-        bool, typer.Option("--log-json", help="JSON lines on stderr instead of the bar, for log collectors.")
+        bool,
+        typer.Option(
+            "--log-json", help="JSON lines on stderr instead of the progress bar, for log collectors."
+        ),
     ] = False,
     engine: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Who draws: here, processes or ray; default: the sweep file's, else here."
+            metavar="NAME",
+            help="What draws: here, processes or ray; default: as in the sweep file, else here.",
         ),
     ] = None,
     devices: Annotated[
         str | None,
-        typer.Option(metavar="N|NAMES", help="How many devices draw side by side, or which: cuda:0,cuda:1."),
+        typer.Option(metavar="N|NAMES", help="How many devices draw in parallel, or which: cuda:0,cuda:1."),
     ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS", help="Replace a worker that has finished no image for so long (default: 3600)."
+            metavar="SECONDS", help="Replace a worker that finishes no image for this long (default: 3600)."
         ),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster: auto, or ray://HOST:10001.")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Address of a Ray cluster: auto, or ray://HOST:10001."),
     ] = None,
     policy: PolicyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Draw, score, mark and catalogue what DIR lacks of a sweep. Run it again to go on after a stop."""
+    """Draw, score, mark and catalogue a sweep's missing images. Run it again to continue after a stop."""
     import json
     from dataclasses import asdict
 
@@ -117,7 +121,7 @@ def run(
     try:
         with monitored(port=metrics_port, otlp=otlp) as listening, watcher, watched_by(watcher):
             if listening is not None:
-                console.print(f"figures at http://127.0.0.1:{listening}/metrics", highlight=False)
+                console.print(f"metrics at http://127.0.0.1:{listening}/metrics", highlight=False)
             if log_json:
                 tell("started", sweep_file=str(sweep_file), out=str(out), metrics_port=listening)
             summary = run_sweep(
@@ -131,9 +135,7 @@ def run(
                 repair=repair,
             )
     except KeyboardInterrupt:
-        console.print(
-            "interrupted: every published shard is safe; run the same command to go on", style="yellow"
-        )
+        console.print("interrupted: every published shard is safe; run it again to continue", style="yellow")
         if log_json:
             tell("interrupted")
         raise
@@ -150,14 +152,14 @@ def run(
         tell("ended", **asdict(summary))
     if url_of(out) is None and (queued := queued_images(out)):
         console.print(
-            f"{queued} wait for their timestamp; run later: nonesuch keys stamp {out} --timestamp URL"
+            f"{queued} images wait for their timestamp; later run: nonesuch keys stamp {out} --timestamp URL"
         )
     if summary.failed:
         raise typer.Exit(3 if summary.done or not summary.planned else 1)
 
 
 def _tell_ended(console: Console, summary: Summary, out: str) -> None:
-    """What a run did, for a person."""
+    """A run's summary as text."""
     console.print(
         f"{summary.drawn} drawn{summary.fetched_told}, {summary.failed} failed, {summary.flagged} flagged "
         f"in {summary.seconds:.1f} s ({summary.images_per_second:.2f} images/s)",
@@ -167,12 +169,14 @@ def _tell_ended(console: Console, summary: Summary, out: str) -> None:
         console.print(f"repaired: {line}", markup=False, highlight=False)
     if summary.missing:
         console.print(
-            f"{summary.missing} catalogued images are missing: see above", style="yellow", highlight=False
+            f"{summary.missing} catalogued images are missing: see the notes above",
+            style="yellow",
+            highlight=False,
         )
     if summary.cost:
-        console.print(f"services took about ${summary.cost:.2f}", highlight=False)
+        console.print(f"services cost about ${summary.cost:.2f}", highlight=False)
     if summary.ended_by:
-        console.print(f"ended early: {summary.ended_by}; the same command goes on", highlight=False)
+        console.print(f"ended early: {summary.ended_by}; run it again to continue", highlight=False)
     console.print(f"images   {out}/images\ncatalog  {out}/catalog", highlight=False)
     if summary.page:
         console.print(f"report   {out}/{summary.page}", highlight=False)
@@ -186,7 +190,7 @@ def _devices(given: str | None) -> int | list[str] | None:
 
 
 def _told(plan: Plan) -> str:
-    """A plan for a person."""
+    """A plan as text."""
     facets = " × ".join(f"{count} {facet}" for facet, count in plan.facets)
     lines = [
         f"{plan.name}: {plan.cells:,} images" + (f" ({facets} × {plan.seeds} seeds)" if facets else ""),

@@ -14,12 +14,15 @@ CatalogOption = Annotated[
     Path | None, typer.Option("--catalog", metavar="DIR", help="Look a stripped image up in this catalog.")
 ]
 ModelOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Hub id or folder, in place of the model it names.")
+    str | None,
+    typer.Option(metavar="NAME", help="Hub id or folder, instead of the model that the image names."),
 ]
 InputsOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--inputs", metavar="DIR", help="Look for the pictures and weights it was made from here; repeatable."
+        "--inputs",
+        metavar="DIR",
+        help="Folder with the images and weights it was made from; may be repeated.",
     ),
 ]
 SweepOption = Annotated[
@@ -27,7 +30,7 @@ SweepOption = Annotated[
     typer.Option(
         "--sweep",
         metavar="SWEEP.yaml",
-        help="Reach its engine or service as the connections of this sweep file say.",
+        help="Connect to its engine or service as this sweep file's connections say.",
     ),
 ]
 
@@ -40,21 +43,21 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def recipe(
-    path: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image of any program.")],
+    path: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image that any program drew.")],
     catalog: CatalogOption = None,
     model: ModelOption = None,
     inputs: InputsOption = None,
     sweep: SweepOption = None,
     watermark_key: WatermarkKey = None,
 ) -> None:
-    """Print the sweep file that draws an image again: from its credential, a catalog, or other programs' metadata."""
+    """Print the sweep file that draws an image again. Reads its credential, a catalog, or other programs' metadata."""
     from nonesuch.redrawing.refining import sweep_of_image
 
     secret = chosen_watermark_key(watermark_key)
     made = sweep_of_image(
         path, catalog=catalog, model=model, inputs=inputs or (), watermark_key=secret, sweep=sweep
     )
-    for line in made.left_out[1:]:  # after where the recipe comes from
+    for line in made.left_out[1:]:  # after the line that says where the recipe comes from
         typer.echo(f"note: {line}", err=True)
     print(made.text(), end="")
 
@@ -62,26 +65,30 @@ def recipe(
 def refine(
     catalog: Annotated[Path, typer.Argument(metavar="DIR", help="The output folder.")],
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID…]", help="Recipe ids or their beginnings.")
+        list[str] | None, typer.Argument(metavar="[ID…]", help="Recipe ids, or their first digits.")
     ] = None,
     picks: Annotated[bool, typer.Option("--picks", help="The picked images.")] = False,
     where: Where = None,
-    order: Annotated[str | None, typer.Option(metavar="KEY", help="The best first, for --top.")] = None,
-    top: Annotated[int | None, typer.Option(min=1, metavar="N", help="So many at most.")] = None,
-    scale: Annotated[float, typer.Option(min=0.1, max=8, help="Of the side, in pixels.")] = 1.0,
-    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Default: twice the image's.")] = None,
-    strength: Annotated[float, typer.Option(min=0.01, max=1, help="How far to leave the image.")] = 0.4,
-    seeds: Annotated[int, typer.Option(min=1, help="New images for each.")] = 1,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="Another model than the image's.")] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the new sweep.")] = None,
+    order: Annotated[str | None, typer.Option(metavar="KEY", help="Order for --top, best first.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N images.")] = None,
+    scale: Annotated[float, typer.Option(min=0.1, max=8, help="Factor for width and height.")] = 1.0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Steps; default: twice the image's.")
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(min=0.01, max=1, help="How far to depart from the image, 0 to 1.")
+    ] = 0.4,
+    seeds: Annotated[int, typer.Option(min=1, help="New images per picked image.")] = 1,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Model to use instead of the image's.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the new sweep.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", metavar="DIR", help="Run it at once into this folder (DIR itself is fine)."
-        ),
+        typer.Option("--out", "-o", metavar="DIR", help="Run it now, into this folder (DIR itself is fine)."),
     ] = None,
 ) -> None:
-    """Turn picked images into a sweep that starts from them with more steps, and larger; print it, or run it with --out."""
+    """Redraw your picks larger, with more steps. Prints the sweep, or runs it with --out."""
     from nonesuch.redrawing.refining import refine_catalog
 
     made = refine_catalog(
@@ -94,7 +101,7 @@ def refine(
     from nonesuch.cli.draw.plan_run import run
     from nonesuch.foundation.files import atomic_write
 
-    # In the output folder, where the paths of its pictures stay right and the run's own copy goes too.
+    # In the output folder, where the paths of its images stay valid and the run's own copy goes too.
     file = out / "sweeps" / f"{made.data['name']}.yaml"
     atomic_write(file, made.text().encode())
     run(file, out)
@@ -110,17 +117,21 @@ def reproduce(
     sweep: SweepOption = None,
     watermark_key: WatermarkKey = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.png", help="Keep the new drawing.")
+        Path | None, typer.Option("--out", metavar="FILE.png", help="Save the new drawing here.")
     ] = None,
     online: Annotated[
         bool,
-        typer.Option("--online", help="Fetch the model, or ask an engine or service, where it is not here."),
+        typer.Option(
+            "--online",
+            help="Download the model, or use its engine or service, when it is not on this machine.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Draw an image again from its recipe and say: bit-identical, visually identical, or different. Exit code 1: different.
+    """Draw an image again from its recipe and compare. The result is bit-identical, visually identical or different.
 
-    The report says how it is known that it was drawn. Exit code 3: the same picture came back, and that is not known.
+    Exit code 1: different. The report names the evidence that the image was drawn again.
+    Exit code 3: the same image came back, but nothing proves that it was drawn again.
     """
     import json
     from dataclasses import asdict
@@ -136,7 +147,7 @@ def reproduce(
     else:
         close = "" if told.psnr is None else f", {told.psnr:.1f} dB"
         unsure = told.outcome == "not known to be drawn again"
-        outcome = f"the same picture came back, {told.outcome}" if unsure else told.outcome
+        outcome = f"the same image came back, {told.outcome}" if unsure else told.outcome
         print(f"{path}: {outcome} (fingerprints {told.hash_distance} of 64 bits apart{close})")
         print(f"  {told.evidence}")
         for line in told.changed:

@@ -30,7 +30,7 @@ def add_commands(app: typer.Typer) -> None:
     group = typer.Typer(
         name="schedule",
         cls=_ServeByDefault,
-        help="Run a sweep at its times on this machine: schedule SWEEP.yaml --out DIR --cron …; list; remove; notify.",
+        help="Run a sweep on schedule on this machine. Use: schedule SWEEP.yaml --out DIR --cron …; list; remove; notify.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
@@ -45,21 +45,23 @@ def serve(
     sweep_file: SweepFile,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The output folder.")],
     cron: Annotated[
-        str | None, typer.Option(metavar="LINE", help='Five fields as in crontab: "0 2 * * *" is 2:00.')
+        str | None,
+        typer.Option(metavar="LINE", help='Five fields as in crontab: "0 2 * * *" is 2:00 every day.'),
     ] = None,
     interval: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Every so often instead: 90, 30m, 6h or 1d.")
+        str | None,
+        typer.Option(metavar="TIME", help="Interval instead of --cron: 90 (seconds), 30m, 6h or 1d."),
     ] = None,
     timezone: Annotated[
         str | None, typer.Option(metavar="ZONE", help="IANA name such as Europe/Berlin; default: UTC.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the schedule; default: the sweep's.")
+        str | None, typer.Option(metavar="NAME", help="Name of the schedule; default: the sweep's.")
     ] = None,
 ) -> None:
-    """Run a sweep at its times until Ctrl-C or `nonesuch schedule remove`; the word `serve` may be left out.
+    """Run a sweep on schedule until Ctrl-C or `nonesuch schedule remove`. The word `serve` is optional.
 
-    The sweep file is read anew by every run. A run that is due while the last one draws is cancelled.
+    Every run reads the sweep file again. A run that is due while the last one still draws is cancelled.
     """
     from datetime import UTC, datetime
 
@@ -82,7 +84,7 @@ def serve(
 
 
 def list_(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Say what is scheduled on this machine, whether it is served now, its last and its next run.
 
@@ -120,7 +122,7 @@ def list_(
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As `nonesuch schedule list` shows it.")],
 ) -> None:
-    """Remove a schedule; the process that serves it ends within seconds, a run that draws first."""
+    """Remove a schedule. A run in progress and the process that serves the schedule end within seconds."""
     from nonesuch.flows import schedules
 
     served = schedules.remove(_checked(name))
@@ -136,17 +138,17 @@ def notify(
     on: Annotated[
         str,
         typer.Option(
-            metavar="A,B,…", help="Ends to tell of: completed, failed, crashed, timedout, cancelled."
+            metavar="A,B,…", help="Run states to report: completed, failed, crashed, timedout, cancelled."
         ),
     ] = "failed,crashed",
 ) -> None:
-    """Have the Prefect server tell someone when runs end: makes an automation that sends through a block."""
+    """Send a notification when runs end: creates an automation on the Prefect server that sends through a block."""
     from nonesuch.flows.reporting import notifications
     from nonesuch.flows.servers.local_server import prefect_server
 
     with prefect_server():
         made = notifications.notify(block, [end.strip() for end in on.split(",") if end.strip()])
-    typer.echo(f"nonesuch: automation {made!r} tells of runs that end as {on}", err=True)
+    typer.echo(f"nonesuch: automation {made!r} sends a notification when a run ends as {on}", err=True)
 
 
 def _name_old_deployments() -> None:

@@ -1,4 +1,4 @@
-"""`nonesuch train`: a LoRA of a subject from a folder of pictures."""
+"""`nonesuch train`: a LoRA of a subject from a folder of images."""
 
 from __future__ import annotations
 
@@ -14,53 +14,55 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def train(
-    subject: Annotated[
-        str, typer.Option(metavar="WORDS", help='A rare word and the class it belongs to: "sks person".')
-    ],
+    subject: Annotated[str, typer.Option(metavar="WORDS", help='A rare word and the class: "sks person".')],
     images: Annotated[
-        Path, typer.Option(metavar="DIR", help="Its pictures; NAME.txt beside one is its caption.")
+        Path,
+        typer.Option(metavar="DIR", help="The subject's images; NAME.txt beside an image is its caption."),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Checkpoints, samples and the LoRA.")
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for checkpoints, samples and the LoRA.")
     ],
-    base: Annotated[str, typer.Option(metavar="MODEL", help="embedded, a folder or a hub id.")] = "embedded",
-    revision: Annotated[str | None, typer.Option(metavar="REV", help="Of a hub id.")] = None,
+    base: Annotated[
+        str, typer.Option(metavar="MODEL", help="Base model: embedded, a folder or a hub id.")
+    ] = "embedded",
+    revision: Annotated[str | None, typer.Option(metavar="REV", help="Revision, for a hub id.")] = None,
     prompt: Annotated[
-        str, typer.Option(metavar="TEXT", help="Of pictures without a caption.")
+        str, typer.Option(metavar="TEXT", help="Caption of images without their own.")
     ] = "a photo of {subject}",
     class_prompt: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="TEXT", help="What the base shall not forget; may be repeated. Default: the class."
+            metavar="TEXT", help="What the model must not forget; may be repeated. Default: the class."
         ),
     ] = None,
     prior: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="What class images hold the model to: what the base says of them (base), themselves (images), or none.",
+            help="Target for class images: the base model's prediction (base), the images (images), or none.",
         ),
     ] = "base",
     class_images: Annotated[
-        int, typer.Option(metavar="N", help="Drawn by the base, of all class prompts.")
+        int, typer.Option(metavar="N", help="Class images that the base model draws, over all class prompts.")
     ] = 100,
-    prior_weight: Annotated[float, typer.Option(metavar="X", help="Of the class images' loss.")] = 1.0,
-    rank: Annotated[int, typer.Option(metavar="N", help="Of the low-rank additions.")] = 16,
+    prior_weight: Annotated[float, typer.Option(metavar="X", help="Weight of the class images' loss.")] = 1.0,
+    rank: Annotated[int, typer.Option(metavar="N", help="Rank of the LoRA.")] = 16,
     layers: Annotated[
-        str, typer.Option(metavar="NAME", help="of the UNet: attention, or all.")
+        str, typer.Option(metavar="NAME", help="Layers of the UNet: attention, or all.")
     ] = "attention",
     text_encoder: Annotated[
         bool, typer.Option("--text-encoder", help="Train the text encoders as well.")
     ] = False,
     steps: Annotated[int, typer.Option(metavar="N")] = 1000,
     batch: Annotated[
-        int, typer.Option(metavar="N", help="Pictures in a step; as many class images go with them.")
+        int, typer.Option(metavar="N", help="Images per step; as many class images are added.")
     ] = 1,
     rate: Annotated[float, typer.Option(metavar="X", help="Learning rate.")] = 1e-4,
-    text_rate: Annotated[float, typer.Option(metavar="X", help="Of the text encoders.")] = 5e-5,
-    flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Mirror pictures as well.")] = True,
+    text_rate: Annotated[float, typer.Option(metavar="X", help="Learning rate of the text encoders.")] = 5e-5,
+    flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Also train on mirrored images.")] = True,
     resolution: Annotated[
-        int | None, typer.Option(metavar="PX", help="Side of the square pictures; default: the base's.")
+        int | None,
+        typer.Option(metavar="PX", help="Side of the square training images; default: the base model's."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0)] = 0,
     checkpoint_every: Annotated[int, typer.Option(metavar="N", help="Steps.")] = 200,
@@ -68,13 +70,15 @@ def train(
         list[str] | None,
         typer.Option(metavar="TEXT", help="Prompt drawn at each checkpoint; may be repeated."),
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of going on.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing, also not the base.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of continuing.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Never download anything, not even the base model.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
-    """Train a LoRA of a subject (DreamBooth with prior preservation). Run it again to go on after a stop.
+    """Train a LoRA of a subject (DreamBooth with prior preservation). Run it again to continue after a stop.
 
-    The LoRA fits a sweep at once: settings: {loras: [{path: DIR/sks-person.safetensors}]}.
+    A sweep uses the LoRA with settings: {loras: [{path: DIR/sks-person.safetensors}]}.
     """
     import json
 
@@ -100,13 +104,14 @@ def train(
         console.print(f"left out: {name}: {why}", style="yellow", markup=False)
     if prior != "none" and not classes:
         console.print(
-            "no class images: the subject is one word; name its class with --class-prompt", style="yellow"
+            "no class images: the subject has only one word; give its class with --class-prompt",
+            style="yellow",
         )
     try:
         with TrainingBar(console) as bar, training_watched_by(bar):
             done = train_subject(settings, out, revision=revision, online=not offline, restart=restart)
     except KeyboardInterrupt:
-        console.print("interrupted: the same command goes on from the last checkpoint", style="yellow")
+        console.print("interrupted: run it again to continue from the last checkpoint", style="yellow")
         raise
     if as_json:
         print(
@@ -120,9 +125,9 @@ def train(
             )
         )  # fmt: skip
         return
-    went_on = f" (went on at {done.resumed_at:,})" if done.resumed_at else ""
+    went_on = f" (continued at {done.resumed_at:,})" if done.resumed_at else ""
     console.print(
-        f"{done.steps:,} steps{went_on} on {len(found.pictures)} pictures in {done.seconds:.0f} s, "
+        f"{done.steps:,} steps{went_on} on {len(found.pictures)} images in {done.seconds:.0f} s, "
         f"loss {done.loss:.4f}"
     )
     print(done.result.file)

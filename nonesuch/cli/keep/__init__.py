@@ -1,1 +1,1 @@
-"""The commands that bring in, take out and keep in shape."""
+"""The commands that import, export, check and clean up."""

@@ -20,9 +20,10 @@ def check(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check that every recipe is catalogued once, and every file there, whole and validly signed. Changes nothing.
+    """Check that catalog, files and signatures are complete. Changes nothing.
 
-    Names what is wrong, and ends with the command that heals it. Exit code 1 when something is wrong.
+    Every recipe must be catalogued once, and every file present, complete and validly signed.
+    Lists what is wrong, and the command that repairs it. Exit code 1 when something is wrong.
     """
     import json
     from collections import Counter
@@ -41,7 +42,7 @@ def check(
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in checked.kinds.items())
         print(
             f"{checked.rows:,} recipes in {checked.parts:,} parts, {checked.files:,} files, "
-            f"{checked.signatures:,} signatures: {len(checked.findings):,} things wrong"
+            f"{checked.signatures:,} signatures: {len(checked.findings):,} faults"
             + (f" ({kinds})" if kinds else "")
         )
         if checked.left_over:
@@ -50,11 +51,11 @@ def check(
             )
         reasons = Counter(finding.beyond for finding in checked.findings if finding.beyond)
         for reason, count in reasons.items():
-            print(f"no run heals {count:,} of these: {reason}")
+            print(f"no run can repair {count:,} of these: {reason}")
         for note in checked.notes:
             print(note)
         if checked.commands:
-            print("to heal it, run:" if checked.findings else "to make rows of them, run:")
+            print("to repair it, run:" if checked.findings else "to add rows for them, run:")
         for command in checked.commands:
             print(command)
     if checked.findings:

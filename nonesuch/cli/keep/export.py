@@ -44,7 +44,7 @@ def export(
         str | None, typer.Option(metavar="TEXT", help="The --top images most like a text.")
     ] = None,
     similar: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The --top images most like a picture.")
+        Path | None, typer.Option(metavar="FILE", help="The --top images most like an image file.")
     ] = None,
     diverse: Diverse = None,
     split_by: Annotated[
@@ -58,10 +58,10 @@ def export(
         bool, typer.Option("--number", help="plain: number equal names instead of refusing them.")
     ] = False,
     images_per_file: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Most images in one Parquet file or tar shard.")
+        int, typer.Option(min=1, metavar="N", help="At most N images per Parquet file or tar shard.")
     ] = 1000,
     embeddings: Annotated[
-        bool, typer.Option("--embeddings", help="With the image embeddings (hf-*, croissant, fiftyone).")
+        bool, typer.Option("--embeddings", help="Include the image embeddings (hf-*, croissant, fiftyone).")
     ] = False,
     jsonl: Annotated[
         bool, typer.Option("--jsonl", help="hf-imagefolder: metadata.jsonl instead of metadata.parquet.")
@@ -78,17 +78,15 @@ def export(
         list[str] | None,
         typer.Option(
             metavar="MODEL=NAME",
-            help="Licence of a model for the data card, where its own card is not here; may be repeated.",
+            help="Licence of a model for the data card, when its model card is not on this machine; may be repeated.",
         ),
     ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Put it in the place of an earlier export at PATH.")
-    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier export at PATH.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
-    """Write chosen images with their rows and a data card as a folder that other tools load.
+    """Export chosen images with their rows and a data card. The result is a folder that other tools load.
 
-    Image files are copied bit for bit, so their credentials stay. The result is read back before it is done.
+    Image files are copied bit for bit, so their credentials stay. The result is read back at the end.
     Run it again to continue after a stop.
     """
     import json
@@ -108,7 +106,7 @@ def export(
     files = format != "csv"
     if like is not None or similar is not None or diverse is not None:
         if top_per or sample is not None or ascending is not None:
-            raise typer.BadParameter("likeness goes with --where, --order (for --diverse) and --top only")
+            raise typer.BadParameter("likeness works with --where, --order (for --diverse) and --top only")
         columns = export_columns(opened, embeddings=embeddings)
         table = _alike(opened, like, similar, diverse, where, order, top, columns)
         chosen = selection_of(table, opened.folder, split_by=split_by, with_files=files)
@@ -186,7 +184,7 @@ def _alike(
     top: int | None,
     columns: list[str],
 ) -> pa.Table:
-    """The rows most like a text or a picture, or the best that differ from one another."""
+    """The rows most like a text or an image, or the best that differ from one another."""
     from nonesuch.catalogs.exports.selection import with_image
     from nonesuch.catalogs.search import embeddings
     from nonesuch.choosing.like import image_vector, text_vector
@@ -195,7 +193,7 @@ def _alike(
         raise typer.BadParameter("choose one of --like, --similar and --diverse")
     condition = with_image(where)
     if order and diverse is None:
-        raise typer.BadParameter("likeness decides the order; --order goes with --diverse only")
+        raise typer.BadParameter("likeness decides the order; --order works with --diverse only")
     if diverse is not None:
         if top is not None:
             raise typer.BadParameter("--diverse says how many images; leave --top out")

@@ -1,4 +1,4 @@
-"""`nonesuch export`, `import` and `rescore`: catalogs in other tools' forms, other tools' pictures, scores anew."""
+"""`nonesuch export`, `import` and `rescore`: exports for other tools, imports of their images, new scores."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ def add_commands(app: typer.Typer) -> None:
 
 def import_(
     paths: Annotated[
-        list[str], typer.Argument(metavar="DIR…", help="Folders (searched deeply), image files or globs.")
+        list[str],
+        typer.Argument(
+            metavar="DIR…", help="Folders (searched with all their subfolders), image files or globs."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The output folder.")],
     name: Annotated[
-        str, typer.Option(metavar="NAME", help="What the catalog's `sweep` column calls them.")
+        str, typer.Option(metavar="NAME", help="Their name in the catalog's `sweep` column.")
     ] = "imported",
     copy: Annotated[
         bool, typer.Option("--copy", help="Copy the files, bit for bit, instead of referring to them.")
@@ -46,21 +49,23 @@ def import_(
         str | None,
         typer.Option(metavar="NAME", help="Encoder to embed with; default: the catalog's, else embedded."),
     ] = None,
-    online: Annotated[bool, typer.Option("--online", help="Fetch the encoder's weights if need be.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Download the encoder's weights if needed.")
+    ] = False,
     search: Annotated[
         Literal["full", "aligned", "none"],
         typer.Option(
             metavar="KIND",
-            help="For watermarks: full (any scale and angle), aligned (as the picture stands; faster) or none.",
+            help="For watermarks: full (any scale and angle), aligned (the image's own scale and angle; faster) or none.",
         ),
     ] = "full",
     watermark_key: WatermarkKey = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file.")] = False,
 ) -> None:
-    """Enter other programs' pictures into a catalog: their metadata read, scored, hashed, never altered.
+    """Import other programs' images into a catalog. Reads their metadata, scores and hashes them, never changes them.
 
-    Reads AUTOMATIC1111, ComfyUI, InvokeAI, SwarmUI, NovelAI, Fooocus, Midjourney and C2PA. Run it again to go
-    on after a stop, or when there are new files: what the catalog has is left alone.
+    Reads AUTOMATIC1111, ComfyUI, InvokeAI, SwarmUI, NovelAI, Fooocus, Midjourney and C2PA. Run it again
+    to continue after a stop, or to add new files: files that the catalog has are skipped.
     """
     import json
     from dataclasses import asdict
@@ -103,17 +108,17 @@ def import_(
 
 
 def _tell_marks(count: int, marked: Sequence[Imported]) -> None:
-    """Say how many of the imported images bear a watermark, and which."""
+    """Report how many of the imported images have a watermark, and which."""
     if not count:
         return
-    typer.echo(f"{count:,} {'image bears' if count == 1 else 'images bear'} a watermark:", err=True)
+    typer.echo(f"{count:,} {'image has' if count == 1 else 'images have'} a watermark:", err=True)
     for done in marked:
         if done.watermark_of is None:
             leads = ""
         elif done.watermark_shows_it:
             leads = f", a copy of the catalog's image {done.watermark_of[:16]}"
         else:
-            leads = f", copied from the catalog's image {done.watermark_of[:16]}, which shows another picture"
+            leads = f", copied from the catalog's image {done.watermark_of[:16]}, which shows another image"
         typer.echo(f"  {_printable(done.path)}: {done.watermark}{leads}", err=True)
     if count > len(marked):
         typer.echo(f"  and {count - len(marked):,} more; --json prints them all", err=True)
@@ -128,22 +133,22 @@ def rescore(
     scorers: Annotated[str, typer.Option(metavar="A,B,…", help="Scorers to run, by name.")],
     encoder: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Another encoder: embeddings and every scorer's scores are made anew."
-        ),
+        typer.Option(metavar="NAME", help="Another encoder: embeddings and all scores are computed again."),
     ] = None,
     aesthetic: Annotated[
         str | None, typer.Option(metavar="NAME", help="An aesthetic head, by name or file.")
     ] = None,
     safety_threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, metavar="X", help="Images whose safety is below are flagged."),
+        typer.Option(min=0, max=1, metavar="X", help="Flag images whose safety score is below X."),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also images that have these very scores.")] = False,
-    online: Annotated[bool, typer.Option("--online", help="Fetch weights if need be.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also rescore images that already have exactly these scores.")
+    ] = False,
+    online: Annotated[bool, typer.Option("--online", help="Download weights if needed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run scorers over a catalog's images without drawing anything. Run it again to go on after a stop.
+    """Run scorers over a catalog's images without drawing anything. Run it again to continue after a stop.
 
     The catalog changes in one step at the end. Images whose file is missing or changed are reported.
     """

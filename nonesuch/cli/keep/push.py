@@ -19,14 +19,14 @@ def push(
     catalog: Annotated[Path, typer.Argument(metavar="DIR", help="The output folder.")],
     url: Annotated[
         str,
-        typer.Argument(metavar="URL", help="Where to, for example s3://bucket/folder, or file:///folder."),
+        typer.Argument(metavar="URL", help="Destination, for example s3://bucket/folder, or file:///folder."),
     ],
     images: Annotated[
-        bool, typer.Option("--images/--no-images", help="Send the image files, not the catalog alone.")
+        bool, typer.Option("--images/--no-images", help="Copy the image files too, not only the catalog.")
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Copy an output folder to an fsspec URL; what is there already stays. Every command then takes the URL as DIR."""
+    """Copy an output folder to an fsspec URL. What is already there stays. Every command then accepts the URL as DIR."""
     import json
     from dataclasses import asdict
 
@@ -38,7 +38,7 @@ def push(
         done = send(catalog, url, images=images, told=progress)
     if done.naming:
         typer.echo(
-            f"note: {len(done.naming)} files sent name folders of this machine, such as the model's: "
+            f"note: {len(done.naming)} copied files contain paths of this machine, such as the model's folder: "
             f"{', '.join(done.naming[:3])}. Readers of the URL see them; `nonesuch export` leaves them out.",
             err=True,
         )

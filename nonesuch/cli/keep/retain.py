@@ -1,4 +1,4 @@
-"""`nonesuch retain`: the files of images that nobody wants go, their rows stay."""
+"""`nonesuch retain`: delete poor images' files, keep their rows."""
 
 from __future__ import annotations
 
@@ -19,26 +19,29 @@ def retain(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="An output folder.")],
     where: Where = None,
     older_than: Annotated[
-        float | None, typer.Option("--older-than", min=0, metavar="DAYS", help="Drawn so many days ago.")
+        float | None,
+        typer.Option(
+            "--older-than", min=0, metavar="DAYS", help="Only images drawn at least this many days ago."
+        ),
     ] = None,
     keep_top: Annotated[
-        int | None, typer.Option("--keep-top", min=1, metavar="N", help="The best N stay in any case.")
+        int | None, typer.Option("--keep-top", min=1, metavar="N", help="Always keep the best N.")
     ] = None,
     keep_per: Annotated[
         str | None,
-        typer.Option("--keep-per", metavar="COLUMN", help="With --keep-top: the best N of each value."),
+        typer.Option("--keep-per", metavar="COLUMN", help="With --keep-top: keep the best N of each value."),
     ] = None,
     order: Annotated[
-        str, typer.Option(metavar="COLUMN", help="What says which are best, high is good.")
+        str, typer.Option(metavar="COLUMN", help="Score that says which are best; higher is better.")
     ] = "aesthetic",
     apply: Annotated[
-        bool, typer.Option("--apply", help="Delete; without it only say what would go.")
+        bool, typer.Option("--apply", help="Delete; without it, only report what would be deleted.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
-    """Delete the files of images that meet every given condition. Their rows stay, as `removed`; nothing is drawn again.
+    """Delete the files of images that meet every given condition. Their rows stay with status `removed`; nothing is redrawn.
 
-    What people picked, starred, tagged or noted always stays, and what another image was drawn from.
+    Images that people picked, starred, tagged or noted always stay, and so do images that another was drawn from.
     """
     import json
     from dataclasses import asdict
@@ -62,9 +65,9 @@ def retain(
         print(folder / file)
     if done.images > len(done.first):
         print(f"… and {done.images - len(done.first):,} more")
-    went = "are deleted" if done.applied else "would be deleted; --apply does it"
+    went = "deleted" if done.applied else "would be deleted; --apply does it"
     typer.echo(
-        f"{done.images:,} files, {done.bytes:,} bytes, {went}; {done.spared:,} stay because of a pick or another image"
-        + (f", {done.outside:,} because they lie elsewhere" if done.outside else ""),
+        f"{done.images:,} files, {done.bytes:,} bytes, {went}; {done.spared:,} kept because of a pick or another image"
+        + (f", {done.outside:,} because they are outside the folder" if done.outside else ""),
         err=True,
     )

@@ -1,4 +1,4 @@
-"""`nonesuch keys`: the keys that sign, the watermark's key, timestamps that come late."""
+"""`nonesuch keys`: the keys that sign, the watermark's key, late timestamps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_commands(app: typer.Typer) -> None:
 
 @keys.command("init")
 def init(algorithm: LocalAlgorithm = "es256") -> None:
-    """Make the local certificate authority and a signing key; a sweep does so on first use."""
+    """Create the local certificate authority and a signing key; a sweep does this on first use."""
     from nonesuch.provenance.signing.keys import init_keys
 
     print(init_keys(algorithm=algorithm))
@@ -31,10 +31,10 @@ def init(algorithm: LocalAlgorithm = "es256") -> None:
 def rotate(
     algorithm: LocalAlgorithm = "es256",
     authority: Annotated[
-        bool, typer.Option("--authority", help="Make a new authority too; the old one stays trusted.")
+        bool, typer.Option("--authority", help="Create a new authority too; the old one stays trusted.")
     ] = False,
 ) -> None:
-    """Make a new signing key; what the old one signed stays valid."""
+    """Create a new signing key; what the old one signed stays valid."""
     from nonesuch.provenance.signing.keys import rotate_keys
 
     rotate_keys(algorithm=algorithm, authority=authority)
@@ -58,7 +58,7 @@ def show() -> None:
 def watermark(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new key file.")],
 ) -> None:
-    """Make a secret key for the watermark: only who has the file can find marks made with it."""
+    """Create a secret key for the watermark: only whoever holds the file can find watermarks made with it."""
     from nonesuch.provenance.watermark.secret_key import make_watermark_key
 
     make_watermark_key(file)
@@ -76,9 +76,9 @@ def stamp(
     signer_command: Command = None,
     signer_plugin: Plugin = None,
     algorithm: Algorithm = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """Timestamp what was signed while the authority was away, by an update manifest; give the same certificate."""
+    """Add missing timestamps to images signed while the timestamp authority was unavailable. Use the same certificate."""
     import json
     from dataclasses import asdict
 
@@ -96,6 +96,9 @@ def stamp(
             typer.echo(f"nonesuch: {done.path}: {done.error}", err=True)
         elif done.stamped:
             print(done.path, flush=True)
-    typer.echo(f"{stamped} timestamped, {count - stamped - failed} had one, {failed} failed", err=True)
+    typer.echo(
+        f"{stamped} timestamped, {count - stamped - failed} already had a timestamp, {failed} failed",
+        err=True,
+    )
     if failed:
         raise typer.Exit(1 if failed == count else 3)

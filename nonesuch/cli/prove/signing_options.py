@@ -1,4 +1,4 @@
-"""The options that say whose key signs, shared by the commands that sign."""
+"""The options that choose the signing key, shared by the commands that sign."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ Command = Annotated[
     typer.Option(metavar="COMMAND", help="A program that signs its stdin with the certificate's key."),
 ]
 Plugin = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A signer of the entry point group nonesuch.signers.")
+    str | None, typer.Option(metavar="NAME", help="A signer from the entry point group nonesuch.signers.")
 ]
 Algorithm = Annotated[str | None, typer.Option(metavar="NAME", help="es256, es384, es512, ed25519 or ps256.")]
 Timestamp = Annotated[str | None, typer.Option(metavar="URL", help="An RFC 3161 timestamp authority.")]
 Policy = Annotated[
     str,
     typer.Option(
-        metavar="POLICY", help="When it is away: fail, queue (see keys stamp) or continue without one."
+        metavar="POLICY",
+        help="When the authority is unavailable: fail, queue (see keys stamp) or continue without a timestamp.",
     ),
 ]
 SourceType = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="What they are, an IPTC name such as trainedAlgorithmicMedia."),
+    typer.Option(metavar="NAME", help="What the images are: an IPTC name such as trainedAlgorithmicMedia."),
 ]
 WatermarkKey = Annotated[
     str | None,
@@ -67,7 +68,7 @@ def chosen_signer(
     if policy not in get_args(TimestampPolicy):
         known = ", ".join(get_args(TimestampPolicy))
         raise InputError(
-            f"{policy!r} is no timestamp policy", where="--timestamp-policy", hint=f"Known: {known}."
+            f"{policy!r} is not a timestamp policy", where="--timestamp-policy", hint=f"Known: {known}."
         )
     try:
         command = tuple(shlex.split(signer_command or ""))

@@ -1,4 +1,4 @@
-"""`nonesuch verify`, `mark` and `recover`: questioning images, marking others' pictures, finding stripped ones."""
+"""`nonesuch verify`, `mark` and `recover`: judging images, marking existing files, finding stripped ones."""
 
 from __future__ import annotations
 
@@ -45,16 +45,17 @@ def verify(
             "--trust", metavar="FILE", help="A PEM list of trust anchors in place of the C2PA list."
         ),
     ] = None,
-    online: Annotated[bool, typer.Option("--online", help="Fetch manifests that lie elsewhere.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Download remote manifests.")] = False,
     watermark_key: WatermarkKey = None,
     search: Annotated[
         Literal["full", "aligned"],
         typer.Option(
-            metavar="KIND", help="For the watermark: full (any scale and angle) or aligned (as it stands)."
+            metavar="KIND",
+            help="For the watermark: full (any scale and angle) or aligned (the image's own; faster).",
         ),
     ] = "full",
     jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes; default: one for each core.")
+        int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")
     ] = None,
     out: Annotated[
         Path | None,
@@ -62,12 +63,12 @@ def verify(
             "--out",
             "-o",
             metavar="FILE.parquet|DIR",
-            help="Write the verdicts here in place of stdout; into a folder by shards, resumable.",
+            help="Write the verdicts here instead of stdout; a folder is written shard by shard and can be continued.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """Say whether images are AI-generated, who says so, and how sure that is."""
+    """Judge whether images are AI-generated. Reports who says so, and how certain that is."""
     import json
 
     if out is not None and out.suffix != ".parquet":
@@ -126,7 +127,7 @@ def _verify_sharded(
 
     if len(paths) != 1 or not Path(paths[0]).is_dir():
         raise InputError(
-            "a folder of verdicts is made of one folder of images",
+            "a folder of verdicts needs one folder of images",
             where=str(out),
             hint="Name one folder, or a file: --out verdicts.parquet",
         )
@@ -148,18 +149,18 @@ def _verify_sharded(
 
 
 def mark(
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Pictures that any program made.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the marked copies.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Images that any program made.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the marked copies.")],
     source_type: SourceType = None,
     catalog: Annotated[
-        Path | None, typer.Option("--catalog", metavar="DIR", help="Enter them into this catalog.")
+        Path | None, typer.Option("--catalog", metavar="DIR", help="Add them to this catalog.")
     ] = None,
     watermark: Annotated[
         str,
         typer.Option("--watermark", metavar="NAME", help="nonesuch, or trustmark (see docs/watermark.md)."),
     ] = "nonesuch",
     strength: Annotated[
-        float, typer.Option(min=0.5, max=10, help="Of the watermark; 1 is imperceptible.")
+        float, typer.Option(min=0.5, max=10, help="Strength of the watermark; 1 is imperceptible.")
     ] = 1.0,
     watermark_key: WatermarkKey = None,
     certificate: Certificate = None,
@@ -169,9 +170,9 @@ def mark(
     algorithm: Algorithm = None,
     timestamp: Timestamp = None,
     timestamp_policy: Policy = "fail",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """Watermark and sign copies of pictures; a credential they have becomes the parent."""
+    """Watermark and sign copies of images. A credential they already have becomes the parent."""
     import json
     from dataclasses import asdict
 
@@ -202,15 +203,17 @@ def mark(
         else:
             print(f"{done.out}  watermark {done.watermark_id}", flush=True)
         if done.parent in ("altered", "unreadable"):
-            typer.echo(f"nonesuch: {done.path}: the credential that it came with is {done.parent}", err=True)
+            typer.echo(f"nonesuch: {done.path}: its original credential is {done.parent}", err=True)
     if queued:
-        typer.echo(f"nonesuch: {queued} wait for their timestamp; run later: nonesuch keys stamp", err=True)
+        typer.echo(
+            f"nonesuch: {queued} images wait for their timestamp; later run: nonesuch keys stamp", err=True
+        )
     if failed:
         raise typer.Exit(1 if failed == len(paths) else 3)
 
 
 def recover(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="An image that lost its credential.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="An image without its credential.")],
     catalog: Annotated[Path, typer.Option("--catalog", metavar="DIR", help="The catalog it may be from.")],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the original file here.")
@@ -218,7 +221,7 @@ def recover(
     watermark_key: WatermarkKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Find a stripped image in a catalog by watermark or fingerprint; give back recipe, manifest and original."""
+    """Find a stripped image in a catalog. Uses watermark or fingerprint; returns its recipe, manifest and original."""
     import json
 
     from nonesuch.marking.recovering import recover_from
@@ -246,17 +249,20 @@ def recover(
 _SENTENCES = {
     "ai-generated": "AI-generated",
     "ai-edited": "edited with AI",
-    "captured": "captured by a camera, says its credential",
+    "captured": "captured by a camera, according to its credential",
     "no-evidence": "no evidence of where it came from",
     "conflict": "the evidence contradicts itself",
 }
 
 
 def _told(verdict: Verdict) -> str:
-    """A verdict for a person: one line, then the evidence. Control characters of foreign text are dropped."""
+    """A verdict as text: one line, then the evidence. Control characters of foreign text are dropped."""
     said: dict[str, Any] = verdict.to_json()
     lines = [f"{said['path']}: {_SENTENCES[said['verdict']]} ({said['confidence']})"]
-    lines.append(f"  integrity {said['integrity']}, trust {said['trust']}, time {said['time']}")
+    if said["integrity"] == "unsigned":
+        lines.append("  no content credential")
+    else:
+        lines.append(f"  integrity {said['integrity']}, trust {said['trust']}, time {said['time']}")
     for name, key in (("signed by", "signed_by"), ("signed at", "signed_at"), ("generator", "generator")):
         if said[key]:
             lines.append(f"  {name} {said[key]}")

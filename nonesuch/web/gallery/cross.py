@@ -27,7 +27,7 @@ class Choice:
 
     down: str  # facet whose values are the rows
     across: str  # facet whose values are the columns
-    score: str  # "" without scores
+    score: str  # "" when there are no scores
     seed: int | None  # of the image in each cell; None: the best one by the score
     heat: Heat
     by_name: bool  # values in the order of their names, not of their means
@@ -57,7 +57,7 @@ class Cell:
     lift_low: Number
     lift_high: Number
     best: Number
-    level: int | None  # colour; None where there is nothing to colour
+    level: int | None  # colour; None when there is nothing to colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,12 @@ class Cross:
     cells: Mapping[tuple[str, str], Cell]
     all_rows: int  # values of the whole axis
     all_columns: int
-    low: Number  # what the first and the last colour stand for
+    low: Number  # the values of the first and the last colour
     high: Number
 
 
 def axes(gallery: Gallery) -> list[str]:
-    """The columns that can be an axis: those with more than one value, and not too many."""
+    """The columns that can be an axis: those with more than one value, but not too many."""
     about = overview(gallery).distinct
     return [name for name in gallery.columns.facets if 1 < about[name] <= MOST_VALUES]
 
@@ -95,7 +95,7 @@ def choice(items: Mapping[str, str], gallery: Gallery) -> Choice:
     score = columns.score(items["score"]) if items.get("score") else (columns.scores or ("",))[0]
     heat = items.get("heat", "mean")
     if heat not in ("mean", "lift", "best"):
-        raise InputError(f"{heat[:40]!r} is no colouring", where="heat", hint="Use mean, lift or best.")
+        raise InputError(f"{heat[:40]!r} is not a colouring", where="heat", hint="Use mean, lift or best.")
     return Choice(
         down=down,
         across=across,
@@ -109,7 +109,7 @@ def choice(items: Mapping[str, str], gallery: Gallery) -> Choice:
 
 
 def cross(gallery: Gallery, view: View, asked: Choice) -> Cross:
-    """The tile of the grid that was asked for, over the images of a view."""
+    """The requested tile of the grid, over the images of a view."""
     found = {**conditions(view, gallery.columns), "[file]": "file IS NOT NULL"}
     condition = where(found)
     if asked.score:

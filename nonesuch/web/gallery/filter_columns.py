@@ -34,7 +34,7 @@ class Columns:
     """The columns of one catalog, by what the gallery does with them."""
 
     facets: tuple[str, ...]  # filtered by value: the sweep's axes, then settings and scores that are flags
-    axes: tuple[str, ...]  # the sweep's axes alone
+    axes: tuple[str, ...]  # only the sweep's axes
     scores: tuple[str, ...]  # filtered by range
     orders: tuple[str, ...]  # ordered by
     kinds: Mapping[str, Kind]  # of every column named above
@@ -54,11 +54,11 @@ class Columns:
         return _known(name, self.orders, "something to order by")
 
     def rises(self, name: str) -> bool:
-        """Whether an order begins with the lowest value unless it is turned round."""
+        """Whether an order begins with the lowest value by default."""
         return name == PLAN or name in self.facets
 
     def value_sql(self, name: str, value: str) -> str:
-        """An SQL constant of that column's type. Raises InputError when the text is no such value."""
+        """An SQL constant of that column's type. Raises InputError when the text is not such a value."""
         kind = self.kinds[name]
         if kind == "text":
             return text_sql(value)
@@ -70,7 +70,7 @@ class Columns:
 
 
 def columns_of(schema: pa.Schema, fields: pa.Schema) -> Columns:
-    """The columns of a catalog's `schema`; `fields` adds those that lie beside its parts (picks, taste)."""
+    """The columns of a catalog's `schema`; `fields` adds those stored beside its parts (picks, taste)."""
     kinds = {field.name: kind for field in fields if (kind := _kind(field.type)) is not None}
     axes = [name for name in names_with_role(schema, "facet") if name in kinds]
     numbers = [name for name in score_columns(schema) if kinds[name] != "bool"]
@@ -100,7 +100,7 @@ def scalar_sql(kind: Kind, value: Scalar) -> str:
 
 
 def text_sql(text: str) -> str:
-    """An SQL constant for text from outside; it never holds the mark that stands for the catalog's files."""
+    """An SQL constant for text from outside; it never holds the placeholder for the catalog's files."""
     return "(" + literal(text).replace("{catalog}", "{cata' || 'log}") + ")"
 
 

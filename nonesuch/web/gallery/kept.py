@@ -1,4 +1,4 @@
-"""Answers that are kept: the most lately used ones, for several threads."""
+"""Cached answers: the most recently used ones, for several threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class Kept(Generic[K, V]):
-    """At most `most` values by key; the one that was longest not asked for goes first."""
+    """At most `most` values by key; the least recently used one is dropped first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -19,7 +19,7 @@ class Kept(Generic[K, V]):
         self._values: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        """The value, None when it is not kept."""
+        """The value, None when it is not cached."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)

@@ -1,6 +1,6 @@
-"""The encoder that searches by text, loaded once in a thread of its own.
+"""The encoder that searches by text, loaded once in its own thread.
 
-Loading it imports torch and may read a large model. Nobody waits for it in one of the gallery's few threads, or the
+Loading it imports torch and may read a large model. No request waits for it in one of the gallery's few threads, or the
 other pages would wait too.
 """
 
@@ -27,7 +27,7 @@ class Encoding:
         self._loading: Future[Encoder] | None = None
 
     def load(self) -> Future[Encoder]:
-        """Begin to load the encoder, unless that was done; a failure is not kept, since a catalog grows."""
+        """Start loading the encoder, unless that was done; a failure is not remembered, since a catalog grows."""
         with self._lock:
             failed = self._loading is not None and self._loading.done() and self._loading.exception()
             if self._loading is None or failed:
@@ -36,11 +36,11 @@ class Encoding:
             return self._loading
 
     async def ready(self, seconds: float) -> None:
-        """Wait until texts can be encoded. Raises Refused 503 when that takes longer, and what loading raises."""
+        """Wait until texts can be encoded. Raises Refused 503 when that takes too long, and what loading raises."""
         try:
             await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self.load())), seconds)
         except TimeoutError as error:
-            message = "the search by text is still being loaded; try again in a moment"
+            message = "the search by text is still loading; try again in a moment"
             raise Refused(503, message, retry=RETRY) from error
 
     def vector(self, text: str) -> Any:

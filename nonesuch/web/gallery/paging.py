@@ -1,7 +1,7 @@
-"""Pages by key: a page begins behind the last image of the one before it, wherever that lies by then.
+"""Pages by key: a page begins after the last image of the previous one, wherever that image is by then.
 
-An order is (column, place in the plan, recipe id). The id makes it total, but is long to read for a million rows;
-it is read for all only where the other two leave images tied.
+An order is (column, place in the plan, recipe id). The id makes it total, but is slow to read for a million rows;
+it is read for all only when the other two leave ties.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One row found: its key, the id only where ties made it necessary, and where it lies."""
+    """One row found: its key, the id only where ties made it necessary, and its location."""
 
     value: Scalar | None
     plan: int
@@ -51,10 +51,10 @@ class Chunk:
     places: Sequence[Place]
     last: bool  # whether the order ends with it
     exact: bool  # whether ties were put in order by recipe id
-    index: dict[tuple[str, int, str | None], int] = field(repr=False)  # where each place is
+    index: dict[tuple[str, int, str | None], int] = field(repr=False)  # position of each place
 
     def at(self, key: Key) -> int | None:
-        """The position of the place with that key, None when it is not here."""
+        """The position of the place with that key, None when it is not in this chunk."""
         return self.index.get(_token(key.value, key.plan, key.recipe_id if self.exact else None))
 
 
@@ -78,7 +78,7 @@ def decode(text: str, kind: Kind) -> Key:
         if any(type(one) is int and not -(2**63) <= one < 2**63 for one in (value, plan)):
             raise ValueError
     except (ValueError, TypeError, binascii.Error, RecursionError) as error:
-        raise InputError("this address names no place in the order", where="after") from error
+        raise InputError("this address does not name a place in the order", where="after") from error
     return Key(value, plan, recipe_id)
 
 
@@ -92,7 +92,7 @@ def find(
     backwards: bool = False,
     limit: int = CHUNK,
 ) -> Chunk:
-    """The first places behind `key`, or with `backwards` those before it, nearest first.
+    """The first places after `key`, or with `backwards` those before it, nearest first.
 
     Unless the chunk is `exact`, an image with the key's value and plan may come first, also the key's own: ids
     were not read.
@@ -127,7 +127,7 @@ def _sql(
 
 
 def _behind(column: str, kind: Kind, key: Key, falling: bool, backwards: bool, exact: bool) -> str:
-    """Whether a row lies behind the key; without `exact` a row with the key's value and plan does too."""
+    """Whether a row comes after the key; without `exact`, so does a row with the key's value and plan."""
     sign = "<" if backwards else ">"
     tie = f"{_PLAN} {sign}= {int(key.plan)}"
     if exact:
@@ -153,5 +153,5 @@ def _token(value: Scalar | None, plan: int, recipe_id: str | None) -> tuple[str,
 
 
 def _same(pair: Sequence[Place]) -> bool:
-    """Whether the last place of a chunk and the first one behind it are tied."""
+    """Whether the last place of a chunk and the first one after it are tied."""
     return len({(repr(place.value), place.plan) for place in pair}) < len(pair)

@@ -1,4 +1,4 @@
-"""The filters beside the pictures: how many images each value has, and how each score is spread."""
+"""The filters beside the images: how many images each value has, and how each score is distributed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nonesuch.web.gallery.view import View, conditions, where
 
 BINS = 28  # bars of a histogram
 MOST_VALUES = 80  # listed of one facet
-TYPED = 2000  # distinct values from which a facet is typed in instead of listed
+TYPED = 2000  # number of distinct values above which a facet is typed instead of listed
 _SAMPLED = 200_000  # rows from which histograms are drawn from a sample
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How one score is spread over all images."""
+    """How one score is distributed over all images."""
 
     low: float
     high: float
@@ -29,11 +29,11 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What is known of the whole catalog."""
+    """Facts about the whole catalog."""
 
     rows: int
-    distinct: Mapping[str, int]  # about how many values each facet has
-    spreads: Mapping[str, Spread]  # of the scores that have values
+    distinct: Mapping[str, int]  # approximate number of values of each facet
+    spreads: Mapping[str, Spread]  # for the scores that have values
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Value:
     """One value of a facet."""
 
     text: str
-    images: int  # in the view, this facet's own filter left out
-    on: bool  # whether it is filtered for
+    images: int  # in the view, without this facet's own filter
+    on: bool  # whether the filter includes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,13 @@ class Panel:
 
 
 def overview(gallery: Gallery) -> Overview:
-    """The whole catalog at a glance, kept until it changes."""
+    """The summary of the whole catalog, cached until it changes."""
     columns = gallery.columns
     return gallery.answer(("overview", columns.facets, columns.scores), None, lambda s: _overview(s, columns))
 
 
 def panel(gallery: Gallery, view: View) -> Panel:
-    """The filters of a view with their counts, kept until the catalog changes."""
+    """The filters of a view with their counts, cached until the catalog changes."""
     columns, about = gallery.columns, overview(gallery)
     found = conditions(view, columns)
     chosen = dict(view.facets)
@@ -91,7 +91,7 @@ def panel(gallery: Gallery, view: View) -> Panel:
 
 
 def tidied(view: View, about: Overview) -> View:
-    """The view without range ends at or beyond the ends of a score, which leave nothing out.
+    """The view without range ends at or beyond the ends of a score, which exclude nothing.
 
     A form sends every slider, moved or not.
     """
@@ -110,7 +110,7 @@ def tidied(view: View, about: Overview) -> View:
 def _counts(
     session: Session, found: dict[str, str], names: Sequence[str]
 ) -> Mapping[str | None, dict[str, int]]:
-    """Images by value for each facet, its own filter left out, and under None all images of the view."""
+    """Images by value for each facet, without its own filter, and under None all images of the view."""
     plain = [name for name in names if name not in found]
     columns = ", ".join(f"{identifier(name)} AS f{i}" for i, name in enumerate(plain))
     keys = [f"f{i}" for i in range(len(plain))]
@@ -127,7 +127,7 @@ def _counts(
         if row["which"] == every:
             counts[None][""] = row["n"]
             continue
-        # GROUPING gives each key one bit, the first key the highest, set where it is not grouped by
+        # GROUPING gives each key one bit, the first key the highest, set when it is not grouped by
         place = len(plain) - 1 - (every & ~row["which"]).bit_length() + 1
         if row[f"f{place}"] is not None:
             counts[plain[place]][row[f"f{place}"]] = row["n"]
@@ -182,5 +182,5 @@ def _bars(session: Session, ends: Mapping[str, tuple[float, float]], rows: int) 
 
 
 def _finite(name: str) -> str:
-    """The score, null where it is no number."""
+    """The score, null when it is not a number."""
     return f"CASE WHEN isfinite(CAST({identifier(name)} AS DOUBLE)) THEN {identifier(name)} END"

@@ -1,4 +1,4 @@
-"""What a person says of images, from a request to the log of picks and back as the page shows it."""
+"""Picks, stars, tags and notes: from a request to the log of picks, and back as the page shows them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_IMAGES: Final = 200  # of one act
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What was done, in words, and the images whose state may differ now."""
+    """What was done, in words, and the images whose state may have changed."""
 
     text: str
     ids: tuple[str, ...]
@@ -40,7 +40,7 @@ async def read_fields(request: Request) -> dict[str, str]:
         if kind == "application/json":
             data = json.loads(bytes(body))
             if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
-                raise Refused(400, "a flat object of texts is wanted")
+                raise Refused(400, "the JSON must be a flat object of strings")
             return data
         if kind == "application/x-www-form-urlencoded":
             return dict(parse_qsl(bytes(body).decode("utf-8"), keep_blank_values=True, max_num_fields=20))
@@ -50,9 +50,9 @@ async def read_fields(request: Request) -> dict[str, str]:
 
 
 def act(log: PickLog, fields: Mapping[str, str]) -> Said:
-    """Do what the fields ask: `do` is the action, `id` one recipe id or several with commas between, `value` the rest.
+    """Apply the request: `do` is the action, `id` one recipe id or several with commas between, `value` the rest.
 
-    A button of a plain form says all in `do`, as "pick:ID" or "stars:ID:4". Raises InputError.
+    A button of a plain form sends everything in `do`, as "pick:ID" or "stars:ID:4". Raises InputError.
     """
     action, _, rest = fields.get("do", "").partition(":")
     written, _, value = rest.partition(":")
@@ -73,7 +73,7 @@ def act(log: PickLog, fields: Mapping[str, str]) -> Said:
             said = f"Rejected{which}"
         case "clear":
             log.clear(ids)
-            said = f"Verdict and stars taken away{which and ' from' + which}"
+            said = f"Pick or reject, and stars, removed{which and ' from' + which}"
         case "stars":
             log.stars(ids, int(value) if value.isascii() and value.isdigit() else 0)
             said = f"{value} star{'' if value == '1' else 's'}{which and ' for' + which}"
@@ -82,10 +82,10 @@ def act(log: PickLog, fields: Mapping[str, str]) -> Said:
             said = f"Tagged “{value.strip()}”{which and ':' + which}"
         case "untag":
             log.untag(ids, value)
-            said = f"Tag “{value.strip()}” taken off{which and ':' + which}"
+            said = f"Tag “{value.strip()}” removed{which and ':' + which}"
         case "note":
             log.note(ids, value)
-            said = "Noted" if value.strip() else "Note taken away"
+            said = "Noted" if value.strip() else "Note removed"
         case "prefer":
             others = [checked_recipe(one) for one in value.split(",")]
             for other in dict.fromkeys(others):
@@ -98,7 +98,7 @@ def act(log: PickLog, fields: Mapping[str, str]) -> Said:
 
 
 def state_json(state: PickState | None) -> dict[str, Any]:
-    """What is said of one image, for the page's script."""
+    """Verdict, stars, tags and note of one image, for the page's script."""
     if state is None:
         return {"verdict": None, "stars": 0, "tags": [], "note": "", "who": "", "when": ""}
     return {
@@ -119,7 +119,7 @@ def _taken_back(log: PickLog, event: Event | None, action: str) -> Said:
     old = before.get(event.undoes or 0)
     while (
         old is not None and old.undoes is not None
-    ):  # a redo names the undo; the page tells of what came back
+    ):  # a redo names the undo; the page reports what came back
         old = {one.id: one for one in log.events(old.undoes - 1)}.get(old.undoes)
     what = {
         "pick": "pick",
@@ -127,11 +127,11 @@ def _taken_back(log: PickLog, event: Event | None, action: str) -> Said:
         "clear": "clearing",
         "stars": f"{old.stars if old else ''} stars",
         "tag": f"tag “{old.text if old else ''}”",
-        "untag": f"taking off “{old.text if old else ''}”",
+        "untag": f"removal of tag “{old.text if old else ''}”",
         "note": "note",
         "compare": "preference",
-    }.get(old.action if old else "", "last act")
+    }.get(old.action if old else "", "last action")
     losers = [old.loser] if old is not None and old.loser else []
     return Said(
-        f"{'Undone' if action == 'undo' else 'Done again'}: {what}", tuple(dict.fromkeys([*same, *losers]))
+        f"{'Undone' if action == 'undo' else 'Redone'}: {what}", tuple(dict.fromkeys([*same, *losers]))
     )

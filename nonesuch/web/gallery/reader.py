@@ -1,7 +1,7 @@
-"""The catalog as the gallery asks it: pages, neighbours, ranked lists and single images, with what is kept of them.
+"""The gallery's queries to the catalog: pages, neighbours, ranked lists and single images, with their caches.
 
-Opened once; a part that comes or goes changes the stamp under which answers are kept. Every method may be
-called from several threads and raises InputError for what can't be asked.
+Opened once; a part that is added or removed changes the stamp under which answers are cached. Every method may be
+called from several threads and raises InputError for invalid queries.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Card:
     prompt: str
     status: str
     reason: str | None
-    width: int  # px; 0 when it is not known
+    width: int  # px; 0 when unknown
     height: int
     file: str | None  # relative to the output folder
-    value: Scalar | None  # what it is ordered by: a column's value, likeness, or bits of difference
+    value: Scalar | None  # the value it is ordered by: a column's value, likeness, or bits of difference
     key: Key | None  # its place in the order; None in a ranked list
 
 
@@ -60,7 +60,7 @@ class Page:
     """Consecutive images of a view."""
 
     cards: Sequence[Card]
-    next: str | None  # the cursor of the page behind it; None at the end
+    next: str | None  # the cursor of the next page; None at the end
 
 
 class Gallery:
@@ -111,7 +111,7 @@ class Gallery:
         return [row for one in recipe_ids if (row := self.row(one)) is not None]
 
     def page(self, view: View, after: str | None = None, size: int = PAGE) -> Page:
-        """The first images of a view, or those behind the cursor `after`."""
+        """The first images of a view, or those after the cursor `after`."""
         columns = self.columns
         if view.ranked:
             cards = self.ranked(view)
@@ -124,7 +124,7 @@ class Gallery:
         return Page(cards[:size], None if last is None else encode(last))
 
     def behind(self, view: View, key: Key | None, count: int, *, backwards: bool = False) -> list[Card]:
-        """The next `count` images behind a key in the view's own order, or before it, nearest first."""
+        """The next `count` images after a key in the view's own order, or before it, nearest first."""
         columns, condition = self.columns, where(conditions(view, self.columns))
 
         def work(session: Session) -> list[Card]:
@@ -148,7 +148,7 @@ class Gallery:
         return cards
 
     def _kept_places(self, about: Any, key: Key | None, need: int, backwards: bool) -> Sequence[Place] | None:
-        """The places at and behind a key, or at and before it, from what is kept; None when that is not enough."""
+        """The places at and after a key, or at and before it, from the cache; None when the cache is not enough."""
         for first in (True, False) if key is not None else (True,):
             chunk = self._chunks.get((about, first))
             at = None if chunk is None else 0 if key is None else chunk.at(key)
@@ -183,7 +183,7 @@ class Gallery:
         return cards
 
     def key_of(self, view: View, row: dict[str, Any]) -> Key:
-        """Where an image stands in a view's order."""
+        """An image's place in a view's order."""
         recipe_id, plan = str(row["recipe_id"]), -1 if row["plan_index"] is None else int(row["plan_index"])
         kind = self.columns.kinds[view.order]
         if view.order in row:
@@ -191,7 +191,7 @@ class Gallery:
             if value is not None and kind == "time":
                 value = (value - _EPOCH) // timedelta(microseconds=1)
             return Key(int(value) if kind == "bool" and value is not None else value, plan, recipe_id)
-        column = key_sql(view.order, kind)  # of a column beside the parts
+        column = key_sql(view.order, kind)  # of a column stored beside the parts
         found = self.read(
             lambda session: session.sql(
                 f"SELECT {column} AS value FROM {{catalog}} WHERE recipe_id = '{recipe_id}' LIMIT 1"
@@ -200,7 +200,7 @@ class Gallery:
         return Key(found[0] if found else None, plan, recipe_id)
 
     def neighbours(self, view: View, row: dict[str, Any]) -> tuple[str | None, str | None]:
-        """The ids of the images before and behind one in a view."""
+        """The ids of the images before and after one in a view."""
         if view.ranked:
             ids = [card.recipe_id for card in self.ranked(view)]
             if row["recipe_id"] not in ids:
@@ -212,7 +212,7 @@ class Gallery:
         return before[0].recipe_id if before else None, behind[0].recipe_id if behind else None
 
     def answer(self, about: Any, view: View | None, work: Callable[[Session], T]) -> T:
-        """What `work` returns for one view of the catalog, kept until the catalog changes."""
+        """What `work` returns for one view of the catalog, cached until the catalog changes."""
 
         def kept(session: Session) -> T:
             name = (about, self.stamp(session, view))
@@ -225,7 +225,7 @@ class Gallery:
         return self.read(kept)
 
     def keep(self, about: Any, view: View | None, make: Callable[[], T]) -> T:
-        """What `make` returns, kept until the catalog changes, for answers that read it themselves."""
+        """What `make` returns, cached until the catalog changes, for answers that read the catalog themselves."""
         name = (about, self.read(lambda session: self.stamp(session, view)))
         found: T | None = self._answers.get(name)
         if found is None:
@@ -234,7 +234,7 @@ class Gallery:
         return found
 
     def read(self, work: Callable[[Session], T]) -> T:
-        """Engine.read, whose queries can be broken off when nobody waits for them any more."""
+        """Engine.read, whose queries can be cancelled when nobody waits for them any more."""
 
         def watchable(session: Session) -> T:
             watched(session)
@@ -243,7 +243,7 @@ class Gallery:
         return self.catalog.engine.read(watchable)
 
     def stamp(self, session: Session, view: View | None) -> Any:
-        """What an answer in this session holds for: the parts, and the picks if the view asks for them."""
+        """What an answer in this session depends on: the parts, and the picks if the view filters by them."""
         stats = [os.stat(file) for file in session.files]
         said = self.log.last_event() if view is not None and view.asks_picks else None
         return hash(tuple((s.st_ino, s.st_mtime_ns, s.st_size) for s in stats)), said
@@ -272,7 +272,7 @@ class Gallery:
 
 
 def _passed(card: Card, key: Key, backwards: bool) -> bool:
-    """Whether a card with the key's value and place in the plan does not lie behind the key."""
+    """Whether a card with the key's value and place in the plan does not come after the key."""
     if card.key is None or (repr(card.key.value), card.key.plan) != (repr(key.value), key.plan):
         return False
     return card.recipe_id >= key.recipe_id if backwards else card.recipe_id <= key.recipe_id
@@ -280,7 +280,7 @@ def _passed(card: Card, key: Key, backwards: bool) -> bool:
 
 def _rank(after: str, most: int) -> int:
     if not after.isascii() or not after.isdigit() or int(after[:9]) > most:
-        raise InputError("this address names no place in the list", where="after")
+        raise InputError("this address does not name a place in the list", where="after")
     return int(after[:9])
 
 

@@ -1,6 +1,6 @@
 """Tokens against requests that another site makes a browser send: a random session, and an HMAC over it.
 
-A page carries the token of the session in its cookie; a request that changes something has to bring both. Keys
+A page carries the token of the session in its cookie; a request that changes something must send both. Keys
 live as long as the server.
 """
 
@@ -22,7 +22,7 @@ _SESSION = re.compile(r"[0-9a-f]{32}")
 
 
 class Sessions:
-    """Makes and checks the tokens of one server."""
+    """Creates and checks the tokens of one server."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
@@ -33,11 +33,11 @@ class Sessions:
         return session if _SESSION.fullmatch(session) else secrets.token_hex(16)
 
     def token(self, session: str) -> str:
-        """What a page of that session carries."""
+        """The token that a page of that session carries."""
         return hmac.new(self._key, session.encode(), hashlib.sha256).hexdigest()
 
     def keep(self, response: Response, session: str) -> None:
-        """Let the browser bring the session back."""
+        """Let the browser send the session back."""
         response.set_cookie(COOKIE, session, httponly=True, samesite="strict", path="/")
 
     def check(self, request: Request, token: str) -> None:
@@ -47,4 +47,4 @@ class Sessions:
             self.token(session).encode(), token.encode("utf-8", "replace")
         )
         if not known:
-            raise Refused(403, "the page is older than the server; load it again, then repeat this")
+            raise Refused(403, "the page is older than the server; reload it, then try again")

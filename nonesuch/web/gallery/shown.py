@@ -1,4 +1,4 @@
-"""The catalog's values as a visitor reads them: scores, recipes, credentials, in a few plain words each."""
+"""The catalog's values as a visitor reads them: scores, recipes, credentials, in plain words."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def recipe_lines(row: Mapping[str, Any], columns: Columns) -> list[Line]:
 
 
 def credential_lines(row: Mapping[str, Any]) -> list[Line]:
-    """What the file carries, as the catalog recorded it."""
+    """What the file contains, as the catalog recorded it."""
     psnr = row["watermark_psnr"]
     lines = [
         ("Manifest", row["manifest_id"]),
@@ -127,7 +127,7 @@ def differences(rows: Sequence[Mapping[str, Any]], columns: Columns) -> list[dic
         values = [row.get(name) for row in rows]
         if len({str(value) for value in values}) < 2:
             continue
-        # of a rank the lowest would be best; scores don't say which way they are read
+        # for a rank the lowest would be best; scores don't say which direction is better
         counts = name in columns.scores and columns.kinds[name] != "int"
         numbers = [v for v in values if counts and v is not None]
         best = max(numbers) if numbers else None

@@ -1,6 +1,6 @@
 """A sweep file that draws exactly one image of the catalog again.
 
-The row's recipe is put together anew; where its id comes out as the row's own, the file is known to be exact.
+The row's recipe is rebuilt; when its id equals the row's own, the file is known to be exact.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class SweepCopy:
 
 
 def sweep_file(row: Mapping[str, Any], start: Path | None = None) -> SweepCopy:
-    """The sweep file of one catalog row; `start` is the file of the picture that it was drawn from."""
+    """The sweep file of one catalog row; `start` is the file of the image that it was drawn from."""
     recipe = _recipe(row)
     known = {**row, **start_of_row(row), "loras": loras_of(row), "options": options_of(row)}
 
     def find(digest: str, name: str) -> str | None:
         return str(start) if start is not None and digest == recipe.init_image_digest else None
 
-    # The catalog has the dtype that drew; the recipe may have left the choice to the device.
+    # The catalog has the dtype that was used; the recipe may have left the choice to the device.
     made = again({**known, "dtype": recipe.dtype}, name=f"again-{row['recipe_id'][:12]}", find=find)
     settings = made.data.setdefault("settings", {})
     if recipe.dtype == "auto":
@@ -50,7 +50,7 @@ def sweep_file(row: Mapping[str, Any], start: Path | None = None) -> SweepCopy:
 
 
 def loras_of(row: Mapping[str, Any]) -> list[tuple[str, str, float]]:
-    """Path, digest and weight of each LoRA; none where another program wrote something else."""
+    """Path, digest and weight of each LoRA; none when another program wrote something else."""
     found = _json(row["loras"])
     try:
         return [(str(path), str(digest), float(weight)) for path, digest, weight in found or ()]
@@ -59,7 +59,7 @@ def loras_of(row: Mapping[str, Any]) -> list[tuple[str, str, float]]:
 
 
 def options_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The further options of a recipe: plain values; what another program wrote besides is passed over."""
+    """The further options of a recipe: plain values; other programs' values are ignored."""
     found = _json(row["options"])
     kept = found.items() if isinstance(found, dict) else ()
     return {name: value for name, value in kept if isinstance(value, str | int | float)}
@@ -107,7 +107,7 @@ def _recipe(row: Mapping[str, Any]) -> Recipe:
 
 
 def _ways(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a recipe beyond one drawing; none where the catalog's JSON is no such thing."""
+    """The parts of a recipe beyond one drawing; none when the catalog's JSON does not describe them."""
     found = _json(row.get("ways"))
     try:
         return {name: part_from(name, part) for name, part in dict(found or {}).items() if name in PARTS}
@@ -118,5 +118,5 @@ def _ways(row: Mapping[str, Any]) -> dict[str, Any]:
 def _has_id(recipe: Recipe, recipe_id: str) -> bool:
     try:
         return recipe.id == recipe_id
-    except ValueError:  # a number that is none, from another program
+    except ValueError:  # not a number, from another program
         return False

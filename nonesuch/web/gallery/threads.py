@@ -1,4 +1,4 @@
-"""Threads in which the catalog is asked, with a time after which an answer is given up and its query broken off."""
+"""Threads that query the catalog, with a timeout after which a query is cancelled."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class GivenUp(Exception):
 
 
 class Question:
-    """One question to the catalog while a thread works on it."""
+    """One query to the catalog while a thread works on it."""
 
     def __init__(self) -> None:
         self._session: Session | None = None
         self._over = False
 
     def watch(self, session: Session) -> None:
-        """Let `give_up` reach this session. Raises GivenUp when it came before."""
+        """Let `give_up` reach this session. Raises GivenUp when it was called before."""
         self._session = session
         if self._over:
             raise GivenUp
 
     def give_up(self) -> None:
-        """Break off what runs, and whatever would follow it."""
+        """Cancel what runs, and whatever would follow it."""
         self._over = True
         if self._session is not None:
             self._session.interrupt()
@@ -43,7 +43,7 @@ _question: contextvars.ContextVar[Question | None] = contextvars.ContextVar("que
 
 
 def watched(session: Session) -> None:
-    """Say that the question which this thread works on runs its queries in `session`."""
+    """Record that the request on this thread runs its queries in `session`."""
     question = _question.get()
     if question is not None:
         question.watch(session)
@@ -67,7 +67,9 @@ class Threads:
         context = contextvars.copy_context()
         answer = asyncio.get_running_loop().run_in_executor(self._pool, context.run, run)
         try:
-            return await asyncio.wait_for(answer, self._seconds)  # one that no thread has begun is not begun
+            return await asyncio.wait_for(
+                answer, self._seconds
+            )  # one that no thread has started is not started
         except TimeoutError as error:
             question.give_up()
             message = (
@@ -76,5 +78,5 @@ class Threads:
             raise Refused(503, message, retry=RETRY) from error
 
     def stop(self) -> None:
-        """Let the threads end; what waits is not begun."""
+        """End the threads; what waits is not started."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,6 @@
-"""What an address says to show: filters, search and order, read from a query string and written back to one.
+"""What an address shows: filters, search and order, read from a query string and written back to one.
 
-Everything that decides what a page shows is here, so that an address can be kept and passed on.
+Everything that decides what a page shows is here, so that an address can be saved and shared.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class View:
     facets: tuple[tuple[str, tuple[str, ...]], ...] = ()  # facet and the values it may have
     ranges: tuple[tuple[str, float | None, float | None], ...] = ()  # score, least, most
     shown: str = "images"  # one of SHOWN
-    words: str = ""  # that the prompt holds; "-word" that it does not
+    words: str = ""  # that the prompt contains; "-word": that it does not
     like: str = ""  # text that images are to be like, which decides the order
     near: str = ""  # id of an image that they are to be like
     twins: str = ""  # id of an image of which they are to be near duplicates
     pick: str = ""  # one of PICKS
-    stars: int = 0  # at least so many
+    stars: int = 0  # at least this many
     tag: str = ""
-    size: str = "m"  # of the pictures on the page
+    size: str = "m"  # of the images on the page
 
     @property
     def ranked(self) -> bool:
@@ -54,14 +54,14 @@ class View:
 
     @property
     def asks_picks(self) -> bool:
-        """Whether what people said decides what is shown."""
+        """Whether picks, stars or tags decide what is shown."""
         return bool(self.pick or self.stars or self.tag) or self.order == "stars"
 
 
 def parse_view(items: Iterable[tuple[str, str]], columns: Columns) -> View:
-    """The view of a query string's pairs; empty values and names that mean nothing here are passed over.
+    """The view of a query string's pairs; empty values and unknown names are ignored.
 
-    Raises InputError for columns that the catalog does not have and values that can't be.
+    Raises InputError for columns that the catalog does not have and invalid values.
     """
     facets: dict[str, list[str]] = {}
     ranges: dict[str, list[float | None]] = {}
@@ -110,7 +110,7 @@ def parse_view(items: Iterable[tuple[str, str]], columns: Columns) -> View:
 
 
 def _once(name: str, before: T | None, now: T) -> T:
-    """A value of which an address has one: of two, keeping the last would silently drop a filter."""
+    """A value that an address has once: if it had two, keeping the last would silently drop a filter."""
     if before is not None and before != now:
         raise InputError(f"{name!r} is given twice, with different values", hint="Give it once.")
     return now
@@ -122,7 +122,7 @@ def default_order(columns: Columns) -> str:
 
 
 def pairs(view: View, columns: Columns) -> list[tuple[str, str]]:
-    """The query string's pairs that parse_view reads as this view; defaults stay out."""
+    """The query string's pairs that parse_view reads as this view; defaults are left out."""
     found = [(f"f.{name}", value) for name, values in view.facets for value in values]
     for name, least, most in view.ranges:
         found += [
@@ -156,14 +156,14 @@ def query(view: View, columns: Columns, /, **more: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """One filter that is on, and the view without it."""
+    """One active filter, and the view without it."""
 
     label: str
     without: View
 
 
 def chips(view: View) -> list[Chip]:
-    """The filters that are on, each with the view that lacks it."""
+    """The active filters, each with the view without it."""
     found = []
     for name, values in view.facets:
         for value in values:
@@ -180,7 +180,7 @@ def chips(view: View) -> list[Chip]:
         (f"like image {view.near[:8]}", view.near, replace(view, near="")),
         (f"near duplicates of {view.twins[:8]}", view.twins, replace(view, twins="")),
         ("not judged yet" if view.pick == "open" else view.pick, view.pick, replace(view, pick="")),
-        (f"★ {view.stars} and more", view.stars, replace(view, stars=0)),
+        (f"★ {view.stars} or more", view.stars, replace(view, stars=0)),
         (f"tag: {view.tag}", view.tag, replace(view, tag="")),
         (f"status: {view.shown}", view.shown != "images", replace(view, shown="images")),
     ):
@@ -190,7 +190,7 @@ def chips(view: View) -> list[Chip]:
 
 
 def conditions(view: View, columns: Columns) -> dict[str, str]:
-    """SQL conditions of a view by what they are about: the facet's name, or a word in brackets."""
+    """SQL conditions of a view by their subject: the facet's name, or a word in brackets."""
     found = {}
     for name, values in view.facets:
         listed = ", ".join(columns.value_sql(name, value) for value in values)
@@ -230,10 +230,10 @@ def _short(value: float) -> str:
 
 
 def _words(text: str) -> list[tuple[str, bool]]:
-    """Words and quoted phrases of a search, each with whether it is wanted or, after a minus, unwanted."""
+    """Words and quoted phrases of a search, each with whether it is required or, after a minus, excluded."""
     try:
         parts = shlex.split(text.replace("'", "\\'"))
-    except ValueError:  # a quotation mark without its partner
+    except ValueError:  # an unclosed quotation mark
         parts = text.replace('"', " ").split()
     found = [(part[1:], False) if part[:1] == "-" and len(part) > 1 else (part, True) for part in parts]
     return [(word, wanted) for word, wanted in found if word][:20]
@@ -255,6 +255,6 @@ def _one_of(plain: dict[str, str], name: str, known: Sequence[str], default: str
     value = plain.get(name, default)
     if value not in known:
         raise InputError(
-            f"{value[:80]!r} is not known here", where=name, hint=f"Use {', '.join(filter(None, known))}."
+            f"{value[:80]!r} is not known", where=name, hint=f"Use {', '.join(filter(None, known))}."
         )
     return value

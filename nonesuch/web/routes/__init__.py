@@ -1,1 +1,1 @@
-"""The server's routes, one module for each thing a visitor comes for."""
+"""The server's routes, one module per page or API."""

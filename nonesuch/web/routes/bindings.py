@@ -1,7 +1,7 @@
 """The C2PA soft-binding resolution API, answered from the catalog.
 
-C2PA specification 2.4, "Soft Binding Resolution API"; its optional byReference query, for which a server fetches
-an address that a stranger names, is left out.
+C2PA specification 2.4, "Soft Binding Resolution API"; its optional byReference query, for which a server would fetch
+an address that an untrusted client names, is left out.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ _INVALID: dict[int | str, dict[str, Any]] = {
     503: {"model": ErrorBody, "description": "The server was started without a catalog"},
 }
 
-Top = Annotated[int, Query(alias="maxResults", ge=1, description="How many manifests to name at most.")]
+Top = Annotated[int, Query(alias="maxResults", ge=1, description="Maximum number of manifests to return.")]
 HintAlgorithm = Annotated[
-    str | None, Query(alias="hintAlg", max_length=200, description="Algorithm of a binding that is known.")
+    str | None, Query(alias="hintAlg", max_length=200, description="Algorithm of a known binding.")
 ]
 HintValue = Annotated[
     str | None, Query(alias="hintValue", max_length=2000, description="Base64 of that binding's value.")
 ]
-OneAlgorithm = Annotated[str | None, Query(alias="alg", max_length=200, description="Search by this only.")]
+OneAlgorithm = Annotated[
+    str | None, Query(alias="alg", max_length=200, description="Search only by this algorithm.")
+]
 
 
 @router.get(
@@ -87,7 +89,7 @@ async def by_content(
         raise Refused(400, f"the algorithm {alg!r} is not supported")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not kind.startswith("image/") and kind not in ("multipart/form-data", "application/octet-stream"):
-        raise Refused(415, "only images are searched for; name the type image/…")
+        raise Refused(415, "only images can be searched for; set the Content-Type to image/…")
     found = await site.matches(request, alg, min(top, MOST))
     if hint_alg is not None and hint_value is not None:
         hinted = await _by_binding(request, hint_alg, hint_value, top)
@@ -127,14 +129,14 @@ async def manifest(
     if "failed" in answer:
         raise Refused(500, f"the manifest could not be read: {answer['failed']}")
     if answer["store"] is None:
-        raise Refused(404, "there is no such manifest here")
+        raise Refused(404, "this server has no such manifest")
     store = base64.b64decode(answer["store"])
     return Response(active_only(store) if active else store, media_type="application/c2pa")
 
 
 @router.get(
     "/services/supportedAlgorithms",
-    summary="The soft binding algorithms that can be asked for",
+    summary="The supported soft binding algorithms",
     operation_id="getSupportedBindings",
 )
 async def supported_algorithms() -> Algorithms:

@@ -36,7 +36,7 @@ async def gallery_page(request: Request) -> HTMLResponse:
 
 
 def room_of(request: Request) -> Room:
-    """The gallery that a request came to. Raises Refused 404 when the server has no catalog."""
+    """The gallery that a request is for. Raises Refused 404 when the server has no catalog."""
     room = site_of(request).room
     if room is None:
         raise Refused(404, "this server has no catalog; start it with --catalog DIR")
@@ -51,7 +51,7 @@ def checked_query(request: Request) -> QueryParams:
 
 
 def view_of(room: Room, params: QueryParams) -> View:
-    """The view of a query string, without range ends that leave nothing out. Raises InputError."""
+    """The view of a query string, without range ends that exclude nothing. Raises InputError."""
     view = parse_view(params.multi_items(), room.gallery.columns)
     return tidied(view, overview(room.gallery)) if view.ranges else view
 
@@ -63,12 +63,14 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     response = site.render(template, status, token=room.sessions.token(session), here_is=here, **values)
     room.sessions.keep(response, session)
-    response.headers["Cache-Control"] = "private, no-cache"  # going back shows the page as it was left
+    response.headers["Cache-Control"] = (
+        "private, no-cache"  # going back shows the page as the visitor left it
+    )
     return response
 
 
 def told(request: Request, status: int, message: str, hint: str | None = None) -> Response | None:
-    """A page that says why a person's request was refused; None for programs and other pages."""
+    """A page that says why a browser's request was refused; None for programs and other pages."""
     wanted = request.method == "GET" and "text/html" in request.headers.get("accept", "")
     if not wanted or not request.url.path.startswith(_PAGES):
         return None
@@ -77,7 +79,7 @@ def told(request: Request, status: int, message: str, hint: str | None = None) -
 
 
 def cards(room: Room, params: QueryParams) -> dict[str, Any]:
-    """What the template gallery_cards.html shows: images of a view behind a cursor."""
+    """What the template gallery_cards.html shows: images of a view after a cursor."""
     gallery, view = room.gallery, view_of(room, params)
     found = gallery.page(view, params.get("after") or None)
     link = query(view, gallery.columns)
@@ -94,13 +96,13 @@ def cards(room: Room, params: QueryParams) -> dict[str, Any]:
 
 
 def states(room: Room, shown: Sequence[Card]) -> dict[str, dict[str, Any]]:
-    """What is said of each card's image."""
+    """Verdict, stars and tags of each card's image."""
     said = room.gallery.log.states([card.recipe_id for card in shown])
     return {card.recipe_id: state_json(said.get(card.recipe_id)) for card in shown}
 
 
 def measured(view: View) -> str:
-    """What the number on each image is."""
+    """The name of the number on each image."""
     if view.twins:
         return "bits of difference"
     return "likeness" if view.ranked else view.order.replace("_", " ")

@@ -1,4 +1,4 @@
-"""`/compare`: two to four images side by side, to see the difference and to say which one is better."""
+"""`/compare`: two to four images side by side, to see the differences and choose the better one."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ async def compare_page(request: Request) -> Response:
 
 
 def _pair(room: Room, params: QueryParams) -> str:
-    """The address of a comparison of two images of a view, drawn by chance from its first ones."""
+    """The address of a comparison of two images of a view, drawn at random from its first ones."""
     gallery, view = room.gallery, view_of(room, params)
     shown = [card.recipe_id for card in gallery.page(view, size=_DRAWN_FROM).cards if card.file]
     if len(shown) < 2:
-        raise InputError("there are not two images to compare", hint="Take a filter away.")
+        raise InputError("there are not two images to compare", hint="Remove a filter.")
     one, other = secrets.SystemRandom().sample(shown, 2)
     return f"/compare{query(view, gallery.columns, ids=f'{one},{other}', draw='1')}"
 

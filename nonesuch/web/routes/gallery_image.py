@@ -27,29 +27,29 @@ from nonesuch.web.verdict_words import explain
 
 router = APIRouter(include_in_schema=False)
 
-FOREVER = "private, max-age=31536000, immutable"  # an id names its pixels
+FOREVER = "private, max-age=31536000, immutable"  # an id identifies its pixels
 FEW = 12  # images of "more like this"
 
 
 @router.get("/thumb/{recipe_id}")
 async def thumb(request: Request, recipe_id: str) -> Response:
     room = room_of(request)
-    picture = await room.threads.ask(room.pictures.small, checked_recipe(recipe_id))
-    return Response(picture.data, media_type=picture.mime, headers={"Cache-Control": FOREVER})
+    image = await room.threads.ask(room.files.small, checked_recipe(recipe_id))
+    return Response(image.data, media_type=image.mime, headers={"Cache-Control": FOREVER})
 
 
 @router.get("/original/{recipe_id}")
 async def original(request: Request, recipe_id: str) -> Response:
     """The signed file, byte for byte."""
     room = room_of(request)
-    picture = await room.threads.ask(room.pictures.original, checked_recipe(recipe_id))
-    inline = request.query_params.get("download") is None and picture.mime.startswith("image/")
-    name = file_name(recipe_id, picture.mime)
+    image = await room.threads.ask(room.files.original, checked_recipe(recipe_id))
+    inline = request.query_params.get("download") is None and image.mime.startswith("image/")
+    name = file_name(recipe_id, image.mime)
     headers = {
         "Cache-Control": FOREVER,
         "Content-Disposition": "inline" if inline else f'attachment; filename="{name}"',
     }
-    return Response(picture.data, media_type=picture.mime, headers=headers)
+    return Response(image.data, media_type=image.mime, headers=headers)
 
 
 @router.get("/image/{recipe_id}")
@@ -77,11 +77,11 @@ async def like_part(request: Request, recipe_id: str) -> HTMLResponse:
 
 @router.get("/image/{recipe_id}/verdict")
 async def verdict_page(request: Request, recipe_id: str) -> HTMLResponse:
-    """The verdict on the file as it lies there now, by the workers that open uploads."""
+    """The verdict on the file as it is now, by the workers that open uploads."""
     site, room = site_of(request), room_of(request)
-    picture = await room.threads.ask(room.pictures.original, checked_recipe(recipe_id))
-    name = file_name(recipe_id, picture.mime)
-    verdict = await site.verdict_on(Upload(name, picture.data))
+    image = await room.threads.ask(room.files.original, checked_recipe(recipe_id))
+    name = file_name(recipe_id, image.mime)
+    verdict = await site.verdict_on(Upload(name, image.data))
     said = explain(verdict)
     if request.query_params.get("part") is not None:
         return site.render("gallery_verdict.html", said=said)

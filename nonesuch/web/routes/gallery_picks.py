@@ -1,4 +1,4 @@
-"""`POST /picks`: what a person says of images. Only from the gallery's own pages: each request brings their token."""
+"""`POST /picks`: picks, stars, tags and notes. Only from the gallery's own pages: each request carries their token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.post("/picks")
 async def picks(request: Request) -> Response:
-    """Do it; answer with the images' new states, or for a plain form with the way back to its page."""
+    """Apply it; respond with the images' new states, or redirect a plain form back to its page."""
     room = room_of(request)
     fields = await read_fields(request)
     room.sessions.check(request, request.headers.get(HEADER) or fields.get("token", ""))
@@ -36,6 +36,6 @@ def _act(room: Room, fields: Mapping[str, str]) -> tuple[Said, dict[str, object]
 
 
 def _own_page(path: str) -> bool:
-    """Whether that is a page of the gallery, so that no answer leads to another place."""
+    """Whether that is a page of the gallery, so that no response redirects elsewhere."""
     plain = path.isprintable() and path.isascii() and "\\" not in path and len(path) < 20_000
     return plain and path.startswith(("/gallery", "/image/", "/compare", "/grid"))

@@ -1,4 +1,4 @@
-"""The pages a person reads: the verification page, the verdict it shows, and the API's description."""
+"""The pages for people: the verification page, its verdict, and the API's description."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"image/*": _BINARY, "multipart/form-data": _FORM}}
 }
 UPLOAD_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorBody, "description": "No image, or a broken form"},
+    400: {"model": ErrorBody, "description": "No image, or a malformed form"},
     408: {"model": ErrorBody, "description": "The upload took too long"},
     413: {"model": ErrorBody, "description": "Too many bytes or pixels"},
     415: {"model": ErrorBody, "description": "A compressed body"},
@@ -34,10 +34,10 @@ UPLOAD_ERRORS: dict[int | str, dict[str, Any]] = {
 
 @router.post(
     "/api/verify",
-    summary="Say whether an image is AI-generated, who says so, and how sure that is",
+    summary="Judge whether an image is AI-generated, who says so, and how certain that is",
     description=(
-        "Send the image as the body, or as the file of a multipart form. It is held in memory while it is looked at, "
-        "and not kept. A file that can't be read gets a verdict too, with its error set."
+        "Send the image as the body, or as the file of a multipart form. It is held in memory while it is checked, "
+        "and not stored. A file that can't be read gets a verdict too, with its error set."
     ),
     operation_id="verify",
     response_model=VerdictBody,

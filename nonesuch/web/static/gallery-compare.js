@@ -1,4 +1,4 @@
-// The comparison: one zoom and one place for all images, and which of them is better.
+// The comparison: one zoom and one position for all images, and which of them is better.
 
 import { keys, say } from "/static/gallery-picks.js";
 
@@ -7,7 +7,7 @@ const lenses = [...document.querySelectorAll("[data-lens]")];
 const range = document.getElementById("zoom");
 const drawn = document.querySelector(".panes").dataset.drawn === "yes";
 const most = 4; // powers of two
-// The same for every lens: how far it is enlarged (as a power of two), and where its middle lies, 0 to 1.
+// The same for every lens: its zoom (as a power of two), and the position of its centre, 0 to 1.
 const look = { power: 0, x: 0.5, y: 0.5 };
 
 range.closest("label").hidden = false;

@@ -1,4 +1,4 @@
-// The X/Y grid answers as soon as another axis, score or colour is chosen.
+// The X/Y grid updates as soon as another axis, score or colour is chosen.
 
 import "/static/gallery-picks.js";
 

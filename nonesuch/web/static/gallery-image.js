@@ -1,4 +1,4 @@
-// One image: keys and swipes to its neighbours, original size, tags and notes, the verdict, and what is like it.
+// One image: keys and swipes to its neighbours, original size, tags and notes, the verdict, and similar images.
 
 import { keys, say, tell } from "/static/gallery-picks.js";
 
@@ -39,14 +39,14 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     try {
       await navigator.clipboard.writeText(text.textContent);
       tell("Copied");
-    } catch { // no leave to use the clipboard, or no secure context
+    } catch { // no permission to use the clipboard, or no secure context
       getSelection().selectAllChildren(text);
       tell("Selected; copy it with the keys of your system");
     }
   });
 }
 
-// What takes longer comes after the page. The server has escaped every text, and the policy forbids scripts.
+// What takes longer is loaded after the page. The server has escaped every text, and the policy forbids scripts.
 async function fill(place, query) {
   if (!place) return;
   try {

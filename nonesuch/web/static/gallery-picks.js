@@ -1,4 +1,4 @@
-// What a person says of images: sends it to /picks with the page's token, and shows the answer wherever the image is.
+// Picks, stars, tags and notes: sends them to /picks with the page's token, and shows the result wherever the image is.
 
 const form = document.getElementById("picks");
 const toast = document.getElementById("said");
@@ -25,7 +25,7 @@ export async function say(action, id = "", value = "") {
       body: JSON.stringify({ do: action, id, value }),
     });
   } catch {
-    tell("The server did not answer. Is it still running?", true);
+    tell("The server did not respond. Is it still running?", true);
     return null;
   }
   const told = await answer.json();
@@ -79,12 +79,12 @@ function tagChip(id, tag) {
   button.name = "do";
   button.value = `untag:${id}:${tag}`;
   button.textContent = `${tag} ×`;
-  button.setAttribute("aria-label", `Take off the tag ${tag}`);
+  button.setAttribute("aria-label", `Remove the tag ${tag}`);
   item.append(button);
   return item;
 }
 
-// A pressed pick or rejection is taken back by pressing it again.
+// Pressing an active pick or reject again removes it.
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[name=do]");
   if (!button) return;
@@ -94,7 +94,7 @@ document.addEventListener("click", (event) => {
   say(off ? "clear" : action, id, off ? "" : rest.join(":"));
 });
 
-// Keys: what `current` names is spoken of. `more` holds further keys of the page.
+// Keys: they act on the image that `current` returns. `more` holds further keys of the page.
 export function keys(current, more = {}) {
   const dialog = document.getElementById("keys");
   const plain = {

@@ -1,4 +1,4 @@
-// The grid: filters that answer at once, pages that follow on scrolling, and keys that go from image to image.
+// The grid: filters that apply at once, pages that load on scrolling, and keys that go from image to image.
 
 import { keys, say, tell } from "/static/gallery-picks.js";
 
@@ -8,13 +8,13 @@ const results = document.getElementById("results");
 const tray = document.getElementById("chosen");
 let asking = null;
 let waiting = 0;
-let here = location.search; // of what is shown
+let here = location.search; // the address of what is shown
 
-// Filters: the form's address, without what says nothing, is fetched and put in place of what is shown.
+// Filters: the form's address, without defaults, is fetched and replaces what is shown.
 
 function address(changed = "") {
   const data = new FormData(filters);
-  if (changed === "order") data.delete("dir"); // each order has a direction of its own
+  if (changed === "order") data.delete("dir"); // each order has its own default direction
   const found = new URLSearchParams();
   for (const [name, value] of data) {
     const slider = filters.querySelector(`input[type=range][name="${CSS.escape(name)}"]`);
@@ -45,7 +45,7 @@ async function go(where, { push = true } = {}) {
     swap(parsed);
     document.getElementById("heard").textContent = document.getElementById("count").textContent;
   } catch (error) {
-    if (error.name !== "AbortError") tell("The server did not answer. Is it still running?", true);
+    if (error.name !== "AbortError") tell("The server did not respond. Is it still running?", true);
     return;
   } finally {
     results.classList.remove("busy");
@@ -111,7 +111,7 @@ function short(value) {
     : String(Number(number.toPrecision(3)));
 }
 
-// Pages: the link to the next one is followed when it comes near.
+// Pages: the link to the next one is followed when it is near.
 
 const near = new IntersectionObserver((entries) => {
   if (entries.some((entry) => entry.isIntersecting)) follow();
@@ -135,7 +135,7 @@ async function follow() {
     next.closest("li").replaceWith(...parsed.body.children);
     watch();
   } catch {
-    delete next.dataset.asked; // the link stays, to be followed by hand
+    delete next.dataset.asked; // the link stays for the user to follow
   }
 }
 
@@ -183,7 +183,7 @@ tray.addEventListener("reset", () => {
   for (const box of document.querySelectorAll(".tile :checked")) box.checked = false;
 });
 
-// A long press picks, for whoever has no keys.
+// A long press picks, for devices without a keyboard.
 let pressing = 0;
 let pressed = false;
 document.addEventListener("touchstart", (event) => {

@@ -1,4 +1,4 @@
-// The verification page: an image that is dropped, chosen or pasted goes to /verdict, and the answer onto the page.
+// The verification page: an image that is dropped, chosen or pasted goes to /verdict, and the verdict onto the page.
 
 const form = document.getElementById("ask");
 const input = document.getElementById("file");
@@ -20,7 +20,7 @@ async function ask(file) {
   }
   form.classList.add("busy");
   result.replaceChildren();
-  tell(`Looking at ${file.name || "the image"} …`);
+  tell(`Checking ${file.name || "the image"} …`);
   const body = new FormData();
   body.append("file", file, file.name || "pasted image");
   try {
@@ -28,7 +28,7 @@ async function ask(file) {
     show(await answer.text(), file);
   } catch (error) {
     if (signal.aborted) return;
-    tell("The server did not answer. Is it still running?");
+    tell("The server did not respond. Is it still running?");
   }
   form.classList.remove("busy");
   form.reset();
@@ -43,7 +43,7 @@ function show(html, file) {
   const headline = card?.dataset.headline;
   document.title = `${headline ?? "Verify an image"} · nonesuch`;
   tell("");
-  card?.querySelector("h2").focus({ preventScroll: true });  // a screen reader goes on from here
+  card?.querySelector("h2").focus({ preventScroll: true });  // a screen reader continues from here
   card?.scrollIntoView({ block: "start", behavior: "auto" });
 }
 
@@ -53,7 +53,7 @@ function showPreview(place, file) {
   if (!place) return;
   const image = new Image();
   preview = URL.createObjectURL(file);
-  image.alt = `The image you gave: ${place.dataset.name}`;
+  image.alt = `Your image: ${place.dataset.name}`;
   image.onload = () => { place.hidden = false; };
   image.src = preview;
   place.append(image);

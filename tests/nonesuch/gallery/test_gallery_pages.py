@@ -395,7 +395,7 @@ def test_recipes_that_other_programs_wrote_are_shown(
     }
     publish_shard(tmp_path / "out", "look-0", [row], SCHEMA)
     client = visitor(tmp_path / "out")
-    assert "as close as the catalog knows" in client.get(f"/image/{row['recipe_id']}").text
+    assert "the closest that the catalog" in client.get(f"/image/{row['recipe_id']}").text
     assert client.get(f"/image/{row['recipe_id']}/sweep.yaml").status_code == 200
 
 
@@ -562,8 +562,8 @@ def test_grids_that_can_not_be(client: TestClient, query: str) -> None:
 
 
 def test_grids_beyond_the_last_value_and_without_images_are_empty(client: TestClient) -> None:
-    assert "No image fits" in client.get("/grid?r=900").text
-    assert "No image fits" in client.get("/grid?q=nothing+like+it").text
+    assert "No image matches" in client.get("/grid?r=900").text
+    assert "No image matches" in client.get("/grid?q=nothing+like+it").text
 
 
 def test_a_comparison_names_what_differs(client: TestClient, rows: Rows) -> None:
@@ -687,7 +687,7 @@ def test_nobody_hangs_while_the_encoder_is_loaded(out: Path, monkeypatch: pytest
             answer = client.get("/gallery?like=fox", headers={"Accept": "text/html"})
             assert answer.status_code == 503
             assert int(answer.headers["retry-after"]) > 0
-            assert "still being loaded" in answer.text
+            assert "still loading" in answer.text
         assert client.get("/gallery?order=rank").status_code == 200
         loaded.set()
         monkeypatch.setattr(room, "SECONDS", 60)

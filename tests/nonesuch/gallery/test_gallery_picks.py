@@ -56,7 +56,7 @@ def test_undo_goes_back_step_by_step_and_redo_forth(own: Own, say: Say) -> None:
     assert say(client, do="undo").json()["states"][one]["verdict"] is None
     assert say(client, do="undo").json() == {"said": "Nothing to undo", "states": {}}
     told = say(client, do="redo").json()
-    assert told["said"] == "Done again: pick"
+    assert told["said"] == "Redone: pick"
     assert told["states"][one]["verdict"] == "picked"
 
 
