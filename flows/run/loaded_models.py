@@ -71,7 +71,7 @@ def scoring_for(job: Job) -> tuple[Encoder, list[Scorer]]:
         (wanted.encoder, job.online), lambda: open_encoder(wanted.encoder, online=job.online)
     )
     scorers = _scorers.hold(
-        id(job.matrix),
+        job.matrix,  # itself, not its id, which another matrix may have after it
         lambda: open_scorers(
             job.scorers,
             encoder,
@@ -109,7 +109,7 @@ def watermark_key_for(job: Job) -> bytes | None:
     named = job.sweep.marking.watermark_key
     if named is None:
         return None
-    place = (id(job.matrix), job.sweep.source.folder, named)
+    place = (job.matrix, job.sweep.source.folder, named)
     return _watermark_key.hold(place, lambda: watermark_key(job.sweep))
 
 
