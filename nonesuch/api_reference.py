@@ -56,7 +56,7 @@ with Catalog("out") as catalog:
     rows = catalog.query(
         "artist = $artist", parameters={"artist": "Miles O'Brien"}, order="sharpness", top=10
     )
-assert list(rows["animal"].sort_values()) == ["fox", "owl"]
+assert set(rows["animal"]) == {"fox", "owl"}
 best = f"out/{rows['file'][0]}"
 ```
 

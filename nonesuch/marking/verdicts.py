@@ -82,7 +82,7 @@ def verify_files(
         watermark_key=watermark_key,
     )
     patterns = [paths] if isinstance(paths, str | os.PathLike) else paths
-    return verify_paths(map(os.fspath, patterns), options=options, jobs=jobs)
+    return verify_paths([os.fspath(one) for one in patterns], options=options, jobs=jobs)
 
 
 def verify_folder(
