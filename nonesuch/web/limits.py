@@ -27,7 +27,8 @@ class ConnectionLimits:
     waiting: int = 256  # connections without a request, for a second twice as many; see connections.Crowd
     busy: int = 256  # requests being sent or answered at once; further ones are answered with 503
     per_address: int = 64  # of those from one address; 0 for no limit. Loopback addresses have none
-    header_seconds: float = 10.0  # until a request's header is there
+    header_seconds: float = 10.0  # until a connection's first header is there
+    idle_seconds: float = 75.0  # until the next one; longer than the pauses of a visitor who reads
     slow_seconds: float = (
         30.0  # after which a sender or reader must have moved as many seconds' worth of bytes
     )
