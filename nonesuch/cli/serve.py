@@ -81,9 +81,11 @@ def serve(
     loopback = address[0] in ("127.0.0.1", "::1") or address[0].startswith("127.")
     names = [host, *(allow_host or [])] if loopback else [host, socket.gethostname(), *(allow_host or [])]
     app = create_app(catalog, trust=trust, names=names, addresses=not loopback, who=who, watermark_key=secret)
+    limits = ConnectionLimits(per_address=per_address)
     config = uvicorn.Config(
         app,
-        http=guarded(ConnectionLimits(per_address=per_address)),
+        http=guarded(limits),
+        timeout_keep_alive=int(limits.idle_seconds),
         ws="none",
         loop="asyncio",
         access_log=False,

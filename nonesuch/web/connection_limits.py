@@ -158,7 +158,10 @@ class Guarded(H11Protocol):
             self._rest()
         sending = self.conn.their_state is h11.SEND_BODY and not self.flow.read_paused
         if not self._answering and not unsent:
-            if now - self._since > limits.header_seconds:
+            idle = (
+                self.asked and self.conn.their_state is h11.IDLE
+            )  # not in the middle of a body nobody reads
+            if now - self._since > (limits.idle_seconds if idle else limits.header_seconds):
                 self.drop()
         elif unsent > self._unsent or not (sending or unsent):  # the application wrote, or it is its turn
             self._restart()

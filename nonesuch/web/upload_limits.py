@@ -26,10 +26,13 @@ class Limits:
 class ConnectionLimits:
     """Limits on the connections of `nonesuch serve`: each must make progress, and none may block the others."""
 
-    waiting: int = 256  # connections without a request, for one second twice as many; see connections.Crowd
+    waiting: int = (
+        256  # connections without a request, for one second twice as many; see connection_limits.Crowd
+    )
     busy: int = 256  # requests being sent or answered at once; more are answered with 503
     per_address: int = 64  # of those from one address; 0 for no limit. Loopback addresses have none
-    header_seconds: float = 10.0  # until a request's header is complete
+    header_seconds: float = 10.0  # until a connection's first header is complete
+    idle_seconds: float = 75.0  # until the next one; longer than the pauses of a visitor who reads
     slow_seconds: float = (
         30.0  # after which a sender or reader must have transferred that many seconds' worth of bytes
     )
