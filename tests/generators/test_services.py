@@ -364,7 +364,7 @@ class TestGoogle:
 
 
 def test_a_key_never_goes_over_plain_http() -> None:
-    with pytest.raises(InputError, match="https alone"):
+    with pytest.raises(InputError, match="https only"):
         open_matrix(
             make_sweep(
                 {

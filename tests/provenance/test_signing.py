@@ -286,7 +286,7 @@ def test_an_external_signer_that_returns_nonsense_later_is_noticed(tmp_path: Pat
 
 
 def test_a_policy_without_an_authority_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not named"):
+    with pytest.raises(InputError, match="none is named"):
         open_signer(tmp_path, timestamp_policy="queue")
 
 

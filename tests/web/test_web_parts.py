@@ -292,7 +292,7 @@ def test_a_worker_that_died_is_replaced() -> None:
             second = await pool.ask("no such job")
             assert "AttributeError" in second["failed"]
             pool._idle[0].kill()  # as the kernel does when memory runs out
-            with pytest.raises(WorkerFailed, match="broke"):
+            with pytest.raises(WorkerFailed, match="crashed"):
                 await pool.ask("verify", b"hello", name="a")
             third = await pool.ask("verify", b"hello", name="a")
             assert third == first
