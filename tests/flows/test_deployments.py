@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.command_line import nonesuch
+from tests.command_line import nonesuch_process
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -117,7 +117,7 @@ def test_deployments_of_before_are_named_and_made_again(
             client.create_deployment(flow, name, entrypoint="flows.sweep.sweep", tags=tags)
         theirs = client.create_flow_from_name("theirs")
         client.create_deployment(theirs, "nightly", entrypoint="flows.theirs.theirs")
-    listed = nonesuch("schedule", "list", server=prefect_server)
+    listed = nonesuch_process("schedule", "list", PREFECT_API_URL=prefect_server)
     assert (listed.returncode, listed.stdout) == (0, "")
     first, second = [line for line in listed.stderr.splitlines() if "deployment" in line]
     assert "sweep/night " in first
@@ -142,4 +142,4 @@ def test_deployments_of_before_are_named_and_made_again(
         serving.send_signal(signal.SIGINT)
         serving.wait(60)
     deploy(deployed, prefect_server)
-    assert "deployment" not in nonesuch("schedule", "list", server=prefect_server).stderr
+    assert "deployment" not in nonesuch_process("schedule", "list", PREFECT_API_URL=prefect_server).stderr
